@@ -1,0 +1,40 @@
+"""What can go wrong, and the exit code that says so.
+
+    0   done
+    1   failed: a fault of jaxlm or of the machine; the traceback is shown
+    2   the user's mistake: config, file, command line, environment; one message, no traceback
+    3   diverged: the loss or the gradients stayed non-finite
+    4   damaged: a checkpoint or a shard is not what was written, and nothing valid is left
+    75  interrupted by SIGTERM or SIGINT after everything was saved: run the same command again
+        (EX_TEMPFAIL of sysexits.h, which schedulers read as "requeue")
+"""
+
+
+class JaxlmError(Exception):
+    """Base of all errors that reach the user as a message instead of a traceback."""
+
+    exit_code = 1
+
+
+class UserError(JaxlmError, ValueError):
+    """The user's mistake. The message names the thing, its value, the rule and the mend."""
+
+    exit_code = 2
+
+
+class Diverged(JaxlmError, FloatingPointError):
+    """Training is no longer finite; the message names the step."""
+
+    exit_code = 3
+
+
+class Damaged(JaxlmError):
+    """Bytes on disk are not the bytes that were written."""
+
+    exit_code = 4
+
+
+class Interrupted(JaxlmError):
+    """A signal ended the run after it was saved."""
+
+    exit_code = 75
