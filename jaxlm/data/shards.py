@@ -1,0 +1,232 @@
+"""Shards: the token stream on disk, and the manifest that proves it.
+
+A folder holds, for each split, flat little-endian files that numpy maps into memory:
+
+    <split>.tokens    u16 (u32 where vocab > 65,536): S d d d S d d S; S, the separator, opens every
+                      document, and a last S closes the stream
+    <split>.offsets   u64, documents + 1: where each opening S stands, then the closing S
+    <split>.bytes     u64, documents: length of each document's source text in bytes of UTF-8
+
+Document i is stream[offsets[i] : offsets[i+1] + 1], both ends S: it predicts its text and the next S,
+offsets[i+1] - offsets[i] tokens. Beside them `tokenizer/` and `manifest.json` with the hash and size of every
+file, and `manifest.b2sum` with the hash of the manifest: together they notice every flipped bit.
+Hashes are 128-bit BLAKE2b: `b2sum -l 128 -c manifest.b2sum` checks them without us.
+
+Left out: reading text (corpus/), cutting the stream into rows (data/pack.py).
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import jaxlm
+from jaxlm.errors import Damaged, UserError
+
+FORMAT_VERSION = 1
+SPLITS = ("train", "validation", "test")
+MANIFEST, MANIFEST_HASH = "manifest.json", "manifest.b2sum"
+PLANS = "plans"  # row plans are made from the shards, so they are no part of them
+
+
+class Writer:
+    """Appends documents to one split in `folder`; memory does not grow with the number of documents."""
+
+    def __init__(self, folder: Path, split: str, *, vocab: int, separator: int):
+        assert split in SPLITS and 0 <= separator < vocab
+        self.vocab, self.separator, self.dtype = vocab, separator, _dtype(vocab)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._tokens, self._offsets, self._bytes = (
+            open(folder / f"{split}.{part}", "wb")  # noqa: SIM115 (close() closes them)
+            for part in ("tokens", "offsets", "bytes")
+        )
+        self._separator_bytes = np.array([separator], self.dtype).tobytes()
+        self._end = self._documents = self._source_bytes = 0
+
+    def add(self, tokens: np.ndarray, source_bytes: int) -> None:
+        """Append one document: its tokens without any separator, and the length of its text in bytes."""
+        tokens = np.asarray(tokens)
+        if tokens.size and (
+            tokens.min() < 0 or tokens.max() >= self.vocab or (tokens == self.separator).any()
+        ):
+            raise ValueError(
+                f"document {self._documents}: tokens span {tokens.min()}..{tokens.max()}, but must be 0 to "
+                f"vocab - 1 = {self.vocab - 1} and must not hold the separator {self.separator}"
+            )
+        self._offsets.write(struct.pack("<Q", self._end))
+        self._bytes.write(struct.pack("<Q", source_bytes))
+        self._tokens.write(self._separator_bytes)
+        self._tokens.write(tokens.astype(self.dtype).tobytes())
+        self._end += 1 + tokens.size
+        self._documents += 1
+        self._source_bytes += source_bytes
+
+    def close(self) -> dict[str, int]:
+        """Close the stream and count it: `tokens` includes every separator, `predicted` all but the first."""
+        self._offsets.write(struct.pack("<Q", self._end))
+        self._tokens.write(self._separator_bytes)
+        for file in (self._tokens, self._offsets, self._bytes):
+            file.close()
+        return {
+            "documents": self._documents,
+            "tokens": self._end + 1,
+            "predicted": self._end,
+            "bytes": self._source_bytes,
+        }
+
+
+def commit(building: Path, final: Path, *, facts: dict[str, Any]) -> None:
+    """Hash what `building` holds, write its manifest, and rename it to `final`: all or nothing.
+
+    `facts` are plain JSON values that any machine would write alike (no time, no path); `vocab`, `separator`
+    and `splits` (split -> counts of `Writer.close`) are needed. Intact shards at `final` are kept.
+    """
+    _write_manifest(building, facts)
+    while True:
+        try:
+            os.rename(building, final)
+            _sync(final.parent)
+            return
+        except OSError:
+            if not final.exists():
+                raise
+        if _intact(final):
+            shutil.rmtree(building)
+            return
+        shutil.rmtree(final)  # damaged or foreign: what was just built replaces it
+
+
+class Shards:
+    """Committed shards, read through memory maps."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any], digest: str):
+        self.folder, self.manifest, self.digest = folder, manifest, digest
+        self.vocab: int = manifest["vocab"]
+        self.separator: int = manifest["separator"]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Shards":
+        """Open a folder of shards; the manifest and the size of every file are checked, `verify` checks the rest."""
+        folder = Path(folder)
+        if not (folder / MANIFEST).is_file():
+            raise UserError(f"{folder} has no {MANIFEST}: shards are a folder made by `jaxlm prepare`")
+        manifest, digest = _read_manifest(folder)
+        shards = cls(folder, manifest, digest)
+        wrong = [problem for name in manifest["files"] if (problem := shards._wrong_size(name))]
+        if wrong:
+            raise Damaged(f"{folder}: {'; '.join(wrong)}: delete the folder and run `jaxlm prepare` again")
+        return shards
+
+    def tokens(self, split: str) -> np.ndarray:
+        return self._map(split, "tokens", _dtype(self.vocab))
+
+    def offsets(self, split: str) -> np.ndarray:
+        return self._map(split, "offsets", np.dtype("<u8"))
+
+    def source_bytes(self, split: str) -> np.ndarray:
+        return self._map(split, "bytes", np.dtype("<u8"))
+
+    def counts(self, split: str) -> dict[str, int]:
+        """documents, tokens, predicted (tokens) and bytes (of source text) in a split."""
+        self._check_split(split)
+        return self.manifest["splits"][split]
+
+    def verify(self) -> list[str]:
+        """Read every byte; one line for each file that is not what was written."""
+        if hash_file(self.folder / MANIFEST) != self.digest:
+            return [f"{MANIFEST}: changed since it was opened"]
+        problems = []
+        for name, entry in self.manifest["files"].items():
+            problem = self._wrong_size(name)
+            if problem is None and hash_file(self.folder / name) != entry["blake2b"]:
+                problem = f"{name}: its bytes are not those that were written"
+            problems += [problem] if problem else []
+        return problems
+
+    def _map(self, split: str, part: str, dtype: np.dtype) -> np.ndarray:
+        self._check_split(split)
+        path = self.folder / f"{split}.{part}"
+        if path.stat().st_size == 0:  # mmap refuses an empty file
+            return np.zeros(0, dtype)
+        return np.memmap(path, dtype, mode="r")
+
+    def _check_split(self, split: str) -> None:
+        known = self.manifest["splits"]
+        if split not in known:
+            raise UserError(
+                f"split {split!r}: {self.folder} has {', '.join(s for s in SPLITS if s in known)}"
+            )
+
+    def _wrong_size(self, name: str) -> str | None:
+        path, size = self.folder / name, self.manifest["files"][name]["bytes"]
+        if not path.is_file():
+            return f"{name}: missing"
+        found = path.stat().st_size
+        return None if found == size else f"{name}: {found} bytes, but {size} were written"
+
+
+def hash_file(path: Path) -> str:
+    """128-bit BLAKE2b of a file, in hex (as `b2sum -l 128`)."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _dtype(vocab: int) -> np.dtype:
+    return np.dtype("<u2" if vocab <= 65_536 else "<u4")
+
+
+def _write_manifest(building: Path, facts: dict[str, Any]) -> None:
+    names = sorted(path.relative_to(building).as_posix() for path in building.rglob("*") if path.is_file())
+    files = {
+        name: {"bytes": (building / name).stat().st_size, "blake2b": hash_file(building / name)}
+        for name in names
+    }
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "jaxlm": jaxlm.__version__,
+        "dtype": _dtype(facts["vocab"]).str,
+        **facts,
+        "files": files,
+    }
+    (building / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (building / MANIFEST_HASH).write_text(f"{hash_file(building / MANIFEST)}  {MANIFEST}\n", encoding="utf-8")
+    for path in [*building.rglob("*"), building]:
+        _sync(path)
+
+
+def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
+    digest, remedy = hash_file(folder / MANIFEST), "delete the folder and run `jaxlm prepare` again"
+    noted = folder / MANIFEST_HASH
+    if not noted.is_file() or noted.read_bytes() != f"{digest}  {MANIFEST}\n".encode():
+        raise Damaged(f"{folder / MANIFEST} is not what {MANIFEST_HASH} says was written: {remedy}")
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    if not isinstance(manifest, dict) or "format_version" not in manifest:
+        raise UserError(
+            f"{folder / MANIFEST} is no manifest of shards: name a folder made by `jaxlm prepare`"
+        )
+    if manifest["format_version"] != FORMAT_VERSION:
+        raise UserError(
+            f"{folder}: format_version={manifest['format_version']}, this jaxlm reads {FORMAT_VERSION}: "
+            f"run `jaxlm prepare` again, or use jaxlm {manifest.get('jaxlm')}"
+        )
+    return manifest, digest
+
+
+def _intact(folder: Path) -> bool:
+    try:
+        return not Shards.open(folder).verify()
+    except (UserError, Damaged):
+        return False
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
