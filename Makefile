@@ -1,0 +1,70 @@
+# `make` says what there is. Everything runs from .venv, which `make install` fills from requirements.lock.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+VENV ?= .venv
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+    $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+RUN := runs/quickstart
+# Each worker runs eight devices; more than four workers gain little and cost memory.
+PYTEST := $(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal
+
+export JAXLM_DATA
+
+.PHONY: help install quickstart test test-slow lint format bench lock clean
+
+help:  ## this list
+	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do \
+	    printf '  make %-12s %s\n' "$$name" "$$text"; done
+	@echo '  PYTHON=python3.12 chooses the interpreter (3.11 to 3.13), JAXLM_DATA=DIR a folder of real text for tests.'
+
+install: $(STAMP)  ## fill .venv from the lock; at once when it is up to date
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo 'jaxlm needs Python 3.11 to 3.13, and none is on the PATH: make PYTHON=/path/to/python3.12' >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit((3, 11) <= v < (3, 14) and None or \
+	    f"$(PYTHON) is Python {v[0]}.{v[1]}, jaxlm needs 3.11 to 3.13: choose another, e.g. make PYTHON=python3.12")'
+	@echo "jaxlm: setting up $(VENV) with $$($(PYTHON) --version) (a few minutes, once)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+quickstart: install  ## train, evaluate, sample and report a small model, from nothing
+	$(BIN)/jaxlm train quickstart --run-dir $(RUN)
+	$(BIN)/jaxlm eval $(RUN)
+	$(BIN)/jaxlm generate $(RUN) --prompt 'def '
+	$(BIN)/jaxlm report $(RUN)
+
+test: install  ## the tests, in minutes
+	$(PYTEST) -m 'not slow and not parity'
+
+test-slow: install  ## the long ones: deadlocks, many kills, every flip
+	$(PYTEST) -m 'slow and not parity'
+
+lint: install  ## ruff and pyright
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: install  ## what ruff can mend by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install  ## jaxlm beside its peers (installs them: torch is large)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	for script in benchmarks/*.py; do $(BIN)/python "$$script" --json; done
+
+lock: install  ## resolve the newest releases into requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile pyproject.toml --extra test --output-file requirements.lock --upgrade --quiet \
+	    --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	    --no-config --default-index https://pypi.org/simple --custom-compile-command 'make lock'
+
+clean:  ## remove .venv and caches; runs and shards stay
+	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,43 @@
+"""What every test runs under: CPU, eight devices, strict shapes, strict types, warnings as errors.
+
+Everything here must happen before the first import of jax or jaxlm. Warnings are made errors in
+pyproject.toml. The environment reaches the processes that tests start; the calls to `jax.config` do not.
+"""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+# Eight devices on two cores deadlock in an all-reduce with XLA's default pool of one thread a core.
+os.environ["NPROC"] = "16"
+# Compiled programs stay from one test run to the next: without it, most of the suite is compilation.
+# One folder a worker, since JAX writes its entries in place: another process could read half of one.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".cache" / "jax" / WORKER)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+import hypothesis
+import jax
+import jaxtyping
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_rank_promotion", "raise")  # (B, L) + (L,) is a slip more often than a wish
+
+# Checks each annotation of jaxlm at each call, shapes included; users do not pay for it.
+jaxtyping.install_import_hook("jaxlm", "beartype.beartype")
+
+hypothesis.settings.register_profile("jaxlm", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("jaxlm")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder JAXLM_DATA names; a test that asks for it is skipped without one."""
+    folder = os.environ.get("JAXLM_DATA")
+    if not folder:
+        pytest.skip("JAXLM_DATA is not set: it names a folder of real text")
+    return Path(folder).resolve()
