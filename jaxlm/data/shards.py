@@ -111,7 +111,7 @@ class Shards:
 
     @classmethod
     def open(cls, folder: str | Path) -> "Shards":
-        """Open a folder of shards; the manifest and the size of every file are checked, `verify` checks the rest."""
+        """Open a folder of shards: checks the manifest and all sizes; `verify` reads every byte."""
         folder = Path(folder)
         if not (folder / MANIFEST).is_file():
             raise UserError(f"{folder} has no {MANIFEST}: shards are a folder made by `jaxlm prepare`")

@@ -1,5 +1,6 @@
 """Shards come back as they were written, and no damage passes unnoticed."""
 
+import itertools
 import json
 import shutil
 
@@ -55,13 +56,15 @@ def test_every_document_comes_back_even_with_a_large_vocabulary(tmp_path_factory
     shards = build(folder, {"train": documents}, vocab=100_000, separator=70_000)
     stream, offsets = shards.tokens("train"), shards.offsets("train").tolist()
     assert stream.dtype == np.uint32
-    assert [stream[a + 1 : b].tolist() for a, b in zip(offsets, offsets[1:], strict=False)] == documents
+    assert [stream[a + 1 : b].tolist() for a, b in itertools.pairwise(offsets)] == documents
 
 
 @pytest.mark.parametrize("token", [-1, SEPARATOR, VOCAB])
 def test_a_token_that_the_stream_cannot_hold_is_refused(tmp_path, token):
+    writer = Writer(tmp_path, "train", vocab=VOCAB, separator=SEPARATOR)
     with pytest.raises(ValueError, match="vocab"):
-        Writer(tmp_path, "train", vocab=VOCAB, separator=SEPARATOR).add(np.array([3, token]), 2)
+        writer.add(np.array([3, token]), 2)
+    assert writer.close()["documents"] == 0
 
 
 def test_the_same_documents_give_the_same_bytes_and_digest(tmp_path, shards):
@@ -104,7 +107,7 @@ def test_a_truncated_or_missing_file_is_found_on_opening(shards, name):
 
 def test_a_manifest_without_its_hash_is_damaged(shards):
     (shards.folder / "manifest.b2sum").unlink()
-    with pytest.raises(Damaged, match="manifest.json"):
+    with pytest.raises(Damaged, match="manifest"):
         Shards.open(shards.folder)
 
 
@@ -117,7 +120,7 @@ def test_another_format_is_the_users_mistake_and_names_both_versions(tmp_path, m
     monkeypatch.setattr(shards_lib, "FORMAT_VERSION", 99)
     build(tmp_path / "shards")
     monkeypatch.undo()
-    with pytest.raises(UserError, match="format_version=99.*reads 1"):
+    with pytest.raises(UserError, match=r"format_version=99.*reads 1"):
         Shards.open(tmp_path / "shards")
 
 
