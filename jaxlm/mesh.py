@@ -1,0 +1,151 @@
+"""Devices -> mesh, and the one table that says on which mesh axis a logical axis lies.
+
+Mesh axes: `data` replicates the state and splits the rows; `fsdp` splits both; `tensor` splits heads,
+feed-forward and vocabulary; `sequence` splits positions. Axes are Auto: the compiler propagates.
+"""
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+import pydantic
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxlm.config import Config
+from jaxlm.errors import UserError
+
+AXES = ("data", "fsdp", "tensor", "sequence")
+
+# Logical axis -> mesh axis. Names of weights first, of activations after.
+RULES: Mapping[str, str | tuple[str, ...] | None] = {
+    "vocab": "tensor",
+    "width": "fsdp",
+    "ff": "tensor",
+    "kv": "tensor",
+    "group": None,
+    "head": None,
+    "position": None,
+    "norm": None,
+    "layers": None,
+    "batch": ("data", "fsdp"),
+    "length": "sequence",
+    "act_width": None,
+    "act_ff": "tensor",
+    "act_kv": "tensor",
+    "act_vocab": "tensor",
+}
+
+
+class MeshConfig(Config):
+    """Which devices, arranged how."""
+
+    # auto: on CPU by measuring a few steps; on GPU and TPU "sharded" over all devices.
+    # single: one device. replicated: state on every device. sharded: state split over all (FSDP).
+    # axes: the four sizes below.
+    layout: Literal["auto", "single", "replicated", "sharded", "axes"] = "auto"
+    devices: int | None = pydantic.Field(None, gt=0)  # None: all; on CPU one for each core
+    data: int = pydantic.Field(1, gt=0)
+    fsdp: int = pydantic.Field(1, gt=0)
+    tensor: int = pydantic.Field(1, gt=0)
+    sequence: int = pydantic.Field(1, gt=0)
+
+    @pydantic.model_validator(mode="after")
+    def _sizes_need_axes(self):
+        sizes = {name: getattr(self, name) for name in AXES}
+        product = math.prod(sizes.values())
+        if self.layout != "axes" and product > 1:
+            raise ValueError(
+                f"mesh.layout={self.layout!r} sets the sizes of the axes itself, but {sizes}: "
+                f"use mesh.layout='axes', or leave the sizes at 1"
+            )
+        if self.layout == "axes" and self.devices not in (None, product):
+            raise ValueError(
+                f"mesh.devices={self.devices} but the axes {sizes} multiply to {product}: "
+                f"leave mesh.devices out, or make them agree"
+            )
+        return self
+
+
+def sizes(cfg: MeshConfig, available: int) -> dict[str, int]:
+    """Size of each mesh axis on `available` devices (layout "auto" counts as "sharded" here)."""
+    if cfg.layout == "axes":
+        wanted = {name: getattr(cfg, name) for name in AXES}
+    else:
+        count = 1 if cfg.layout == "single" else cfg.devices or available
+        split = {"replicated": "data"}.get(cfg.layout, "fsdp")
+        wanted = {name: count if name == split else 1 for name in AXES}
+    needed = math.prod(wanted.values())
+    if needed > available:
+        raise UserError(
+            f"mesh.layout={cfg.layout!r} with {wanted} needs {needed} devices, but there are {available}: "
+            f"lower the sizes or mesh.devices, or start with more devices"
+        )
+    return wanted
+
+
+def build(cfg: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
+    """The mesh of `cfg` over `devices` (default: all of jax's)."""
+    devices = list(jax.devices() if devices is None else devices)
+    shape = sizes(cfg, len(devices))
+    count = math.prod(shape.values())
+    return jax.make_mesh(
+        tuple(shape.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices[:count]
+    )
+
+
+def check_divides(mesh: Mesh, axes: Any, shapes: Any) -> None:
+    """Raise UserError for the first weight whose dimension does not divide over its mesh axis."""
+    named = jax.tree_util.tree_leaves_with_path(axes, is_leaf=_is_names)
+    for (path, names), shape in zip(named, jax.tree.leaves(shapes), strict=True):
+        for name, dimension in zip(names, shape.shape, strict=True):
+            size = _axis_size(mesh, RULES[name])
+            if dimension % size:
+                where = jax.tree_util.keystr(path, simple=True, separator="/")
+                raise UserError(
+                    f"{where}: dimension {name!r}={dimension} does not divide over mesh axis "
+                    f"{RULES[name]!r}={size}: round it up to {-(-dimension // size) * size}, or use a smaller axis"
+                )
+
+
+def _axis_size(mesh: Mesh, axis: str | tuple[str, ...] | None) -> int:
+    names = () if axis is None else (axis,) if isinstance(axis, str) else axis
+    return math.prod(mesh.shape[name] for name in names)
+
+
+def _is_names(x: Any) -> bool:
+    return isinstance(x, tuple) and all(isinstance(name, str) for name in x)
+
+
+def spec(names: Sequence[str]) -> P:
+    """Logical names of an array's dimensions -> PartitionSpec; no mesh axis may serve twice."""
+    placed = [RULES[name] for name in names]
+    used = [axis for p in placed if p for axis in ((p,) if isinstance(p, str) else p)]
+    assert len(used) == len(set(used)), f"{names} would use a mesh axis twice: {placed}"
+    return P(*placed)
+
+
+def shardings(mesh: Mesh, axes: Any) -> Any:
+    """A tree of logical names -> the tree of NamedShardings."""
+    return jax.tree.map(lambda names: NamedSharding(mesh, spec(names)), axes, is_leaf=_is_names)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Where "B L" arrays lie."""
+    return NamedSharding(mesh, spec(("batch", "length")))
+
+
+def row_shards(mesh: Mesh) -> int:
+    """Into how many parts the rows of a batch are split."""
+    return _axis_size(mesh, RULES["batch"])
+
+
+def constrain(x: jax.Array, names: Sequence[str]) -> jax.Array:
+    """Pin an activation's dimensions to the mesh in scope; nothing where there is none, or inside shard_map."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or any(kind == AxisType.Manual for kind in mesh.axis_types):
+        return x
+    return jax.lax.with_sharding_constraint(x, spec(names))

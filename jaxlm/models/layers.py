@@ -1,0 +1,151 @@
+"""Parts that every family is made of: the one matrix product, weights, norms, dropout.
+
+Precision is one of three words, chosen in one place (`resolve_precision`):
+
+    float32             everything in float32
+    bfloat16            activations and operands in bfloat16, parameters in float32 (GPU, TPU)
+    bfloat16_operands   activations in float32, operands of matrix products rounded to bfloat16,
+                        sums in float32: what CPUs with avx512_bf16 or AMX are fast at
+"""
+
+import functools
+from pathlib import Path
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+Precision = Literal["float32", "bfloat16", "bfloat16_operands"]
+
+
+def resolve_precision(wanted: str, platform: str) -> Precision:
+    """`wanted`, or for "auto" what `platform` ("cpu", "gpu", "tpu") is fast at."""
+    if wanted != "auto":
+        return wanted  # type: ignore[return-value]
+    if platform != "cpu":
+        return "bfloat16"
+    return "bfloat16_operands" if _cpu_multiplies_bfloat16() else "float32"
+
+
+@functools.cache
+def _cpu_multiplies_bfloat16() -> bool:
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def activation_dtype(precision: Precision) -> jnp.dtype:
+    return jnp.dtype(jnp.bfloat16 if precision == "bfloat16" else jnp.float32)
+
+
+def einsum(equation: str, a: Array, b: Array, precision: Precision) -> Array:
+    """`jnp.einsum` at a precision; every letter of an input must be in the output or the other input."""
+    if precision == "float32":
+        return jnp.einsum(equation, a, b)
+    if precision == "bfloat16":
+        return jnp.einsum(equation, a.astype(jnp.bfloat16), b.astype(jnp.bfloat16))
+    return _einsum_bfloat16_operands(equation, a, b)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _einsum_bfloat16_operands(equation: str, a: Array, b: Array) -> Array:
+    return _product(equation, a.astype(jnp.bfloat16), b.astype(jnp.bfloat16))
+
+
+def _product(equation: str, a: Array, b: Array) -> Array:
+    return jnp.einsum(equation, a, b, preferred_element_type=jnp.float32)
+
+
+def _forward(equation: str, a: Array, b: Array):
+    operands = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
+    # Empty arrays carry the dtypes to the backward pass: a cotangent has the dtype of its input.
+    dtypes = jnp.empty(0, a.dtype), jnp.empty(0, b.dtype)
+    return _product(equation, *operands), (operands, dtypes)
+
+
+def _backward(equation: str, saved, cotangent: Array):
+    # The cotangent is rounded too, else two of the three products run at float32 speed.
+    (a, b), (like_a, like_b) = saved
+    cotangent = cotangent.astype(jnp.bfloat16)
+    inputs, out = equation.split("->")
+    dims_a, dims_b = inputs.split(",")
+    grad_a = _product(f"{out},{dims_b}->{dims_a}", cotangent, b)
+    grad_b = _product(f"{out},{dims_a}->{dims_b}", cotangent, a)
+    return grad_a.astype(like_a.dtype), grad_b.astype(like_b.dtype)
+
+
+_einsum_bfloat16_operands.defvjp(_forward, _backward)
+
+
+class Einsum(nn.Module):
+    """`einsum(equation, x, w)`: the one place where a weight matrix is made.
+
+    The equation says which of w's dimensions are summed over, so it also gives the fan-in.
+    """
+
+    equation: str  # "BLD,DF->BLF"
+    shape: tuple[int, ...]  # of w
+    axes: tuple[str, ...]  # logical name of each dimension of w, placed by mesh.py
+    precision: Precision
+    std: float | None = None  # of the initial normal; None: 1/sqrt(fan-in); 0: zeros
+    bias: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        inputs, out = self.equation.split("->")
+        x_dims, w_dims = inputs.split(",")
+        std = self.std
+        if std is None:
+            fan_in = 1
+            for dimension, size in zip(w_dims, self.shape, strict=True):
+                fan_in *= size if dimension in x_dims else 1
+            std = fan_in**-0.5
+        init = nn.initializers.normal(std) if std else nn.initializers.zeros
+        w = self.param("w", nn.with_logical_partitioning(init, self.axes), self.shape, jnp.float32)
+        y = einsum(self.equation, x, w, self.precision)
+        if not self.bias:
+            return y
+        kept = [i for i, d in enumerate(w_dims) if d in out]
+        shape, axes = tuple(self.shape[i] for i in kept), tuple(self.axes[i] for i in kept)
+        b = self.param("b", nn.with_logical_partitioning(nn.initializers.zeros, axes), shape, jnp.float32)
+        return y + b.astype(y.dtype).reshape((1,) * (y.ndim - len(shape)) + shape)
+
+
+class Norm(nn.Module):
+    """LayerNorm (Ba et al. 2016, arXiv:1607.06450) or RMSNorm (Zhang & Sennrich 2019, arXiv:1910.07467).
+
+    Over the last dimension; statistics in float32.
+    """
+
+    kind: Literal["layernorm", "rmsnorm"]
+    axis: str = "norm"  # logical name of the normalised dimension
+    bias: bool = False  # layernorm only
+    eps: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        weight = lambda name, init: self.param(
+            name, nn.with_logical_partitioning(init, (self.axis,)), x.shape[-1:], jnp.float32
+        ).reshape((1,) * (x.ndim - 1) + x.shape[-1:])
+        y = x.astype(jnp.float32)
+        if self.kind == "layernorm":
+            y = y - y.mean(-1, keepdims=True)
+        y = y * jax.lax.rsqrt((y * y).mean(-1, keepdims=True) + self.eps)
+        y = y * weight("scale", nn.initializers.ones)
+        if self.bias:
+            y = y + weight("b", nn.initializers.zeros)
+        return y.astype(x.dtype)
+
+
+def dropout(x: Array, rate: float, keys_B: Array | None, site: int | Array) -> Array:
+    """Zero a fraction `rate` of x and scale the rest (Srivastava et al. 2014).
+
+    `keys_B` has a key for each row of the global batch, so the mask depends on (seed, step, row)
+    and not on how rows lie on devices; None: no dropout. `site` tells the layers apart.
+    """
+    if keys_B is None or rate == 0.0:
+        return x
+    keep = lambda key: jax.random.bernoulli(jax.random.fold_in(key, site), 1.0 - rate, x.shape[1:])
+    return jnp.where(jax.vmap(keep)(keys_B), x / (1.0 - rate), jnp.zeros_like(x))
