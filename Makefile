@@ -26,12 +26,12 @@ install: $(STAMP)  ## fill .venv from the lock; at once when it is up to date
 
 $(STAMP): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo 'jaxlm needs Python 3.11 to 3.13, and none is on the PATH: make PYTHON=/path/to/python3.12' >&2; exit 2; }
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit((3, 11) <= v < (3, 14) and None or \
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v < (3, 14) and \
 	    f"$(PYTHON) is Python {v[0]}.{v[1]}, jaxlm needs 3.11 to 3.13: choose another, e.g. make PYTHON=python3.12")'
 	@echo "jaxlm: setting up $(VENV) with $$($(PYTHON) --version) (a few minutes, once)"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 quickstart: install  ## train, evaluate, sample and report a small model, from nothing
@@ -56,11 +56,11 @@ format: install  ## what ruff can mend by itself
 	$(BIN)/ruff format .
 
 bench: install  ## jaxlm beside its peers (installs them: torch is large)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[bench]'
 	for script in benchmarks/*.py; do $(BIN)/python "$$script" --json; done
 
 lock: install  ## resolve the newest releases into requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python -m pip install -qq --disable-pip-version-check uv
 	$(BIN)/uv pip compile pyproject.toml --extra test --output-file requirements.lock --upgrade --quiet \
 	    --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	    --no-config --default-index https://pypi.org/simple --custom-compile-command 'make lock'

@@ -1,21 +1,21 @@
 """Configs: frozen pydantic models, written in Python, overridden by `path=value`, saved as JSON.
 
 A `.py` config is run, so never load one from somebody you do not trust; a `.json` one is only read.
+What errors of validation look like is in `config_errors.py`.
 """
 
 import ast
-import difflib
 import importlib.resources
 import json
 import runpy
-import types
-import typing
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import pydantic
 
+from jaxlm.config_errors import config_classes, explain, kind_of, members, nearest, no_field, show
 from jaxlm.errors import UserError
 
 
@@ -26,7 +26,6 @@ class Config(pydantic.BaseModel):
 
 
 C = TypeVar("C", bound=Config)
-_BROKEN_CONFIG_FILE = (ImportError, NameError, AttributeError, TypeError)
 
 
 def load(path_or_name: str | Path, kind: type[C], overrides: Iterable[str] = ()) -> C:
@@ -35,10 +34,7 @@ def load(path_or_name: str | Path, kind: type[C], overrides: Iterable[str] = ())
     Raises UserError where the file is missing, is no config, or a field or rule is violated.
     """
     path = _find(str(path_or_name))
-    if path.suffix == ".py":
-        config = _run(path, kind)
-    else:
-        config = parse(_read_json(path), kind, origin=str(path))
+    config = _run(path, kind) if path.suffix == ".py" else parse(_read_json(path), kind, origin=str(path))
     return override(config, overrides)
 
 
@@ -47,7 +43,7 @@ def parse(saved: dict, kind: type[C], origin: str = "config") -> C:
     try:
         return kind.model_validate(saved)
     except pydantic.ValidationError as error:
-        raise UserError(_explain(error, kind, origin)) from None
+        raise UserError(explain(error, kind, origin)) from None
 
 
 def dump(config: Config) -> dict:
@@ -58,16 +54,22 @@ def dump(config: Config) -> dict:
 def override(config: C, assignments: Iterable[str]) -> C:
     """`override(config, ["model.width=256"])`: a new config; unknown names are errors.
 
-    A new `kind` takes the defaults of the class it names: `data.tokenizer.kind=bytes`.
+    A new `kind` takes the defaults of the class it names: `data.tokenizer.kind=bytes`. Kinds are
+    assigned first, so the order on the command line does not matter.
     """
-    saved = dump(config)
     assignments = list(assignments)
-    for assignment in assignments:
+    if not assignments:
+        return config
+    saved = dump(config)
+    for assignment in sorted(assignments, key=lambda a: not a.partition("=")[0].endswith(".kind")):
         path, equals, text = assignment.partition("=")
         if not equals or not path:
             raise UserError(f"--set {assignment!r}: write it as path=value, e.g. loop.steps=100")
-        _assign(saved, type(config), path.split("."), _literal(text), assignment)
-    return parse(saved, type(config), origin="--set " + " ".join(assignments)) if assignments else config
+        try:
+            _assign(saved, type(config), path.split("."), text)
+        except UserError as error:
+            raise UserError(f"--set {assignment!r}: {error}") from None
+    return parse(saved, type(config), origin="--set " + " ".join(assignments))
 
 
 def difference(old: dict, new: dict, path: str = "") -> list[str]:
@@ -78,7 +80,7 @@ def difference(old: dict, new: dict, path: str = "") -> list[str]:
         if isinstance(a, dict) and isinstance(b, dict):
             lines += difference(a, b, here + ".")
         elif a != b:
-            lines.append(f"{here}: {_show(a)} -> {_show(b)}")
+            lines.append(f"{here}: {show(a)} -> {show(b)}")
     return lines
 
 
@@ -104,26 +106,49 @@ def _find(name: str) -> Path:
     known = shipped()
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(path.stem, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise UserError(f"no config {name!r}: {hint}shipped configs are {', '.join(known)}; or give the path of a file")
+    near = nearest(path.stem, known, "shipped configs are")
+    raise UserError(f"no config {name!r}: {near} Or give the path of a .py or .json file")
 
 
-def _run(path: Path, kind: type[Config]) -> Any:
+def _run(path: Path, kind: type[C]) -> C:
+    """What `config()` of a Python file returns; whatever goes wrong in there is one line with its place."""
     try:
         made = runpy.run_path(str(path))
         if not callable(made.get("config")):
-            raise UserError(f"{path}: a config file defines `def config() -> {kind.__name__}`")
+            raise UserError(f"a config file defines `def config() -> {kind.__name__}`")
         config = made["config"]()
     except pydantic.ValidationError as error:
-        raise UserError(_explain(error, kind, str(path))) from None
-    except SyntaxError as error:
-        raise UserError(f"{path}, line {error.lineno}: {error.msg}") from None
-    except _BROKEN_CONFIG_FILE as error:
-        raise UserError(f"{path}: {type(error).__name__}: {error}") from None
+        raise UserError(explain(error, _class_named(error.title, kind), _place(path, error))) from None
+    except Exception as error:  # it is the user's program: it can raise anything
+        kind_of_error = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        message = error.msg if isinstance(error, SyntaxError) else error
+        raise UserError(f"{_place(path, error)}: {kind_of_error}{message}") from error
     if not isinstance(config, kind):
-        raise UserError(f"{path}: config() returned {type(config).__name__}, but this command wants {kind.__name__}")
+        raise UserError(
+            f"{path}: config() returned {type(config).__name__}, but this command wants {kind.__name__}"
+        )
     return config
+
+
+def _place(path: Path, error: Exception) -> str:
+    """`file, line 12`: the last line of the config file that `error` passed through, or failed to compile."""
+    lines = [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
+    ]
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        lines.append(error.lineno)
+    return f"{path}, line {lines[-1]}" if lines and lines[-1] else str(path)
+
+
+def _class_named(name: str, default: type[Config]) -> type[Config]:
+    """The config class a ValidationError is about: it holds the name alone."""
+    waiting = [Config]
+    while waiting:
+        one = waiting.pop()
+        if one.__name__ == name:
+            return one
+        waiting += one.__subclasses__()
+    return default
 
 
 def _read_json(path: Path) -> dict:
@@ -136,90 +161,39 @@ def _read_json(path: Path) -> dict:
     return saved
 
 
-def _literal(text: str) -> Any:
-    """The Python or JSON value that `text` spells; a bare word is a string."""
-    words = {"true": True, "false": False, "null": None, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
-def _assign(saved: dict, kind: type[Config], path: list[str], value: Any, assignment: str) -> None:
+def _assign(saved: dict, kind: type[pydantic.BaseModel], path: list[str], text: str) -> None:
     """Set `path` in `saved`, walking the classes beside it so that an unknown name is found here."""
     head, *rest = path
     if head not in kind.model_fields:
-        raise UserError(f"--set {assignment!r}: {_no_field(kind, head)}")
-    classes = _config_classes(kind.model_fields[head].annotation)
+        raise UserError(no_field(kind, head))
+    annotation = kind.model_fields[head].annotation
     if not rest:
-        saved[head] = value
+        saved[head] = _value(text, annotation)
         return
+    classes = config_classes(annotation)
     if not classes:
-        raise UserError(f"--set {assignment!r}: {head!r} of {kind.__name__} is a plain value, it has no {rest[0]!r}")
-    inner = saved.get(head)
-    if rest == ["kind"]:
-        kinds = {_kind_of(c): c for c in classes}
-        if value not in kinds:
-            raise UserError(f"--set {assignment!r}: kinds are {', '.join(map(str, kinds))}")
-        if not (isinstance(inner, dict) and inner.get("kind") == value):
-            saved[head] = {"kind": value}
+        raise UserError(f"{head!r} of {kind.__name__} is a plain value, it has no {rest[0]!r}")
+    kinds = {kind_of(c): c for c in classes if kind_of(c) is not None}
+    inner = saved.get(head) or {}
+    if rest == ["kind"] and kinds:
+        if text not in kinds:
+            raise UserError(nearest(text, kinds, "kinds are"))
+        saved[head] = inner if inner.get("kind") == text else {"kind": text}
         return
-    if not isinstance(inner, dict):
-        inner = saved[head] = {}
-    known = inner.get("kind")
-    chosen = next((c for c in classes if known is not None and _kind_of(c) == known), classes[0])
-    _assign(inner, chosen, rest, value, assignment)
+    if not inner and len(classes) > 1:
+        raise UserError(f"{head!r} is not set: choose {head}.kind first, one of {', '.join(kinds)}")
+    saved[head] = inner
+    _assign(inner, kinds.get(inner.get("kind"), classes[0]), rest, text)
 
 
-def _config_classes(annotation: Any) -> list[type[Config]]:
-    if isinstance(annotation, type) and issubclass(annotation, Config):
-        return [annotation]
-    if typing.get_origin(annotation) in (Annotated, typing.Union, types.UnionType):
-        return [c for part in typing.get_args(annotation) for c in _config_classes(part)]
-    return []
-
-
-def _kind_of(kind: type[Config]) -> str | None:
-    return kind.model_fields["kind"].default if "kind" in kind.model_fields else None
-
-
-def _no_field(kind: type[Config], name: str) -> str:
-    names = list(kind.model_fields)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(names)}"
-    return f"{kind.__name__} has no field {name!r}; {hint}"
-
-
-def _explain(error: pydantic.ValidationError, kind: type[Config], origin: str) -> str:
-    """One line for each error, with the path of the field, its value and the nearest name."""
-    lines = []
-    for item in error.errors(include_url=False):
-        location = [str(part) for part in item["loc"]]
-        if item["type"] == "extra_forbidden":
-            owner = _owner(kind, location[:-1]) or kind
-            lines.append(f"{'.'.join(location)}: {_no_field(owner, location[-1])}")
-        elif item["type"] == "value_error":
-            lines.append(f"{'.'.join(location) + ': ' if location else ''}{item['ctx']['error']}")
-        else:
-            lines.append(f"{'.'.join(location)}={_show(item['input'])}: {item['msg']}")
-    return f"{origin}: " + ("\n  ".join(["", *lines]) if len(lines) > 1 else lines[0])
-
-
-def _owner(kind: type[Config], location: list[str]) -> type[Config] | None:
-    """The class at the end of a pydantic location; a union adds the tag it chose to the path."""
-    candidates = [kind]
-    for part in location:
-        tagged = [c for c in candidates if _kind_of(c) == part]
-        if tagged:
-            candidates = tagged
-            continue
-        fields = [c.model_fields[part] for c in candidates if part in c.model_fields]
-        candidates = _config_classes(fields[0].annotation) if fields else []
-    return candidates[0] if candidates else None
-
-
-def _show(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 80 else text[:77] + "..."
+def _value(text: str, annotation: Any) -> Any:
+    """The Python or JSON value that `text` spells: a bare word is a string, and so is all for a str field."""
+    allowed = members(annotation)
+    if text in allowed:  # "none" may be a choice of its own
+        return text
+    words = {"true": True, "false": False, "null": None, "none": None}
+    try:
+        value = words[text.lower()] if text.lower() in words else ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return text if str in allowed and type(value) not in allowed else value

@@ -1,0 +1,117 @@
+"""What pydantic found wrong with a config, said in the words of whoever wrote it.
+
+Holds the walk over nested config classes and their unions, which `config.override` needs as well. A union
+of classes is told apart by the field `kind`; pydantic puts the kind it chose into the path of an error
+(`split.hash.validation`), the user never wrote it there, so it is left out (`split.validation`).
+"""
+
+import difflib
+import json
+import types
+import typing
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import pydantic
+
+Class = type[pydantic.BaseModel]
+
+
+def explain(error: pydantic.ValidationError, kind: Class, origin: str) -> str:
+    """One line for each error, with the path of the field, its value and the nearest name."""
+    lines: dict[str, str] = {}  # by path: each member of a union of plain types complains on its own
+    for item in error.errors(include_url=False):
+        path, owner = _locate(kind, item["loc"])
+        subject, fault = _complaint(item, path, owner)
+        lines[subject] = f"{lines[subject]}, or: {fault}" if subject in lines else fault
+    told = [f"{subject}: {fault}" if subject else fault for subject, fault in lines.items()]
+    return f"{origin}: {told[0]}" if len(told) == 1 else "\n  ".join([f"{origin}:", *told])
+
+
+def no_field(kind: Class, name: str) -> str:
+    return f"{kind.__name__} has no field {name!r}; {nearest(name, kind.model_fields, 'it has')}"
+
+
+def nearest(name: str, known: Iterable[str], all_of_them: str) -> str:
+    """`did you mean 'width'?`, or `it has: width, layers` where nothing is near."""
+    known = [str(one) for one in known]
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"{all_of_them}: {', '.join(known) or 'none'}"
+
+
+def config_classes(annotation: Any) -> list[Class]:
+    """The config classes that a field of this annotation may hold."""
+    return [
+        part
+        for part in members(annotation)
+        if isinstance(part, type) and issubclass(part, pydantic.BaseModel)
+    ]
+
+
+def members(annotation: Any) -> list[Any]:
+    """The alternatives of an annotation: types, and the values of a Literal."""
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return members(parts[0])
+    if origin in (typing.Union, types.UnionType):
+        return [one for part in parts for one in members(part)]
+    return list(parts) if origin is typing.Literal else [annotation]
+
+
+def kind_of(kind: Class) -> str | None:
+    """The value of `kind` that stands for this class; None where it is no member of a union."""
+    return kind.model_fields["kind"].default if "kind" in kind.model_fields else None
+
+
+def _locate(kind: Class, location: tuple[int | str, ...]) -> tuple[list[str], Class]:
+    """The path that the user wrote, and the class that has (or should have) its last name."""
+    path, owner, candidates = [], kind, [kind]
+    for part in location:
+        named = [c for c in candidates if part in c.model_fields]
+        tagged = [c for c in candidates if kind_of(c) == part]
+        if named:
+            path.append(str(part))
+            owner = named[0]
+            candidates = _classes_within(owner.model_fields[str(part)].annotation)
+        elif tagged:
+            candidates = tagged
+        elif part == location[-1] and candidates:  # the name that should not be there
+            path.append(str(part))
+            owner = candidates[0]
+        elif isinstance(part, int):
+            path.append(str(part))
+    return path, owner
+
+
+def _classes_within(annotation: Any) -> list[Class]:
+    """As `config_classes`, of the elements too where the field is a tuple or a dict."""
+    found = []
+    for part in members(annotation):
+        inside = [one for argument in typing.get_args(part) for one in _classes_within(argument)]
+        found += inside or config_classes(part)
+    return found
+
+
+def _complaint(item: Any, path: list[str], owner: Class) -> tuple[str, str]:
+    """Of one pydantic error: what it is about, and what is wrong with it."""
+    where = ".".join(path)
+    match item["type"]:
+        case "extra_forbidden":
+            return where, no_field(owner, path[-1])
+        case "missing":
+            return where, "is required and missing"
+        case "value_error" | "assertion_error":
+            return where, str(item["ctx"]["error"])
+        case "union_tag_invalid":
+            tag, known = item["ctx"]["tag"], item["ctx"]["expected_tags"].replace("'", "").split(", ")
+            return f"{where}.kind={show(tag)}", nearest(tag, known, "kinds are")
+        case "union_tag_not_found":
+            kinds = [str(kind_of(c)) for c in config_classes(owner.model_fields[path[-1]].annotation)]
+            return f"{where}.kind", f"is required and missing; kinds are: {', '.join(kinds)}"
+        case _:
+            return f"{where}={show(item['input'])}" if where else show(item["input"]), item["msg"]
+
+
+def show(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
