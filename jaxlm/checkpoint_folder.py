@@ -1,0 +1,148 @@
+"""What lies in a folder of checkpoints, and what may be trusted; no Orbax and no JAX.
+
+    100/                    one finished step
+      manifest.json         sealed, written last: names, dtypes and shapes of the arrays, the caller's
+                            `meta` and `metrics`, size and hash of every other file
+      ...                   Orbax's files
+    200/                    without a manifest: its save did not finish; never restored from
+    300.orbax-checkpoint-tmp, 50.removed      remains of a killed process; the next writer removes them
+    400.damaged             set aside by a writer that had to fall back; delete it after a look
+
+Left out: object storage (paths are local or mounted), and two writers in one folder at a time.
+"""
+
+import logging
+import math
+import re
+import shutil
+from pathlib import Path
+
+import pydantic
+
+from jaxlm import hashing
+from jaxlm.config import Config
+from jaxlm.errors import Damaged
+
+MANIFEST = "manifest.json"
+FORMAT_VERSION = 1
+LOSS = "eval/loss"  # the name in `metrics`, as in metrics.jsonl, by which the best steps are kept
+
+_STEP = re.compile(r"0|[1-9][0-9]*")
+_REMAINS = re.compile(r"[0-9]+\.(orbax-checkpoint-tmp.*|removed)")
+_log = logging.getLogger("jaxlm")
+
+
+class CheckpointConfig(Config):
+    """Which steps stay: the newest, the best, and every so many; one reason is enough."""
+
+    latest: int = pydantic.Field(2, ge=1)  # the newest steps; two, so that one may be damaged
+    every: int | None = pydantic.Field(None, ge=1)  # multiples of this many steps stay for ever; None: none
+    best: int = pydantic.Field(1, ge=0)  # the steps of lowest evaluation loss; 0: none
+    asynchronous: bool = True  # write while training goes on
+
+
+class CheckpointFolder:
+    def __init__(self, root: Path):
+        self.root = root.absolute()
+
+    def path(self, step: int) -> Path:
+        return self.root / str(step)
+
+    def committed(self) -> list[int]:
+        """The steps that Orbax has committed, oldest first, with or without a manifest."""
+        if not self.root.is_dir():
+            return []
+        return sorted(int(p.name) for p in self.root.iterdir() if _STEP.fullmatch(p.name) and p.is_dir())
+
+    def finished(self) -> list[int]:
+        """The steps with a manifest, oldest first, damaged ones included."""
+        return [step for step in self.committed() if (self.path(step) / MANIFEST).exists()]
+
+    def finish(self, step: int, facts: dict) -> None:
+        """Hash what Orbax has committed and write the manifest: from now on the step counts."""
+        files = hashing.hash_folder(self.path(step))
+        hashing.sync_folder(self.root)  # Orbax's rename
+        facts = {"format_version": FORMAT_VERSION, "step": step, **facts, "files": files}
+        hashing.write_atomically(self.path(step) / MANIFEST, hashing.seal(facts))
+
+    def manifest(self, step: int) -> dict:
+        """What was saved; Damaged where the manifest is not as it was written."""
+        try:
+            sealed = (self.path(step) / MANIFEST).read_bytes()
+        except OSError as error:
+            why = f"{error.strerror}; the save did not finish, or the file was lost"
+            raise Damaged(f"{MANIFEST}: {why}") from None
+        facts = hashing.unseal(sealed, origin=MANIFEST)
+        if facts["format_version"] != FORMAT_VERSION or facts["step"] != step:
+            raise Damaged(
+                f"{MANIFEST}: format {facts['format_version']}, step {facts['step']}; "
+                f"this jaxlm reads format {FORMAT_VERSION}, and the folder is named {step}"
+            )
+        return facts
+
+    def problems(self, step: int) -> list[str]:
+        """What is wrong with `step`, as lines `file: problem`; reads and hashes every byte."""
+        try:
+            return hashing.folder_problems(self.path(step), self.manifest(step)["files"])
+        except Damaged as error:
+            return [str(error)]
+
+    def first_valid(self, candidates: list[int]) -> int | None:
+        """The first that has no problem; a warning for each one before it."""
+        for step in candidates:
+            problems = self.problems(step)
+            if not problems:
+                return step
+            _log.warning("checkpoint %s is damaged, not used: %s", self.path(step), "; ".join(problems))
+        return None
+
+    def set_aside(self, steps: list[int]) -> None:
+        """Rename, so that these steps can be saved again and nothing is lost that might be mended."""
+        for step in steps:
+            aside = self.root / f"{step}.damaged"
+            shutil.rmtree(aside, ignore_errors=True)
+            self.path(step).rename(aside)
+            _log.warning("damaged checkpoint step %d is now %s", step, aside)
+
+    def remove_old(self, cfg: CheckpointConfig) -> None:
+        """Remove the finished steps that `cfg` does not keep."""
+        steps = self.finished()
+        keep = steps_to_keep({step: self._loss(step) for step in steps}, cfg)
+        for step in steps:
+            if step not in keep:
+                self._remove(self.path(step))
+
+    def remove_unfinished(self) -> None:
+        """Remove what a killed process left."""
+        unfinished = set(self.committed()) - set(self.finished())
+        remains = [path for path in self.root.iterdir() if _REMAINS.fullmatch(path.name)]
+        for path in [*map(self.path, sorted(unfinished)), *sorted(remains)]:
+            _log.warning("removing %s: its save, or its removal, did not finish", path)
+            self._remove(path)
+
+    def remove_failed(self, step: int) -> None:
+        """Remove what a failed save left: on a full disk it is in the way."""
+        for path in self.root.glob(f"{step}.orbax-checkpoint-tmp*"):
+            self._remove(path)
+        if step in self.committed() and step not in self.finished():
+            self._remove(self.path(step))
+
+    def _remove(self, path: Path) -> None:
+        """Rename, then remove: a process killed in between leaves nothing that looks like a checkpoint."""
+        doomed = self.root / f"{path.name.partition('.')[0]}.removed"
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+
+    def _loss(self, step: int) -> float:
+        try:
+            return self.manifest(step)["metrics"].get(LOSS, math.nan)
+        except Damaged:  # it is nobody's best; `restore` says what is wrong with it
+            return math.nan
+
+
+def steps_to_keep(losses: dict[int, float], cfg: CheckpointConfig) -> set[int]:
+    """Of the steps in `losses` (evaluation loss in nats, NaN where unknown), those that `cfg` keeps."""
+    latest = sorted(losses)[-cfg.latest :]
+    every = [step for step in losses if cfg.every and step % cfg.every == 0]
+    measured = sorted((loss, step) for step, loss in losses.items() if math.isfinite(loss))
+    return {*latest, *every, *(step for _, step in measured[: cfg.best])}

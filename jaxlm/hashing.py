@@ -1,0 +1,99 @@
+"""Hashes that show when bytes on disk are no longer the bytes that were written.
+
+xxh3_128: 15-25 GB/s on one core against 0.7-0.9 GB/s for blake2b and sha256 (our trial on 2 cores of
+AMD Zen 5), and against accidents as good. It is no defence against a forger: whoever can rewrite a
+file can rewrite its manifest as well.
+
+Left out: signatures, and the mending of what is damaged.
+"""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import xxhash
+
+from jaxlm.errors import Damaged
+
+_BLOCK_BYTES = 1 << 22
+
+
+def file_hash(path: Path) -> str:
+    """xxh3_128 of a file's bytes, read in blocks."""
+    hasher, block = xxhash.xxh3_128(), bytearray(_BLOCK_BYTES)
+    with open(path, "rb", buffering=0) as file:
+        while count := file.readinto(block):
+            hasher.update(memoryview(block)[:count])
+    return hasher.hexdigest()
+
+
+def hash_folder(folder: Path) -> dict[str, list]:
+    """{path inside `folder`: [size in bytes, hash]} of every file below it."""
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    with ThreadPoolExecutor() as pool:  # xxhash and reading let go of the interpreter's lock
+        hashes = list(pool.map(lambda name: file_hash(folder / name), names))
+    return {name: [(folder / name).stat().st_size, hash_] for name, hash_ in zip(names, hashes, strict=True)}
+
+
+def folder_problems(folder: Path, files: dict[str, list]) -> list[str]:
+    """`file: what is wrong`, for every file that is not as `hash_folder` saw it; files may be added."""
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda item: _file_problem(folder / item[0], *item[1]), files.items())
+        return [f"{name}: {problem}" for name, problem in zip(files, found, strict=True) if problem]
+
+
+def _file_problem(path: Path, size: int, hash_: str) -> str | None:
+    try:
+        found = path.stat().st_size
+        if found < size:
+            return f"truncated, {found} of {size} bytes"
+        if found > size:
+            return f"{found} bytes, {size} were written"
+        return None if file_hash(path) == hash_ else "hash differs"
+    except FileNotFoundError:
+        return "missing"
+    except OSError as error:
+        return f"unreadable, {error.strerror}"
+
+
+def seal(facts: dict) -> bytes:
+    """`facts` as JSON that carries the hash of its own other bytes."""
+    return _encode({**facts, "xxh3_128": xxhash.xxh3_128_hexdigest(_encode(facts))})
+
+
+def unseal(sealed: bytes, origin: str) -> dict:
+    """The inverse of `seal`; Damaged where a single byte is not as sealed."""
+    try:
+        facts = json.loads(sealed)
+        hash_ = facts.pop("xxh3_128")
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise Damaged(f"{origin}: not a sealed file ({type(error).__name__}: {error})") from None
+    # JSON has many spellings of one value, so the bytes are compared and not the values.
+    if hash_ != xxhash.xxh3_128_hexdigest(_encode(facts)) or seal(facts) != sealed:
+        raise Damaged(f"{origin}: hash differs")
+    return facts
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside `path`, force it to the disk, rename: `path` is there whole or not at all."""
+    beside = path.with_name(path.name + ".tmp")
+    with open(beside, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Force the names in `folder` to the disk: a rename may be lost without it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _encode(facts: dict) -> bytes:
+    return json.dumps(facts, indent=1, sort_keys=True).encode()
