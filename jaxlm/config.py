@@ -173,7 +173,7 @@ def _assign(saved: dict, kind: type[pydantic.BaseModel], path: list[str], text: 
     classes = config_classes(annotation)
     if not classes:
         raise UserError(f"{head!r} of {kind.__name__} is a plain value, it has no {rest[0]!r}")
-    kinds = {kind_of(c): c for c in classes if kind_of(c) is not None}
+    kinds = {name: c for c in classes if (name := kind_of(c))}
     inner = saved.get(head) or {}
     if rest == ["kind"] and kinds:
         if text not in kinds:
@@ -183,7 +183,7 @@ def _assign(saved: dict, kind: type[pydantic.BaseModel], path: list[str], text: 
     if not inner and len(classes) > 1:
         raise UserError(f"{head!r} is not set: choose {head}.kind first, one of {', '.join(kinds)}")
     saved[head] = inner
-    _assign(inner, kinds.get(inner.get("kind"), classes[0]), rest, text)
+    _assign(inner, kinds.get(inner.get("kind", ""), classes[0]), rest, text)
 
 
 def _value(text: str, annotation: Any) -> Any:
