@@ -4,15 +4,13 @@ Mesh axes: `data` replicates the state and splits the rows; `fsdp` splits both; 
 feed-forward and vocabulary; `sequence` splits positions. Axes are Auto: the compiler propagates.
 """
 
-import contextlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
-import numpy as np
 import pydantic
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxlm.config import Config
@@ -111,7 +109,7 @@ def check_divides(mesh: Mesh, axes: Any, shapes: Any) -> None:
                 )
 
 
-def _axis_size(mesh: Mesh, axis: str | tuple[str, ...] | None) -> int:
+def _axis_size(mesh: Mesh | AbstractMesh, axis: str | tuple[str, ...] | None) -> int:
     names = () if axis is None else (axis,) if isinstance(axis, str) else axis
     return math.prod(mesh.shape[name] for name in names)
 
@@ -138,14 +136,19 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, spec(("batch", "length")))
 
 
-def row_shards(mesh: Mesh) -> int:
+def row_shards(mesh: Mesh | AbstractMesh | None) -> int:
     """Into how many parts the rows of a batch are split."""
-    return _axis_size(mesh, RULES["batch"])
+    return 1 if mesh is None else _axis_size(mesh, RULES["batch"])
+
+
+def mesh_in_scope() -> AbstractMesh | None:
+    """The mesh that the compiler partitions over; None outside `jax.set_mesh` and inside shard_map."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or any(kind == AxisType.Manual for kind in mesh.axis_types):
+        return None
+    return mesh
 
 
 def constrain(x: jax.Array, names: Sequence[str]) -> jax.Array:
-    """Pin an activation's dimensions to the mesh in scope; nothing where there is none, or inside shard_map."""
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or any(kind == AxisType.Manual for kind in mesh.axis_types):
-        return x
-    return jax.lax.with_sharding_constraint(x, spec(names))
+    """Pin an activation's dimensions to the mesh in scope; nothing where there is none."""
+    return x if mesh_in_scope() is None else jax.lax.with_sharding_constraint(x, spec(names))

@@ -1,0 +1,132 @@
+"""Optimisers and learning-rate schedules: config -> optax.
+
+Decay applies to weight matrices and tables, not to biases and norms.
+"""
+
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+import pydantic
+
+from jaxlm.config import Config
+from jaxlm.models.layers import Precision
+from jaxlm.train.muon import muon
+
+
+class CosineConfig(Config):
+    """Linear warm-up, then half a cosine down to `final` (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
+
+    kind: Literal["cosine"] = "cosine"
+    warmup: int = pydantic.Field(100, ge=0)  # steps
+    final: float = pydantic.Field(0.1, ge=0, le=1)  # of the peak rate
+
+
+class LinearConfig(Config):
+    """Linear warm-up, then a straight line to `final` (Defazio et al. 2023, arXiv:2310.07831)."""
+
+    kind: Literal["linear"] = "linear"
+    warmup: int = pydantic.Field(100, ge=0)  # steps
+    final: float = pydantic.Field(0.0, ge=0, le=1)  # of the peak rate
+
+
+class WsdConfig(Config):
+    """Warm-up, stable, decay (Hu et al. 2024, arXiv:2404.06395): the last `decay` of the steps go down linearly."""
+
+    kind: Literal["wsd"] = "wsd"
+    warmup: int = pydantic.Field(100, ge=0)  # steps
+    decay: float = pydantic.Field(0.2, gt=0, le=1)  # of all steps
+    final: float = pydantic.Field(0.0, ge=0, le=1)  # of the peak rate
+
+
+ScheduleConfig = Annotated[CosineConfig | LinearConfig | WsdConfig, pydantic.Field(discriminator="kind")]
+
+
+class AdamWConfig(Config):
+    """Adam with decoupled decay (Loshchilov & Hutter 2019, arXiv:1711.05101)."""
+
+    kind: Literal["adamw"] = "adamw"
+    peak_rate: float = pydantic.Field(1e-3, gt=0)
+    beta1: float = pydantic.Field(0.9, ge=0, lt=1)
+    beta2: float = pydantic.Field(0.95, ge=0, lt=1)
+    eps: float = pydantic.Field(1e-8, gt=0)
+    decay: float = pydantic.Field(0.1, ge=0)  # times the learning rate, a step
+    clip: float | None = pydantic.Field(1.0, gt=0)  # global norm of the gradient; None: no clipping
+    schedule: ScheduleConfig = CosineConfig()
+    average: float | None = pydantic.Field(None, gt=0, lt=1)  # decay of a moving average of parameters; None: none
+
+
+class MuonConfig(Config):
+    """Muon (Jordan et al. 2024) for hidden matrices, AdamW for tables, head, norms and biases."""
+
+    kind: Literal["muon"] = "muon"
+    peak_rate: float = pydantic.Field(0.02, gt=0)  # of hidden matrices
+    momentum: float = pydantic.Field(0.95, ge=0, lt=1)
+    decay: float = pydantic.Field(0.0, ge=0)  # times the learning rate, a step; of hidden matrices
+    others: AdamWConfig = AdamWConfig(peak_rate=3e-3, decay=0.0)  # its schedule and clip are not read
+    clip: float | None = pydantic.Field(None, gt=0)  # global norm of the gradient; None: no clipping
+    schedule: ScheduleConfig = WsdConfig()
+    average: float | None = pydantic.Field(None, gt=0, lt=1)  # decay of a moving average of parameters; None: none
+
+
+class SgdConfig(Config):
+    """Plain gradient descent: hides nothing, so it is what equalities are tested with."""
+
+    kind: Literal["sgd"] = "sgd"
+    peak_rate: float = pydantic.Field(0.1, gt=0)
+    momentum: float = pydantic.Field(0.0, ge=0, lt=1)
+    clip: float | None = pydantic.Field(None, gt=0)
+    schedule: ScheduleConfig = LinearConfig(warmup=0, final=1.0)
+    average: float | None = pydantic.Field(None, gt=0, lt=1)
+
+
+OptimizerConfig = Annotated[AdamWConfig | MuonConfig | SgdConfig, pydantic.Field(discriminator="kind")]
+
+
+def schedule(cfg: ScheduleConfig, peak: float, steps: int) -> optax.Schedule:
+    """Finished steps -> learning rate of the next; it reaches the peak at step `warmup`, the end at `steps`."""
+    rest = max(1, steps - cfg.warmup)
+    if isinstance(cfg, CosineConfig):
+        after = optax.cosine_decay_schedule(peak, rest, cfg.final)
+    elif isinstance(cfg, LinearConfig):
+        after = optax.linear_schedule(peak, cfg.final * peak, rest)
+    else:
+        decay = min(rest, max(1, round(cfg.decay * steps)))
+        after = optax.linear_schedule(peak, cfg.final * peak, decay, transition_begin=rest - decay)
+    rise = lambda n: peak * (n + 1) / (cfg.warmup + 1)  # never 0: the first step learns too
+    return optax.join_schedules([rise, after], [cfg.warmup])
+
+
+def build(cfg: OptimizerConfig, steps: int, axes: Any, precision: Precision) -> optax.GradientTransformation:
+    """The optimiser of `cfg` for `steps` steps over parameters with logical `axes` (models/build.py)."""
+    rate = lambda peak: schedule(cfg.schedule, peak, steps)
+    clip = optax.clip_by_global_norm(cfg.clip) if cfg.clip else optax.identity()
+    if isinstance(cfg, SgdConfig):
+        return optax.chain(clip, optax.sgd(rate(cfg.peak_rate), cfg.momentum or None))
+    if isinstance(cfg, AdamWConfig):
+        return optax.chain(clip, adamw(cfg, rate(cfg.peak_rate)))
+    hidden = muon(rate(cfg.peak_rate), axes, momentum=cfg.momentum, decay=cfg.decay, precision=precision)
+    return optax.chain(
+        clip,
+        optax.partition(
+            {"muon": hidden, "adamw": adamw(cfg.others, rate(cfg.others.peak_rate))},
+            lambda params: jax.tree_util.tree_map_with_path(
+                lambda path, _: "muon" if is_hidden_matrix(path) else "adamw", params
+            ),
+        ),
+    )
+
+
+def adamw(cfg: AdamWConfig, rate: optax.Schedule) -> optax.GradientTransformation:
+    return optax.adamw(rate, cfg.beta1, cfg.beta2, cfg.eps, weight_decay=cfg.decay, mask=decays)
+
+
+def decays(params: Any) -> Any:
+    """True where weight decay applies: not to biases, not to the scales of norms."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key not in ("b", "scale"), params)
+
+
+def is_hidden_matrix(path: tuple) -> bool:
+    """A product's weight inside a block; tables and the head stand at the top."""
+    return path[-1].key == "w"

@@ -1,0 +1,112 @@
+"""One optimiser step as a pure function: `step(state, batch) -> (state, metrics)`.
+
+The same function serves `jit` over a mesh, `shard_map` and `pmap`: inside the last two `axis` names the
+mapped axis, and the only collective is one sum over it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxlm.batch import Batch
+from jaxlm.train.state import TrainState
+
+# (params, batch, keys_B) -> (sum to minimise, {"loss": sum of nats, "weight": sum of weights})
+Loss = Callable[[Any, Batch, jax.Array | None], tuple[jax.Array, dict[str, jax.Array]]]
+Step = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
+
+
+def make_step(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    rate: optax.Schedule,
+    seed: int | None,
+    microbatches: int = 1,
+    average: float | None = None,
+    axis: str | None = None,
+) -> Step:
+    """A step over `microbatches` parts of the batch, exactly equal to one over all of it.
+
+    `seed` keys dropout by (seed, step, row of the global batch); None: no dropout. A step whose loss or
+    gradient is not finite leaves parameters and optimiser as they were and counts in `nonfinite`.
+    """
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+        keys_B = row_keys(seed, state.step, batch.token.shape[0], axis)
+        grads, sums = accumulate(loss, state.params, batch, keys_B, microbatches)
+        if axis is not None:
+            grads, sums = sum_over(axis, (grads, sums))
+        weight = jnp.maximum(sums["weight"], 1.0)
+        grads = jax.tree.map(lambda g: g / weight, grads)
+        norm = optax.tree.norm(grads)
+        finite = jnp.isfinite(sums["loss"]) & jnp.isfinite(norm)
+        updates, opt = optimizer.update(grads, state.opt, state.params)
+        params = optax.apply_updates(state.params, updates)
+        averaged = state.average if average is None else moved(state.average, params, average, state.step)
+        keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+        metrics = {
+            "loss": sums["loss"] / weight,
+            "tokens": sums["weight"],
+            "grad_norm": norm,
+            "learning_rate": rate(state.step),
+            "nonfinite": jnp.where(finite, 0, state.nonfinite + 1),
+            "skipped": state.skipped + ~finite,
+        }
+        return TrainState(
+            step=state.step + 1,
+            params=keep(params, state.params),
+            opt=keep(opt, state.opt),
+            average=keep(averaged, state.average),
+            nonfinite=metrics["nonfinite"],
+            skipped=metrics["skipped"],
+        ), metrics
+
+    return step
+
+
+def row_keys(seed: int | None, step: jax.Array, rows: int, axis: str | None) -> jax.Array | None:
+    """A key for each local row, made from its number in the global batch."""
+    if seed is None:
+        return None
+    first = 0 if axis is None else jax.lax.axis_index(axis) * rows
+    key = jax.random.fold_in(jax.random.key(seed), step)
+    return jax.vmap(lambda row: jax.random.fold_in(key, row))(first + jnp.arange(rows))
+
+
+def accumulate(loss: Loss, params: Any, batch: Batch, keys_B: jax.Array | None, parts: int):
+    """(gradient of the summed loss, sums) over the batch, `parts` microbatches one after another."""
+    of_part = jax.value_and_grad(loss, has_aux=True)
+    if parts == 1:
+        (_, sums), grads = of_part(params, batch, keys_B)
+        return grads, sums
+    # Part i takes rows i, i + parts, ...: each device cuts its own rows, none travels.
+    cut = lambda x: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0)
+
+    def add(total, part):
+        (_, sums), grads = of_part(params, *part)
+        return jax.tree.map(jnp.add, total, (grads, sums)), None
+
+    zeros = jax.tree.map(jnp.zeros_like, params), {name: jnp.zeros((), jnp.float32) for name in ("loss", "weight")}
+    total, _ = jax.lax.scan(add, zeros, jax.tree.map(cut, (batch, keys_B)))
+    return total
+
+
+def sum_over(axis: str, tree: Any) -> Any:
+    """`psum` of a tree of float32 arrays as one flat all-reduce: on CPU each collective is a rendezvous."""
+    leaves, structure = jax.tree.flatten(tree)
+    flat = jax.lax.psum(jnp.concatenate([leaf.ravel() for leaf in leaves]), axis)
+    ends = [0]
+    for leaf in leaves:
+        ends.append(ends[-1] + leaf.size)
+    parts = [flat[a:b].reshape(leaf.shape) for a, b, leaf in zip(ends, ends[1:], leaves, strict=False)]
+    return jax.tree.unflatten(structure, parts)
+
+
+def moved(average: Any, params: Any, decay: float, step: jax.Array) -> Any:
+    """The moving average one step on; early on it forgets faster, so that it does not remember the start."""
+    decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda a, p: decay * a + (1.0 - decay) * p, average, params)
