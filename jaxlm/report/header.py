@@ -1,0 +1,105 @@
+"""The head of the page: a run's name, its state, what it is in one sentence, and its few numbers."""
+
+from typing import Any
+
+from jaxlm.report import curve
+from jaxlm.report.folder import Run, number
+from jaxlm.report.words import NONE, compact, duration, escape, figure, plain
+
+
+def header(run: Run) -> str:
+    facts = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in _facts(run))
+    when = run.environment.get("started")
+    started = f"started {escape(when)}" if isinstance(when, str) else ""
+    line = " · ".join(filter(None, [status(run), started]))
+    notes = "".join(f"<li>{escape(note)}</li>" for note in run.notes)
+    return (
+        f"<header><h1>{escape(run.name)}</h1><p class=status>{line}</p>\n"
+        f'<p class="lead">{sentence(run)}</p>\n<dl class="facts">{facts}</dl>\n'
+        f"{f'<ul class=warnings>{notes}</ul>' if notes else ''}</header>"
+    )
+
+
+def status(run: Run) -> str:
+    """How far the run is. A stopped run and a running one look the same from their files."""
+    steps = number(run.setting("loop", "steps"))
+    if run.step is None:
+        return "no step logged yet"
+    if steps is None:
+        return f"at step {run.step:,}"
+    if run.step >= steps:
+        return f"finished, {run.step:,} steps"
+    return f"at step {run.step:,} of {steps:,.0f}"
+
+
+def tokens_per_step(run: Run) -> float | None:
+    """Rows times predicted tokens of a row, padding included; None where the config does not say."""
+    batch, length = number(run.setting("data", "batch")), number(run.setting("data", "length"))
+    return batch * length if batch and length else None
+
+
+def train_loss(run: Run) -> float | None:
+    """The newest smoothed training loss in nats/token, which one batch does not move."""
+    smoothed = curve.smooth(run.metrics["loss"])
+    return smoothed.last()
+
+
+def evaluated(run: Run) -> dict[str, Any]:
+    """The newest evaluation of the held-out split; at the same step `jaxlm eval` counts before the loop's.
+
+    Evaluations of other files, which have `file`, are left to the table.
+    """
+    in_loop, bits = run.metrics["eval/loss"].finite(), run.metrics["eval/bits_per_byte"].finite()
+    own = [line for line in run.evaluations if not line.get("file")]
+    newest = max(reversed(own), key=lambda line: number(line.get("step")) or 0.0, default={})
+    if len(in_loop.step) and (number(newest.get("step")) or -1.0) < in_loop.step[-1]:
+        return {"step": int(in_loop.step[-1]), "loss": in_loop.last(), "bits_per_byte": bits.last()}
+    return newest
+
+
+def parameters(run: Run) -> float | None:
+    return number(run.layout.get("parameters")) or number(run.environment.get("parameters"))
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    per_step = tokens_per_step(run)
+    tokens = run.step * per_step if run.step is not None and per_step else None
+    held_out = evaluated(run)
+    loss = train_loss(run)
+    return [
+        ("parameters", compact(parameters(run))),
+        ("tokens seen", compact(tokens)),
+        ("time", duration(run.metrics["seconds"].last())),
+        ("train loss", figure(loss) + _unit(loss, "nats/token")),
+        ("held-out loss", figure(number(held_out.get("loss"))) + _unit(held_out.get("loss"), "nats/token")),
+        ("bits per byte", figure(number(held_out.get("bits_per_byte"))) + _unit(held_out, "held-out")),
+    ]
+
+
+def _unit(value: object, unit: str) -> str:
+    return f" <small>{unit}</small>" if value else ""
+
+
+def sentence(run: Run) -> str:
+    """What the run is, from its config; a part that the config does not name is left out."""
+    if not run.config:
+        return "What this run is stands in <code>config.json</code>, which <code>jaxlm train</code> writes."
+    model, data, optimizer = (run.setting(part) or {} for part in ("model", "data", "optimizer"))
+    get = lambda part, name: part.get(name) if isinstance(part, dict) else None
+    size = compact(parameters(run))
+    shape = [
+        f"{get(model, 'layers')} layers" if get(model, "layers") else "",
+        f"width {get(model, 'width')}" if get(model, "width") else "",
+        f"vocabulary {get(model, 'vocab'):,}" if isinstance(get(model, "vocab"), int) else "",
+    ]
+    what = f"{get(model, 'kind') or 'language model'}" + (f" of {size} parameters" if size != NONE else "")
+    shape_said = ", ".join(filter(None, shape))
+    how = [
+        f"trained on {get(data, 'source')}" if get(data, "source") else "",
+        f"{get(data, 'batch')} rows of {get(data, 'length')} tokens a step" if tokens_per_step(run) else "",
+        f"for {steps:,.0f} steps" if (steps := number(run.setting("loop", "steps"))) else "",
+        f"with {get(optimizer, 'kind')}" if get(optimizer, "kind") else "",
+        f"at a peak rate of {plain(rate)}" if (rate := number(get(optimizer, "peak_rate"))) else "",
+    ]
+    said = f"A {what}{f' ({shape_said})' if shape_said else ''}, {', '.join(filter(None, how))}"
+    return escape(said.rstrip(", ") + ".")

@@ -1,0 +1,171 @@
+"""The parts of the page that are tables: evaluations, data, samples, settings."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxlm.report.folder import Run, number
+from jaxlm.report.words import NONE, compact, escape, figure, plain, plus_minus
+
+SHOWN_EVALUATIONS = 12  # chosen: the newest ones fit one screen; the rest folds away
+SHOWN_SAMPLES = 12
+DEEPEST = 8  # levels of a settings tree
+
+
+def evaluations(run: Run) -> str:
+    """Loss, perplexity and bits/byte of each evaluated text, and the compressors beside the newest ones."""
+    newest: dict[tuple[str, Any], dict[str, Any]] = {}
+    for line in run.evaluations:
+        newest[_text_name(line), number(line.get("step"))] = line  # a text evaluated twice: the later counts
+    rows = sorted(newest.values(), key=lambda line: number(line.get("step")) or 0.0, reverse=True)
+    last_of = {_text_name(line): line for line in reversed(rows)}
+    body = "".join(_against_compressors(name, line) for name, line in sorted(last_of.items()))
+    body += _evaluation_table(rows[:SHOWN_EVALUATIONS])
+    if older := rows[SHOWN_EVALUATIONS:]:
+        body += f"<details><summary>{len(older):,} older</summary>{_evaluation_table(older)}</details>"
+    return body + (
+        '<p class="note">Loss in nats per token; ± is one standard error of the mean, that of '
+        "bits/byte and perplexity follows from it. Bits per byte counts the bytes of the source text, so it "
+        "compares models with any tokenizer and with compressors. The size of a model or of "
+        "a compressor is not counted.</p>"
+    )
+
+
+def _text_name(line: dict[str, Any]) -> str:
+    return str(line.get("file") or line.get("split") or NONE)
+
+
+def _evaluation_table(rows: list[dict[str, Any]]) -> str:
+    heads = ("text", "step", "loss", "perplexity", "bits/byte", "gzip -9", "xz -9", "tokens", "bytes")
+    return table(heads, [_evaluation_row(line) for line in rows])
+
+
+def _evaluation_row(line: dict[str, Any]) -> list[str]:
+    get = lambda name: number(line.get(name))
+    loss, error, bits, perplexity = map(get, ("loss", "standard_error", "bits_per_byte", "perplexity"))
+    scaled = lambda value: None if not (value and loss and error) else error * value / loss
+    step = get("step")
+    return [
+        escape(_text_name(line)),
+        NONE if step is None else f"{step:,.0f}",
+        plus_minus(loss, error),
+        plus_minus(perplexity, None if perplexity is None or error is None else perplexity * error),
+        f"<strong>{plus_minus(bits, scaled(bits))}</strong>",
+        figure(get("gzip_bits_per_byte")),
+        figure(get("xz_bits_per_byte")),
+        compact(get("tokens")),
+        compact(get("bytes")),
+    ]
+
+
+def _against_compressors(name: str, line: dict[str, Any]) -> str:
+    """Three bars from zero, the shortest first, and the comparison in words."""
+    named = (
+        ("this model", "bits_per_byte"),
+        ("gzip -9", "gzip_bits_per_byte"),
+        ("xz -9", "xz_bits_per_byte"),
+    )
+    bits = {label: value for label, key in named if (value := number(line.get(key))) and value > 0}
+    ours = bits.get("this model")
+    if ours is None or len(bits) < 2:
+        return ""
+    longest = max(bits.values())
+    bars = "".join(
+        f'<span class="name">{label}</span><span class="bar{" ours" if label == "this model" else ""}" '
+        f'style="width:{100 * value / longest:.2f}%"></span><b>{figure(value)}</b>'
+        for label, value in sorted(bits.items(), key=lambda item: item[1])
+    )
+    said = " and ".join(
+        f"{abs(ours / value - 1):.1%} {'fewer' if ours < value else 'more'} than {label}"
+        for label, value in bits.items()
+        if label != "this model"
+    )
+    step = number(line.get("step"))
+    at = "" if step is None else f" at step {step:,.0f}"
+    return (
+        f'<div class="race"><p><em>{escape(name)}</em>{at}: <b>{figure(ours)} bits/byte</b>, {said}.</p>'
+        f'<div class="bars">{bars}</div></div>'
+    )
+
+
+def data(run: Run) -> str:
+    splits = run.data.get("splits")
+    if not isinstance(splits, dict) or not splits:
+        return ""
+    rows = []
+    for name, counts in splits.items():
+        get = lambda key, counts=counts: number(counts.get(key)) if isinstance(counts, dict) else None
+        tokens, read = get("tokens"), get("bytes")
+        documents = get("documents")
+        rows.append(
+            [
+                escape(name),
+                NONE if documents is None else f"{documents:,.0f}",
+                NONE if tokens is None else f"{tokens:,.0f}",
+                NONE if read is None else f"{read:,.0f}",
+                figure(read / tokens if read and tokens else None),
+            ]
+        )
+    return table(("split", "documents", "tokens", "bytes", "bytes/token"), rows)
+
+
+def samples(run: Run) -> str:
+    """The newest samples. Their text is the model's, so it is escaped, and its white space is kept."""
+    newest = list(reversed(run.samples))
+    body = "".join(map(_sample, newest[:SHOWN_SAMPLES]))
+    if older := newest[SHOWN_SAMPLES:]:
+        body += f"<details><summary>{len(older):,} older</summary>{''.join(map(_sample, older))}</details>"
+    return body
+
+
+def _sample(line: dict[str, Any]) -> str:
+    step = number(line.get("step"))
+    facts = [] if step is None else [f"step {step:,.0f}"]
+    settings = line.get("settings")
+    if isinstance(settings, dict):
+        facts += [f"{name} {_leaf(value)}" for name, value in settings.items() if value is not None]
+    elif settings is not None:
+        facts.append(str(settings))
+    prompt, text = str(line.get("prompt") or ""), str(line.get("text") or "")
+    return (
+        f'<figure class="sample"><pre><span class="prompt">{escape(prompt)}</span>'
+        f"<span>{escape(text)}</span></pre>"
+        f"<figcaption>{escape(' · '.join(facts))}</figcaption></figure>"
+    )
+
+
+def tree(value: dict[str, Any], depth: int = 0) -> str:
+    """Nested settings, plain ones first; what lies below a name folds away."""
+    plain_ones = {name: inner for name, inner in value.items() if not (isinstance(inner, dict) and inner)}
+    rows = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(_leaf(inner))}</dd></div>"
+        for name, inner in plain_ones.items()
+    )
+    body = f"<dl>{rows}</dl>" if rows else ""
+    for name, inner in value.items():
+        if name not in plain_ones:
+            inside = tree(inner, depth + 1) if depth < DEEPEST else "<p>deeper: see the file</p>"
+            body += f'<details open class="branch"><summary>{escape(name)}</summary>{inside}</details>'
+    return body
+
+
+def _leaf(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "none"}[value]
+    if isinstance(value, float):
+        return plain(value)
+    if isinstance(value, list):
+        return ", ".join(map(_leaf, value)) or "none"
+    return str(value) if value != "" else '""'
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first column names the row; on a phone each row becomes a block with named values."""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
+    body = ""
+    for first, *rest in rows:
+        cells = "".join(
+            f'<td data-name="{escape(name)}"><span>{cell}</span></td>'
+            for name, cell in zip(heads[1:], rest, strict=True)
+        )
+        body += f'<tr><th scope="row">{first}</th>{cells}</tr>\n'
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
