@@ -1,7 +1,13 @@
-"""(being written)"""
+"""Objectives: how rows of the stream become a Batch, that is what is hidden and what is asked.
+
+The default loss, weighted cross-entropy, serves them all. An objective is a config and a branch of `build`.
+"""
+
 from typing import Literal
 
+from jaxlm.batch import Batch
 from jaxlm.config import Config
+from jaxlm.data.rows import Rows
 
 
 class NextToken(Config):
@@ -11,3 +17,22 @@ class NextToken(Config):
 
 
 ObjectiveConfig = NextToken  # a discriminated union once there are several
+
+
+def build(objective: ObjectiveConfig, rows: Rows) -> Batch:
+    """The Batch that `objective` makes of `rows`; arrays are shared with it, not copied.
+
+    >>> import numpy as np
+    >>> row = np.array([[0, 7, 8, 0]], np.int32)
+    >>> segment, position = np.ones((1, 3), np.int32), np.arange(3, dtype=np.int32)[None]
+    >>> rows = Rows(row[:, :-1], row[:, 1:], segment.astype(np.float32), segment, position)
+    >>> build(NextToken(), rows).target
+    array([[7, 8, 0]], dtype=int32)
+    """
+    return Batch(
+        token=rows.token,
+        target=rows.following,
+        weight=rows.weight,
+        segment=rows.segment,
+        position=rows.position,
+    )

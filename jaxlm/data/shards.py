@@ -8,15 +8,12 @@ A folder holds, for each split, flat little-endian files that numpy maps into me
     <split>.bytes     u64, documents: length of each document's source text in bytes of UTF-8
 
 Document i is stream[offsets[i] : offsets[i+1] + 1], both ends S: it predicts its text and the next S,
-offsets[i+1] - offsets[i] tokens. Beside them `tokenizer/` and `manifest.json` with the hash and size of every
-file, and `manifest.b2sum` with the hash of the manifest: together they notice every flipped bit.
-Hashes are 128-bit BLAKE2b: `b2sum -l 128 -c manifest.b2sum` checks them without us.
+offsets[i+1] - offsets[i] tokens. Beside them `tokenizer/` and `manifest.json`, sealed with its own hash, with
+the hash and size of every other file: together they notice every flipped bit.
 
 Left out: reading text (corpus/), cutting the stream into rows (data/pack.py).
 """
 
-import hashlib
-import json
 import os
 import shutil
 import struct
@@ -26,11 +23,12 @@ from typing import Any
 import numpy as np
 
 import jaxlm
+from jaxlm import hashing
 from jaxlm.errors import Damaged, UserError
 
 FORMAT_VERSION = 1
 SPLITS = ("train", "validation", "test")
-MANIFEST, MANIFEST_HASH = "manifest.json", "manifest.b2sum"
+MANIFEST = "manifest.json"
 PLANS = "plans"  # row plans are made from the shards, so they are no part of them
 
 
@@ -64,7 +62,7 @@ class Writer:
         self._tokens.write(tokens.astype(self.dtype).tobytes())
         self._end += 1 + tokens.size
         self._documents += 1
-        self._source_bytes += source_bytes
+        self._source_bytes += int(source_bytes)
 
     def close(self) -> dict[str, int]:
         """Close the stream and count it: `tokens` includes every separator, `predicted` all but the first."""
@@ -90,7 +88,7 @@ def commit(building: Path, final: Path, *, facts: dict[str, Any]) -> None:
     while True:
         try:
             os.rename(building, final)
-            _sync(final.parent)
+            hashing.sync_folder(final.parent)
             return
         except OSError:
             if not final.exists():
@@ -138,15 +136,9 @@ class Shards:
 
     def verify(self) -> list[str]:
         """Read every byte; one line for each file that is not what was written."""
-        if hash_file(self.folder / MANIFEST) != self.digest:
+        if hashing.file_hash(self.folder / MANIFEST) != self.digest:
             return [f"{MANIFEST}: changed since it was opened"]
-        problems = []
-        for name, entry in self.manifest["files"].items():
-            problem = self._wrong_size(name)
-            if problem is None and hash_file(self.folder / name) != entry["blake2b"]:
-                problem = f"{name}: its bytes are not those that were written"
-            problems += [problem] if problem else []
-        return problems
+        return hashing.folder_problems(self.folder, self.manifest["files"])
 
     def _map(self, split: str, part: str, dtype: np.dtype) -> np.ndarray:
         self._check_split(split)
@@ -163,17 +155,11 @@ class Shards:
             )
 
     def _wrong_size(self, name: str) -> str | None:
-        path, size = self.folder / name, self.manifest["files"][name]["bytes"]
+        path, size = self.folder / name, self.manifest["files"][name][0]
         if not path.is_file():
             return f"{name}: missing"
         found = path.stat().st_size
         return None if found == size else f"{name}: {found} bytes, but {size} were written"
-
-
-def hash_file(path: Path) -> str:
-    """128-bit BLAKE2b of a file, in hex (as `b2sum -l 128`)."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _dtype(vocab: int) -> np.dtype:
@@ -181,31 +167,21 @@ def _dtype(vocab: int) -> np.dtype:
 
 
 def _write_manifest(building: Path, facts: dict[str, Any]) -> None:
-    names = sorted(path.relative_to(building).as_posix() for path in building.rglob("*") if path.is_file())
-    files = {
-        name: {"bytes": (building / name).stat().st_size, "blake2b": hash_file(building / name)}
-        for name in names
-    }
     manifest = {
         "format_version": FORMAT_VERSION,
         "jaxlm": jaxlm.__version__,
         "dtype": _dtype(facts["vocab"]).str,
         **facts,
-        "files": files,
+        "files": hashing.hash_folder(building),
     }
-    (building / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    (building / MANIFEST_HASH).write_text(f"{hash_file(building / MANIFEST)}  {MANIFEST}\n", encoding="utf-8")
+    (building / MANIFEST).write_bytes(hashing.seal(manifest))
     for path in [*building.rglob("*"), building]:
         _sync(path)
 
 
 def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
-    digest, remedy = hash_file(folder / MANIFEST), "delete the folder and run `jaxlm prepare` again"
-    noted = folder / MANIFEST_HASH
-    if not noted.is_file() or noted.read_bytes() != f"{digest}  {MANIFEST}\n".encode():
-        raise Damaged(f"{folder / MANIFEST} is not what {MANIFEST_HASH} says was written: {remedy}")
-    manifest = json.loads((folder / MANIFEST).read_bytes())
-    if not isinstance(manifest, dict) or "format_version" not in manifest:
+    manifest = hashing.unseal((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
+    if "format_version" not in manifest:
         raise UserError(
             f"{folder / MANIFEST} is no manifest of shards: name a folder made by `jaxlm prepare`"
         )
@@ -214,7 +190,7 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
             f"{folder}: format_version={manifest['format_version']}, this jaxlm reads {FORMAT_VERSION}: "
             f"run `jaxlm prepare` again, or use jaxlm {manifest.get('jaxlm')}"
         )
-    return manifest, digest
+    return manifest, hashing.file_hash(folder / MANIFEST)
 
 
 def _intact(folder: Path) -> bool:

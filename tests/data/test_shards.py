@@ -105,8 +105,8 @@ def test_a_truncated_or_missing_file_is_found_on_opening(shards, name):
         Shards.open(shards.folder)
 
 
-def test_a_manifest_without_its_hash_is_damaged(shards):
-    (shards.folder / "manifest.b2sum").unlink()
+def test_a_manifest_that_is_not_ours_is_damaged(shards):
+    (shards.folder / "manifest.json").write_text('{"format_version": 1}')
     with pytest.raises(Damaged, match="manifest"):
         Shards.open(shards.folder)
 

@@ -1,0 +1,191 @@
+"""Row plans: how the token stream becomes rows of `length` predicted tokens.
+
+    packed    whole documents, best fit decreasing; one longer than a row is cut into full rows and a rest.
+              Documents of a row do not see each other (Ding et al. 2024, arXiv:2404.10830)
+    chunked   row r predicts the r-th `length` tokens of the stream; documents run on, as in GPT-2, nanoGPT
+    lanes     the stream in `batch` equal lanes; lane b of batch t goes on where it stopped in batch t - 1,
+              for recurrent state carried over (truncated backpropagation through time)
+
+Each plan predicts each token but the first exactly once; what is left of a row is padding, in training too.
+`chunked` and `lanes` are arithmetic, `packed` is an index kept in `plans/` beside the shards. Another length
+or batch needs another plan, not another tokenisation.
+Left out: reading the stream (data/rows.py), the order of rows (data/order.py).
+"""
+
+import logging
+import os
+import uuid
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import xxhash
+
+from jaxlm.data.rows import Spans
+from jaxlm.data.shards import PLANS, Shards
+from jaxlm.errors import UserError
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["packed", "chunked", "lanes"]
+_VERSION = 1  # of what `best_fit_decreasing` makes: a plan of another version is made anew
+
+
+class Chunked:
+    def __init__(self, predicted: int, length: int):
+        self.length, self.rows = length, -(-predicted // length)
+        self._end = predicted
+
+    def spans(self, rows: np.ndarray) -> Spans:
+        count = np.clip(self._end - rows * self.length, 0, self.length)
+        row = np.flatnonzero(count)
+        return Spans(row, rows[row] * self.length, count[row], np.zeros(row.size, np.int64))
+
+
+class Lanes:
+    """Row t * lanes + b is step t of lane b; only the last rows of a lane are short or empty.
+
+    A lane opens a document where it begins, even inside one: position 0 always means a fresh state.
+    """
+
+    def __init__(self, offsets: np.ndarray, length: int, lanes: int):
+        self._offsets, self._lanes = offsets, lanes
+        self._lane_tokens = -(-int(offsets[-1]) // lanes)
+        self.length, self.rows = length, -(-self._lane_tokens // length) * lanes
+
+    def spans(self, rows: np.ndarray) -> Spans:
+        step, lane = np.divmod(rows, self._lanes)
+        lane_start = np.minimum(lane * self._lane_tokens, self._offsets[-1])
+        lane_end = np.minimum(lane_start + self._lane_tokens, self._offsets[-1])
+        start = np.minimum(lane_start + step * self.length, lane_end)
+        end = np.minimum(start + self.length, lane_end)
+        first = np.searchsorted(self._offsets, start, side="right") - 1  # the documents that the row touches
+        last = np.searchsorted(self._offsets, end, side="left")
+        row, document = _ranges(first, np.where(end > start, last, first))
+        span_start = np.maximum(start[row], self._offsets[document])
+        span_end = np.minimum(end[row], self._offsets[document + 1])
+        opened = np.maximum(lane_start[row], self._offsets[document])
+        return Spans(row, span_start, span_end - span_start, span_start - opened)
+
+
+class Packed:
+    """Row r is the spans first[r] to first[r + 1] - 1."""
+
+    def __init__(self, length: int, first: np.ndarray, start: np.ndarray, count: np.ndarray):
+        self.length, self.rows = length, first.size - 1
+        self.first, self.start, self.count = first, start, count
+
+    def spans(self, rows: np.ndarray) -> Spans:
+        row, span = _ranges(
+            self.first[np.minimum(rows, self.rows)], self.first[np.minimum(rows + 1, self.rows)]
+        )
+        return Spans(row, self.start[span], self.count[span], np.zeros(span.size, np.int64))
+
+
+Plan = Packed | Chunked | Lanes  # `rows` rows of `length` tokens; a row asked for beyond them is empty
+
+
+def plan(shards: Shards, split: str, kind: Kind, length: int, batch: int) -> Plan:
+    """The row plan of a split; `batch` is the number of lanes, the other kinds do not depend on it."""
+    predicted = shards.counts(split)["predicted"]
+    if predicted == 0:
+        raise UserError(
+            f"split {split!r} of {shards.folder} has no documents: give it a larger fraction in data.split, "
+            f"or more text in data.source"
+        )
+    if kind == "chunked":
+        return Chunked(predicted, length)
+    if kind == "lanes":
+        return Lanes(np.asarray(shards.offsets(split), np.int64), length, batch)
+    return _stored(shards, split, length)
+
+
+def best_fit_decreasing(offsets: np.ndarray, length: int) -> Packed:
+    """Pack the documents that lie between `offsets` into rows; longest first, each where it fits tightest.
+
+    A document longer than a row is first cut into pieces of exactly `length` and a rest.
+    """
+    document_tokens = np.diff(offsets)
+    document, piece = _ranges(np.zeros_like(document_tokens), -(-document_tokens // length))
+    start = offsets[document] + piece * length
+    count = np.minimum(offsets[document + 1] - start, length)
+    order = np.argsort(-count, kind="stable")
+    row = np.empty(count.size, np.int64)
+    row[order] = _place(count[order].tolist(), length)
+    order = np.lexsort((start, row))
+    first = np.searchsorted(row[order], np.arange(row.max() + 2))
+    return Packed(length, first, start[order], count[order])
+
+
+def _place(sizes: list[int], length: int) -> list[int]:
+    """The row of each size, given in decreasing order.
+
+    `open_rows[c]` are the rows with c tokens of room, and bit c of `room` says whether there is one: the
+    tightest fit is the lowest bit from `size` up, so a million documents take seconds.
+    """
+    open_rows: list[list[int]] = [[] for _ in range(length + 1)]
+    room, rows, placed = 0, 0, []
+    for size in sizes:
+        fits = room >> size
+        if fits:
+            left = size + (fits & -fits).bit_length() - 1
+            row = open_rows[left].pop()
+            if not open_rows[left]:
+                room ^= 1 << left
+        else:
+            left, row = length, rows
+            rows += 1
+        placed.append(row)
+        left -= size
+        if left:
+            open_rows[left].append(row)
+            room |= 1 << left
+    return placed
+
+
+def _ranges(start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(i, x) for every i and every x from start[i] to stop[i] - 1."""
+    sizes = stop - start
+    owner = np.repeat(np.arange(sizes.size), sizes)
+    return owner, np.arange(owner.size) + np.repeat(start - (np.cumsum(sizes) - sizes), sizes)
+
+
+def _stored(shards: Shards, split: str, length: int) -> Packed:
+    """The packed plan from `plans/`, made and kept there if it is missing or damaged."""
+    path = shards.folder / PLANS / f"{split}-packed-{length}.plan"
+    stored = _read(path, shards.digest, length)
+    if stored is not None:
+        return stored
+    packed = best_fit_decreasing(np.asarray(shards.offsets(split), np.int64), length)
+    content = (
+        np.concatenate([[packed.rows], packed.first, packed.start, packed.count]).astype("<i8").tobytes()
+    )
+    beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}")  # processes may share the folder
+    try:
+        path.parent.mkdir(exist_ok=True)
+        beside.write_bytes(_seal(content, path.name, shards.digest) + content)
+        os.replace(beside, path)
+    except OSError as error:  # a read-only or full disk: the plan is right, only not kept
+        log.warning("%s is not kept, so the next run packs again: %s", path, error)
+        if beside.is_file():
+            beside.unlink()
+    return packed
+
+
+def _read(path: Path, digest: str, length: int) -> Packed | None:
+    if not path.is_file():
+        return None
+    sealed = path.read_bytes()
+    seal, content = sealed[:16], sealed[16:]
+    if seal != _seal(content, path.name, digest):
+        log.warning("%s is damaged or belongs to other shards: packing again", path)
+        return None
+    numbers = np.frombuffer(content, "<i8")
+    first, rest = np.split(numbers[1:], [numbers[0] + 1])
+    return Packed(length, first, *np.split(rest, 2))
+
+
+def _seal(content: bytes, name: str, digest: str) -> bytes:
+    seal = xxhash.xxh3_128(f"{_VERSION} {digest} {name}".encode())
+    seal.update(content)
+    return seal.digest()
