@@ -12,8 +12,10 @@ file then stops the run), and answers save(step <= latest) with a False that is 
 Left out: the folder and its rules, which are in checkpoint_folder.py.
 """
 
+import errno
 import json
 import logging
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -30,22 +32,21 @@ from jaxlm.flat import flatten, kinds, require_same, unflatten
 
 
 class Checkpoints:
-    """The checkpoints in one folder. A writer must be closed, or used with `with`: it writes in a thread.
+    """The checkpoints in one folder. Close a writer, or use it with `with`: it writes in a thread.
 
     In a run of several processes all call the same methods in the same order; process 0 hashes,
     writes manifests and removes.
     """
 
     def __init__(self, folder: Path, cfg: CheckpointConfig, *, read_only: bool = False):
-        logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax reports each move at INFO
+        _quieten_orbax()
         self.cfg, self.folder = cfg, CheckpointFolder(Path(folder))
-        self._writer: ocp.AsyncCheckpointer | None = None
+        self._read_only = read_only
         self._finisher: threading.Thread | None = None
         self._failure: JaxlmError | None = None
         if not read_only:
             self.folder.root.mkdir(parents=True, exist_ok=True)
             _on_process_0(self.folder.remove_unfinished)
-            self._writer = ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler())
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -70,7 +71,7 @@ class Checkpoints:
 
         Waits for the save before it, and raises what went wrong there. JaxlmError where the disk is full.
         """
-        assert self._writer is not None, "opened with read_only=True, or closed"
+        assert not self._read_only, f"{self.folder.root} was opened to read"
         self.wait()
         newest = max(self.folder.committed(), default=-1)
         if step <= newest:
@@ -85,13 +86,15 @@ class Checkpoints:
             "metrics": {name: float(value) for name, value in (metrics or {}).items()},
         }
         needed = sum(leaf.nbytes for leaf in arrays.values())
-        if needed > shutil.disk_usage(self.folder.root).free:
+        if needed > _free_bytes(self.folder.root):
             raise self._not_saved(step, needed, "the disk is full")
+        # One writer a save: Orbax's raises the error of a failed save again in each later one.
+        writer = ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler())
         try:
-            self._writer.save(self.folder.path(step), args=ocp.args.PyTreeSave(arrays))
+            writer.save(self.folder.path(step), args=ocp.args.PyTreeSave(arrays))
         except OSError as error:
             raise self._not_saved(step, needed, error) from error
-        self._finisher = threading.Thread(target=self._finish, args=(step, facts, needed), name="finish_save")
+        self._finisher = threading.Thread(target=self._finish, args=(writer, step, facts, needed))
         self._finisher.start()
         if not self.cfg.asynchronous:
             self.wait()
@@ -106,13 +109,8 @@ class Checkpoints:
             raise failure
 
     def close(self) -> None:
-        """`wait`, and let go of Orbax's threads."""
-        try:
-            self.wait()
-        finally:
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+        """`wait`; the folder may be used by another writer then."""
+        self.wait()
 
     def restore(self, abstract: Any, step: int | None = None) -> tuple[int, Any, dict]:
         """(step, state, meta) of `step`, or of the newest valid one, onto the shardings in `abstract`.
@@ -125,7 +123,7 @@ class Checkpoints:
         chosen = self._valid_step(step)
         manifest, wanted = self.folder.manifest(chosen), flatten(abstract)
         require_same(manifest["arrays"], kinds(wanted), f"checkpoint {self.folder.path(chosen)}")
-        if self._writer is not None and step is None:
+        if not self._read_only and step is None:
             damaged = [other for other in self.folder.committed() if other > chosen]
             _on_process_0(lambda: self.folder.set_aside(damaged))
         first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -165,11 +163,10 @@ class Checkpoints:
             raise Damaged(f"{self.folder.root}: no valid checkpoint in steps {candidates}; the log says why")
         return valid
 
-    def _finish(self, step: int, facts: dict, needed: int) -> None:
+    def _finish(self, writer: ocp.AsyncCheckpointer, step: int, facts: dict, needed: int) -> None:
         """In a thread: when Orbax has committed, write the manifest; then remove what need not stay."""
-        assert self._writer is not None
         try:
-            self._writer.wait_until_finished()
+            writer.close()  # waits
             if jax.process_index() == 0:
                 self.folder.finish(step, facts)
         except Exception as error:  # raised again by the next `save`, `wait` or `close`
@@ -185,11 +182,36 @@ class Checkpoints:
     def _not_saved(self, step: int, needed: int, why: object) -> JaxlmError:
         if jax.process_index() == 0:
             self.folder.remove_failed(step)
-        free = shutil.disk_usage(self.folder.root).free
+        free = _free_bytes(self.folder.root)
         return JaxlmError(
-            f"checkpoint {self.folder.path(step)} was not saved: {str(why).strip().splitlines()[0][:300]} "
+            f"checkpoint {self.folder.path(step)} was not saved: {_reason(why)} "
             f"({needed:,} bytes needed, {free:,} free). Finished steps {self.steps()} are untouched"
         )
+
+
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
+def _reason(why: object) -> str:
+    """One line: what the system said, where TensorStore wraps it in names and addresses of its own."""
+    for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if os.strerror(code) in str(why):
+            return os.strerror(code)
+    return str(why).strip().partition("\n")[0]
+
+
+def _quieten_orbax() -> None:
+    """Orbax logs each move at INFO, and each failure three times with a traceback; `wait` raises it once."""
+    logger = logging.getLogger("absl")
+    logger.setLevel(logging.WARNING)
+    logger.addFilter(_without_traceback)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    if "orbax" in record.pathname:
+        record.exc_info = None
+    return True
 
 
 def _on_process_0(action: Any) -> None:

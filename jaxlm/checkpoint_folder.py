@@ -73,11 +73,10 @@ class CheckpointFolder:
             why = f"{error.strerror}; the save did not finish, or the file was lost"
             raise Damaged(f"{MANIFEST}: {why}") from None
         facts = hashing.unseal(sealed, origin=MANIFEST)
-        if facts["format_version"] != FORMAT_VERSION or facts["step"] != step:
-            raise Damaged(
-                f"{MANIFEST}: format {facts['format_version']}, step {facts['step']}; "
-                f"this jaxlm reads format {FORMAT_VERSION}, and the folder is named {step}"
-            )
+        found = facts.get("format_version"), facts.get("step")
+        if found != (FORMAT_VERSION, step):
+            wanted = FORMAT_VERSION, step
+            raise Damaged(f"{MANIFEST}: (format, step) is {found}, this jaxlm reads {wanted} in that folder")
         return facts
 
     def problems(self, step: int) -> list[str]:

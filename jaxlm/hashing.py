@@ -67,7 +67,7 @@ def unseal(sealed: bytes, origin: str) -> dict:
     try:
         facts = json.loads(sealed)
         hash_ = facts.pop("xxh3_128")
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise Damaged(f"{origin}: not a sealed file ({type(error).__name__}: {error})") from None
     # JSON has many spellings of one value, so the bytes are compared and not the values.
     if hash_ != xxhash.xxh3_128_hexdigest(_encode(facts)) or seal(facts) != sealed:
