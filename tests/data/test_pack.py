@@ -40,27 +40,6 @@ def test_every_plan_predicts_every_token_once(predicted, length, lanes):
         assert spans.row.max(initial=0) < plan.rows
 
 
-@given(document_lengths, lengths, lane_counts)
-def test_rows_read_the_stream_as_the_definition_says(predicted, length, lanes):
-    offsets = offsets_of(predicted)
-    stream = np.arange(1_000, 1_001 + offsets[-1], dtype=np.uint16)
-    for plan in plans(offsets, length, lanes):
-        rows = np.arange(plan.rows + 1)[::-1].copy()
-        spans = plan.spans(rows)
-        got = cut(stream, spans, rows.size, length)
-        token, following, weight, segment, position = (np.zeros((rows.size, length)) for _ in range(5))
-        column, number = np.zeros(rows.size, int), np.zeros(rows.size, int)
-        for row, start, count, first in zip(*spans, strict=True):
-            number[row] += 1
-            for i in range(count):
-                c = column[row]
-                token[row, c], following[row, c] = stream[start + i], stream[start + i + 1]
-                weight[row, c], segment[row, c], position[row, c] = 1, number[row], first + i
-                column[row] += 1
-        for array, expected in zip(got, (token, following, weight, segment, position), strict=True):
-            np.testing.assert_array_equal(array, expected)
-
-
 @given(document_lengths, lengths)
 def test_packing_keeps_every_document_that_fits_whole(predicted, length):
     offsets = offsets_of(predicted)

@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxlm.data import shards as shards_lib
@@ -50,6 +50,7 @@ def test_an_empty_split_is_one_separator(shards):
     assert shards.source_bytes("test").tolist() == []
 
 
+@settings(max_examples=20)  # each syncs a dozen files to the disk
 @given(st.lists(st.lists(st.integers(0, 99_999).filter(lambda t: t != 70_000), max_size=8), max_size=8))
 def test_every_document_comes_back_even_with_a_large_vocabulary(tmp_path_factory, documents):
     folder = tmp_path_factory.mktemp("large") / "shards"
