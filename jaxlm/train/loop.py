@@ -114,7 +114,7 @@ def fit(
         due = lambda every: n == cfg.steps or n % every == 0  # noqa: B023
         if due(cfg.log_every):
             pending = (n, metrics)
-        if due(cfg.eval_every) and not stopping:
+        if due(cfg.eval_every):
             report()
             evaluation = evaluate(state)
             log(n, {f"eval/{name}": value for name, value in evaluation.items()})

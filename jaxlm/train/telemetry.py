@@ -38,8 +38,8 @@ class MetricsFile:
         os.replace(temporary, path)
         self._file = open(path, "ab")  # noqa: SIM115  (open for the whole run)
 
-    def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+    def write(self, step: int, metrics: Mapping[str, float | None]) -> None:
+        finite = {name: value if value is None or math.isfinite(value) else None for name, value in metrics.items()}
         self._file.write(orjson.dumps({"step": step, **finite}) + b"\n")
         self._file.flush()
 
@@ -75,18 +75,19 @@ class Telemetry:
         *,
         start: int,
         config: Mapping[str, Any],
-        show: Callable[[int, Mapping[str, float]], None] = lambda *_: None,
+        show: Callable[[int, Mapping[str, float | None]], None] = lambda *_: None,
     ) -> None:
         self._show = show
         self._file = MetricsFile(folder / "metrics.jsonl", start)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1) if cfg.tensorboard else None
         self._wandb = start_wandb(cfg.wandb, folder, config) if cfg.wandb else None
 
-    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+    def write(self, step: int, metrics: Mapping[str, float | None]) -> None:
         self._file.write(step, metrics)
         if self._board:
             for name, value in metrics.items():
-                self._board.add_scalar(name if "/" in name else f"train/{name}", value, step)
+                if value is not None:
+                    self._board.add_scalar(name if "/" in name else f"train/{name}", value, step)
         if self._wandb:
             self._wandb.log(dict(metrics), step=step)
         self._show(step, metrics)

@@ -1,0 +1,48 @@
+"""Measure a step in a process of its own: `python -m jaxlm.measure < QUESTION.json`.
+
+The question is what train/layout.py asks; the answer is one line, {"step_ms": median}.
+"""
+
+import json
+import sys
+import time
+
+from jaxlm import host
+
+
+def main() -> None:
+    question = json.load(sys.stdin)
+    host.tune_allocator()
+
+    from jaxlm import run
+    from jaxlm.config import parse
+    from jaxlm.train.layout import Layout
+
+    layout = Layout.parse(question["layout"])
+    host.start_jax(layout.devices)
+    cfg = parse(question["config"], run.RunConfig)
+    print(json.dumps({"step_ms": median_step_ms(run.build(cfg, layout, question["vocab"]), cfg)}))
+
+
+def median_step_ms(parts, cfg, *, at_least: int = 5, at_most: int = 40, seconds: float = 1.5) -> float:
+    """Median over as many steps as `seconds` allow, on rows of token 1; the first two warm up."""
+    import jax
+    import numpy as np
+
+    from jaxlm.batch import Batch
+
+    shape = (cfg.data.batch, cfg.data.length)
+    ones = np.ones(shape, np.int32)
+    batch = Batch(ones, ones, ones.astype(np.float32), ones, np.tile(np.arange(shape[1], dtype=np.int32), (shape[0], 1)))
+    state, times = parts.compiled.enter(parts.init()), []
+    began = time.perf_counter()
+    while len(times) < at_least or (len(times) < at_most and time.perf_counter() - began < seconds):
+        start = time.perf_counter()
+        state, metrics = parts.compiled.step(state, parts.compiled.place(batch))
+        jax.block_until_ready(metrics)
+        times.append(1e3 * (time.perf_counter() - start))
+    return float(np.median(times[2:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The run folder: whose it is, what is in it, and that only one process trains in it."""
+
+import fcntl
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from jaxlm import __version__, host
+from jaxlm.config import difference
+from jaxlm.errors import UserError
+
+FORMAT = 1  # of the folder; config.json carries it
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "sentencepiece", "numpy")
+
+
+class RunFolder:
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config, self.layout = self.path / "config.json", self.path / "layout.json"
+        self.data, self.environment = self.path / "data.json", self.path / "environment.json"
+        self.checkpoints, self.tokenizer = self.path / "checkpoints", self.path / "tokenizer"
+        self.evaluations, self.samples = self.path / "evaluations.jsonl", self.path / "samples.jsonl"
+        self.metrics, self.report = self.path / "metrics.jsonl", self.path / "report.html"
+
+    def require(self) -> "RunFolder":
+        """self, or UserError where this is no run."""
+        if not self.config.is_file():
+            raise UserError(f"{str(self.path)!r} is no run folder (it has no config.json): `jaxlm train` makes one")
+        return self
+
+    def claim(self, config: dict[str, Any], *, fresh: bool) -> None:
+        """Make the folder of `config`, or find that it is; another run's folder is refused, never changed."""
+        if fresh and self.path.exists():
+            with self.locked():  # nobody trains in it
+                self._set_aside()
+        if not self.config.exists():
+            if self.path.exists() and any(p.name != "lock" for p in self.path.iterdir()):
+                raise UserError(f"{str(self.path)!r} exists and is no run folder: choose another with --run-dir or --name")
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_json(self.config, config)
+            return
+        lines = difference(read_json(self.config), config)
+        if lines:
+            raise UserError(
+                f"{str(self.path)!r} is a run of another config:\n  " + "\n  ".join(lines) +
+                "\nuse the old config to go on with it, --name or --run-dir for another folder, or --fresh to set it aside"
+            )
+
+    def _set_aside(self) -> None:
+        number = 1
+        while (aside := self.path.with_name(f"{self.path.name}.old{number}")).exists():
+            number += 1
+        os.rename(self.path, aside)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Only one process at a time; the kernel lets go when a process dies."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.path / "lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"{str(self.path)!r} is being trained by another process: wait for it, or use --name") from None
+            yield
+
+    def write_environment(self, devices: list[Any], allocator: str) -> None:
+        write_json(
+            self.environment,
+            {
+                "jaxlm": __version__,
+                "git": git_commit(),
+                "python": platform.python_version(),
+                "system": platform.platform(),
+                "cpu": host.cpu_model(),
+                "cores": host.cores(),
+                "allocator": allocator,
+                "devices": [f"{d.platform} {d.device_kind}" for d in devices],
+                "packages": {name: metadata.version(name) for name in PACKAGES},
+            },
+        )
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that jaxlm runs from, "-dirty" with changes; None outside of one."""
+    here = Path(__file__).resolve().parent
+    try:
+        describe = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+        return subprocess.run(describe, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid JSON: {error}") from None
+
+
+def append_json(path: Path, value: Any) -> None:
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(value) + "\n")

@@ -1,0 +1,124 @@
+"""The step as a compiled program on a mesh: by jit, shard_map or pmap, with equal losses.
+
+    jit         the compiler partitions; serves every layout
+    shard_map   each device runs the step on its rows, one all-reduce joins them; replicated state only, and
+                on CPU much faster than what the compiler makes of a small model
+    pmap        the same by `jax.pmap`, for those who compare
+
+The program is compiled ahead of time, once; running it can therefore never compile again.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxlm import mesh as meshes
+from jaxlm.batch import Batch
+from jaxlm.errors import UserError
+from jaxlm.train.state import TrainState
+from jaxlm.train.step import Step
+
+Way = Literal["jit", "shard_map", "pmap"]
+
+
+class Compiled(NamedTuple):
+    """A step to run, and the way in and out of the form its state has on devices."""
+
+    step: Step
+    enter: Callable[[TrainState], Any]
+    leave: Callable[[Any], TrainState]
+    place: Callable[[Batch], Batch]  # this process's rows -> arrays on devices
+    executable: Any  # jax.stages.Compiled
+
+
+def compile_step(
+    make: Callable[[str | None], Step],
+    way: Way,
+    mesh: Mesh,
+    state: TrainState,
+    shardings: TrainState,
+    rows: tuple[int, int],
+) -> Compiled:
+    """Compile `make(axis)`; `state` is abstract, `rows` the shape (batch, length) over all processes."""
+    shards = meshes.row_shards(mesh)
+    if rows[0] % shards:
+        raise UserError(
+            f"data.batch={rows[0]} does not divide over {shards} devices of mesh axes 'data' and 'fsdp': "
+            f"make it {-(-rows[0] // shards) * shards}, or use fewer devices"
+        )
+    if way != "jit" and mesh.shape["data"] != mesh.size:
+        raise UserError(
+            f"step.compile={way!r} replicates the state, but the mesh is {dict(mesh.shape)}: "
+            f"use step.compile='jit', or mesh.layout='replicated'"
+        )
+    return _by_pmap(make, mesh, state, rows) if way == "pmap" else _by_jit(make, way, mesh, state, shardings, rows)
+
+
+def _by_jit(make, way: Way, mesh: Mesh, state: TrainState, shardings: TrainState, rows) -> Compiled:
+    batch_sharding = meshes.batch_sharding(mesh)
+    if way == "shard_map":
+        # check_vma=False: with it, gradients of replicated parameters arrive summed already, and a
+        # second sum would make them as many times too large as there are devices.
+        step = jax.shard_map(
+            make("data"), mesh=mesh, in_specs=(P(), P("data")), out_specs=P(), check_vma=False
+        )
+    else:
+        step = make(None)
+    jitted = jax.jit(
+        step, in_shardings=(shardings, batch_sharding), out_shardings=(shardings, None), donate_argnums=0
+    )
+    with jax.set_mesh(mesh):
+        executable = jitted.lower(state, abstract_batch(rows)).compile()
+    same = lambda state: state
+    return Compiled(executable, same, same, lambda batch: place(batch, batch_sharding), executable)
+
+
+def _by_pmap(make, mesh: Mesh, state: TrainState, rows) -> Compiled:
+    devices = list(mesh.devices.flat)
+    count = len(devices)
+    stacked = NamedSharding(jax.make_mesh((count,), ("data",), (jax.sharding.AxisType.Auto,), devices=devices), P("data"))
+    many = lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype, sharding=stacked)
+    local = jax.tree.map(many, abstract_batch((rows[0] // count, rows[1])))
+    step = jax.pmap(make("data"), axis_name="data", devices=devices, donate_argnums=0)
+    executable = step.lower(jax.tree.map(many, state), local).compile()
+    enter = jax.jit(lambda s: jax.tree.map(lambda x: jax.numpy.broadcast_to(x, (count, *x.shape)), s), out_shardings=stacked)
+    first = NamedSharding(mesh, P())
+    leave = jax.jit(lambda s: jax.tree.map(lambda x: x[0], s), out_shardings=first)
+
+    def run(state, batch):
+        state, metrics = executable(state, batch)
+        return state, jax.tree.map(lambda x: x[0], metrics)
+
+    cut = lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:])
+    return Compiled(run, enter, leave, lambda batch: place(Batch(*map(cut, batch)), stacked), executable)
+
+
+def abstract_batch(rows: tuple[int, int]) -> Batch:
+    integers, floats = jax.ShapeDtypeStruct(rows, "int32"), jax.ShapeDtypeStruct(rows, "float32")
+    return Batch(token=integers, target=integers, weight=floats, segment=integers, position=integers)
+
+
+def place(batch: Batch, sharding: NamedSharding) -> Batch:
+    """This process's rows as its part of the global arrays."""
+    if jax.process_count() == 1:
+        return jax.device_put(batch, sharding)
+    return Batch(*(jax.make_array_from_process_local_data(sharding, field) for field in batch))
+
+
+def state_axes(state: TrainState, axes: Any) -> Any:
+    """Logical names for every leaf of an abstract state: an optimiser's leaf lies as its parameter does."""
+    names_of = {}
+    for path, names in jax.tree_util.tree_leaves_with_path(axes, is_leaf=lambda x: isinstance(x, tuple)):
+        names_of[tuple(key.key for key in path)] = names
+
+    def names(path, leaf) -> tuple[str, ...]:
+        keys = tuple(getattr(key, "key", None) for key in path)
+        for start in range(len(keys)):
+            if len(found := names_of.get(keys[start:], ())) == leaf.ndim and found:
+                return found
+        return tuple("norm" for _ in leaf.shape)  # "norm" lies on no mesh axis
+
+    return jax.tree_util.tree_map_with_path(names, state)

@@ -1,0 +1,56 @@
+"""Ends and looks from outside: signals that stop a run, and a trace of some of its steps."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import jax
+
+from jaxlm.train.step import Step
+
+log = logging.getLogger("jaxlm")
+SKIPPED = 5  # steps before a trace: the first ones are not like the rest
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """A callable that says whether SIGTERM or SIGINT has come; a second SIGINT interrupts at once."""
+    asked: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.append(number)
+        log.warning("%s: saving after this step, then stopping", signal.Signals(number).name)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # only the main thread may set handlers
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def profiled(step: Step, folder: Path, steps: int) -> Step:
+    """`step`, with a trace of `steps` of its calls written to `folder` (open it in Perfetto or XProf)."""
+    calls = 0
+
+    def traced(state, batch):
+        nonlocal calls
+        if calls == SKIPPED:
+            jax.profiler.start_trace(str(folder))
+        out = step(state, batch)
+        calls += 1
+        if calls == SKIPPED + steps:
+            jax.block_until_ready(out)
+            jax.profiler.stop_trace()
+            log.info("trace of %d steps in %s", steps, folder)
+        return out
+
+    return traced

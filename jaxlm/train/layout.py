@@ -1,0 +1,107 @@
+"""How a model lies on the devices: told by the config, or chosen by measuring.
+
+On CPU the best layout depends on the model: one device for each core with replicated state wins for small
+ones, one device with all cores for large ones. How many CPU devices there are is fixed once jax has started,
+so each candidate runs a few steps in a short process of its own. On GPU and TPU the state is split.
+"""
+
+import json
+import logging
+import subprocess
+import sys
+from typing import Any, NamedTuple
+
+from jaxlm.errors import JaxlmError, UserError
+from jaxlm.mesh import MeshConfig
+from jaxlm.train.compile import Way
+
+log = logging.getLogger("jaxlm")
+TIMEOUT = 120  # chosen: seconds a candidate may take, start and compilation included
+
+
+class Layout(NamedTuple):
+    """A decided MeshConfig; what layout.json holds."""
+
+    mesh: MeshConfig
+    devices: int | None  # CPU devices to start jax with; None: not a CPU
+    compile: Way
+    why: str
+    measured: dict[str, float | str]  # candidate -> median ms a step, or why it has none
+
+    def dump(self) -> dict[str, Any]:
+        return {**self._asdict(), "mesh": self.mesh.model_dump(mode="json")}
+
+    @classmethod
+    def parse(cls, saved: dict[str, Any]) -> "Layout":
+        try:
+            return cls(**{**saved, "mesh": MeshConfig.model_validate(saved["mesh"])})
+        except (TypeError, KeyError, ValueError) as error:
+            raise UserError(f"layout.json is not what jaxlm wrote ({error}): remove it to choose anew") from None
+
+
+def told(cfg: MeshConfig, way: str, cores: int | None) -> Layout:
+    """The layout that the config itself says; `cores` is None where jax does not run on CPU."""
+    devices = None if cores is None else cpu_devices(cfg, cores)
+    return Layout(cfg, devices, default_way(cfg, cores is not None) if way == "auto" else way, "the config says so", {})  # type: ignore[arg-type]
+
+
+def cpu_devices(cfg: MeshConfig, cores: int) -> int:
+    if cfg.layout == "axes":
+        return cfg.data * cfg.fsdp * cfg.tensor * cfg.sequence
+    return 1 if cfg.layout == "single" else cfg.devices or cores
+
+
+def default_way(cfg: MeshConfig, on_cpu: bool) -> Way:
+    return "shard_map" if on_cpu and cfg.layout == "replicated" else "jit"
+
+
+def candidates(cfg: MeshConfig, way: str, cores: int, batch: int) -> list[Layout]:
+    """What "auto" chooses from on CPU, cheapest to try first."""
+    devices = cfg.devices or cores
+    kinds = ["single"]
+    if devices > 1 and batch % devices == 0:
+        kinds = ["replicated", "single", "sharded"]
+    elif devices > 1:
+        log.info("data.batch=%d does not divide over %d devices, so one is used", batch, devices)
+    layouts = [told(cfg.model_copy(update={"layout": kind}), way, cores) for kind in kinds]
+    if way in ("shard_map", "pmap"):
+        layouts = [layout for layout in layouts if layout.mesh.layout != "sharded"]
+    return layouts
+
+
+def choose(config: dict[str, Any], layouts: list[Layout], vocab: int) -> Layout:
+    """The fastest of `layouts` for a dumped RunConfig, each measured in a process of its own."""
+    if len(layouts) == 1:
+        return layouts[0]._replace(why="the only candidate")
+    measured: dict[str, float | str] = {}
+    for layout in layouts:
+        measured[layout.mesh.layout] = measure_in_child(config, layout, vocab)
+        log.info("layout %s: %s", layout.mesh.layout, _show(measured[layout.mesh.layout]))
+    times = {name: value for name, value in measured.items() if isinstance(value, float)}
+    if not times:
+        raise JaxlmError(f"no layout could run a step: {measured}")
+    best = min(times, key=times.__getitem__)
+    layout = next(layout for layout in layouts if layout.mesh.layout == best)
+    return layout._replace(why="fastest of " + ", ".join(map(_show_pair, measured.items())), measured=measured)
+
+
+def measure_in_child(config: dict[str, Any], layout: Layout, vocab: int) -> float | str:
+    """Median milliseconds of a step, or the last line of what went wrong."""
+    question = json.dumps({"config": config, "layout": layout.dump(), "vocab": vocab})
+    try:
+        child = subprocess.run(
+            [sys.executable, "-m", "jaxlm.measure"], input=question, capture_output=True, text=True, timeout=TIMEOUT
+        )
+    except subprocess.TimeoutExpired:
+        return f"over {TIMEOUT} s"
+    if child.returncode:
+        return (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1][:200]
+    return float(json.loads(child.stdout.splitlines()[-1])["step_ms"])
+
+
+def _show_pair(pair: tuple[str, float | str]) -> str:
+    return f"{pair[0]} ({_show(pair[1])})"
+
+
+def _show(value: float | str) -> str:
+    return f"{value:.1f} ms a step" if isinstance(value, float) else value
