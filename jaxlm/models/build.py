@@ -42,6 +42,7 @@ def build(cfg: ModelConfig, *, vocab: int, length: int, packed: bool, platform: 
         packed=packed,
         precision=resolve_precision(cfg.precision, platform),
         scan=platform != "cpu" if cfg.scan_layers is None else cfg.scan_layers,
+        platform=platform,
     )
     module = transformer.Decoder(spec)
     one_BL = jnp.zeros((1, 1), jnp.int32)

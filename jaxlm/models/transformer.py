@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from jaxlm.batch import Batch
 from jaxlm.config import Config
 from jaxlm.mesh import constrain
-from jaxlm.models.attention import attend
+from jaxlm.models.attention import Backend, attend
 from jaxlm.models.layers import Einsum, Norm, Precision, activation_dtype, dropout
 from jaxlm.models.positions import rotate
 
@@ -66,6 +66,7 @@ class TransformerConfig(Config):
     std: float | None = pydantic.Field(0.02, gt=0)  # of initial weights; None: 1/sqrt(fan-in)
     residual: Literal["scaled", "zero", "plain"] = "scaled"  # what enters the residual: std/sqrt(2 layers), 0, std
     precision: Literal["auto", "float32", "bfloat16", "bfloat16_operands"] = "auto"
+    attention: Backend = "auto"  # auto: cuDNN or Triton on GPU, splash on TPU, where they can; else einsum
     remat: Literal["none", "dots", "full"] = "none"  # keep all activations, matrix products, or block inputs only
     scan_layers: bool | None = None  # one compiled block for all layers; None: yes, but not on CPU
 
@@ -107,6 +108,7 @@ class Spec(NamedTuple):
     packed: bool  # rows hold several documents, or padding
     precision: Precision
     scan: bool
+    platform: str  # cpu, gpu, tpu
 
 
 class Seen(NamedTuple):
@@ -139,8 +141,18 @@ class Attention(nn.Module):
             cache, positions = remember(cache, k_BMGK, v_BMGK, seen.position_BL)
             k_BMGK, v_BMGK = cache["k"], cache["v"]
         elif seen.segment_BL is not None:
-            segments, positions = (seen.segment_BL,) * 2, (seen.position_BL,) * 2
-        o_BLGRK = attend(q_BLGRK, k_BMGK, v_BMGK, precision=p, segments=segments, positions=positions, window=c.window)
+            segments = (seen.segment_BL,) * 2  # within a segment the order of the row is that of positions
+        o_BLGRK = attend(
+            q_BLGRK,
+            k_BMGK,
+            v_BMGK,
+            precision=p,
+            segments=segments,
+            positions=positions,
+            window=c.window,
+            platform=self.spec.platform,
+            backend=c.attention,
+        )
         out = Einsum("BLGRK,GRKD->BLD", (G, R, K, D), ("kv", "group", "head", "width"), p, into_residual(c), c.bias, name="o")
         return out(o_BLGRK), cache
 

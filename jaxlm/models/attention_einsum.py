@@ -1,0 +1,81 @@
+"""Attention by two matrix products and a softmax: on every platform, at every shape.
+
+Long rows go in chunks of queries, so that the scores of all of them never exist at once (the idea of
+Rabe & Staats 2021, arXiv:2112.05682, without its chunks of keys).
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxlm.models.layers import Precision, einsum
+
+HIDDEN = -1e30  # a score no softmax sees; finite, so that a row with every key hidden stays finite
+SCORES_BYTES = 2**26  # chosen: 64 MiB of float32 scores at once hold 16 heads of 1,024 x 1,024
+
+
+def einsum_attention(
+    q_BLGRK: Float[Array, "B L G R K"],
+    k_BMGK: Float[Array, "B M G K"],
+    v_BMGK: Float[Array, "B M G K"],
+    *,
+    precision: Precision,
+    segments: tuple[Int[Array, "B L"], Int[Array, "B M"]] | None,
+    positions: tuple[Int[Array, "_ L"], Int[Array, "_ M"]] | None,
+    causal: bool,
+    window: int | None,
+) -> Float[Array, "B L G R K"]:
+    """`attend`, all queries at once."""
+    L, M, K = q_BLGRK.shape[1], k_BMGK.shape[1], q_BLGRK.shape[-1]
+    scores_BGRLM = einsum("BLGRK,BMGK->BGRLM", q_BLGRK * K**-0.5, k_BMGK, precision).astype(jnp.float32)
+    visible_BLM = visible(L, M, segments, positions, causal, window)
+    if visible_BLM is not None:
+        scores_BGRLM = jnp.where(visible_BLM[:, None, None], scores_BGRLM, HIDDEN)
+    weight_BGRLM = jax.nn.softmax(scores_BGRLM, axis=-1).astype(v_BMGK.dtype)
+    return einsum("BGRLM,BMGK->BLGRK", weight_BGRLM, v_BMGK, precision)
+
+
+def visible(L: int, M: int, segments, positions, causal: bool, window: int | None) -> Array | None:
+    """Which keys each query sees: (B or 1, L, M), or None where it sees all."""
+    if positions is None:
+        positions = jnp.arange(L)[None], jnp.arange(M)[None]
+    ahead_BLM = positions[0][:, :, None] - positions[1][:, None, :]
+    tests = []
+    if causal:
+        tests.append(ahead_BLM >= 0)
+    if window is not None:
+        tests.append(jnp.abs(ahead_BLM) < window)
+    if segments is not None:
+        tests.append(segments[0][:, :, None] == segments[1][:, None, :])
+    mask = None
+    for test in tests:
+        mask = test if mask is None else mask & test
+    return mask
+
+
+def chunk_length(heads: int, length: int, memory: int) -> int:
+    """Queries whose scores, over the heads of all rows, fit SCORES_BYTES; `length` evenly divided."""
+    fits = max(1, SCORES_BYTES // (4 * max(1, heads) * memory))
+    return math.ceil(length / math.ceil(length / fits))
+
+
+def einsum_attention_in_chunks(q_BLGRK, k_BMGK, v_BMGK, *, chunk: int, segments, positions, **rest) -> Array:
+    """`einsum_attention`, `chunk` queries at a time; the backward pass computes their scores anew."""
+    L, M = q_BLGRK.shape[1], k_BMGK.shape[1]
+    of_query, of_key = positions or (jnp.arange(L)[None], jnp.arange(M)[None])
+
+    @jax.checkpoint
+    def of_chunk(chunk_of):
+        q, position, segment = chunk_of
+        both = None if segments is None else (segment, segments[1])
+        return einsum_attention(q, k_BMGK, v_BMGK, segments=both, positions=(position, of_key), **rest)
+
+    def split(x):  # (B, L, ...) -> (chunks, B, chunk, ...)
+        padded = jnp.pad(x, ((0, 0), (0, -L % chunk)) + ((0, 0),) * (x.ndim - 2))
+        return jnp.moveaxis(padded.reshape(x.shape[0], -1, chunk, *x.shape[2:]), 1, 0)
+
+    queries = jax.tree.map(split, (q_BLGRK, of_query, segments and segments[0]))
+    o = jnp.moveaxis(jax.lax.map(of_chunk, queries), 0, 1)
+    return o.reshape(o.shape[0], -1, *o.shape[3:])[:, :L]

@@ -1,0 +1,49 @@
+"""Fused attention on TPUs: the "splash" kernel that JAX ships in Pallas.
+
+Flash attention that skips the blocks no query of a tile may see, so a causal row costs half, a window less.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernels
+from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
+from jaxtyping import Array, Float, Int
+
+BLOCKS = (512, 256, 128)  # positions: MaxText's default of 512 where it divides the row; 128 is the least
+
+
+def splash_attention(
+    q_BLGRK: Float[Array, "B L G R K"],
+    k_BLGK: Float[Array, "B L G K"],
+    v_BLGK: Float[Array, "B L G K"],
+    segments: tuple[Int[Array, "B L"], Int[Array, "B L"]] | None,
+    *,
+    causal: bool,
+    window: int | None,
+    interpret: bool = False,
+) -> Float[Array, "B L G R K"]:
+    B, L, G, R, K = q_BLGRK.shape
+    kernel = kernels.make_splash_mha(
+        masks.MultiHeadMask([_mask(L, causal, window)] * (G * R)),
+        block_sizes=_tiles(next(block for block in BLOCKS if L % block == 0)),
+        head_shards=1,
+        q_seq_shards=1,
+        interpret=interpret,
+    )
+    heads_first = lambda x_BLHK: jnp.swapaxes(x_BLHK, 1, 2)
+    q_BHLK = heads_first((q_BLGRK * K**-0.5).reshape(B, L, G * R, K))
+    ids = None if segments is None else kernels.SegmentIds(*segments)
+    o_BHLK = jax.vmap(kernel)(q_BHLK, heads_first(k_BLGK), heads_first(v_BLGK), ids)
+    return heads_first(o_BHLK).reshape(q_BLGRK.shape)
+
+
+def _mask(length: int, causal: bool, window: int | None) -> masks.Mask:
+    square = (length, length)
+    if window is not None:
+        return masks.LocalMask(square, (window - 1, 0 if causal else window - 1), offset=0)
+    return masks.CausalMask(square) if causal else masks.FullMask(square)
+
+
+def _tiles(block: int) -> kernels.BlockSizes:
+    names = "block_q block_kv block_q_dkv block_kv_dkv block_q_dq block_kv_dq"
+    return kernels.BlockSizes(**dict.fromkeys(names.split(), block))
