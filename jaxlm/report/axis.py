@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from jaxlm.report.words import plain
+from jaxlm.report.words import Number, plain
 
 # Chosen: a frame ends where it has room for 95 % of the values and half as much again. Without the cut the
 # first steps of a run, far above all later ones, would flatten what one wants to see.
@@ -29,7 +29,7 @@ def frame(values: np.ndarray, *, zero: bool, cut: bool) -> tuple[float, float]:
     return (low if zero and low == 0 else low - room), high + room
 
 
-def ticks(low: float, high: float, count: int) -> list[float]:
+def ticks(low: Number, high: Number, count: int) -> list[float]:
     """At most `count` + 1 round numbers (1, 2, 2.5 or 5 times a power of ten) in [low, high].
 
     >>> ticks(0, 2000, 5)
@@ -37,14 +37,14 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     """
     span = high - low
     if not span > 0 or not math.isfinite(span):
-        return [low]
+        return [float(low)]
     power = 10.0 ** math.floor(math.log10(span / count))
     apart = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power * count >= span * (1 - 1e-9))
     first, last = math.ceil(low / apart - 1e-9), math.floor(high / apart + 1e-9)
     return [round(i * apart, 12 - math.floor(math.log10(apart))) for i in range(first, last + 1)]
 
 
-def tick_text(value: float, largest: float) -> str:
+def tick_text(value: Number, largest: Number) -> str:
     """`value` in the unit of the axis' `largest` tick: 0.5, 1,500, 200 k."""
     for scale, letter in ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e4, " k")):
         if abs(largest) >= scale:

@@ -181,6 +181,6 @@ def _in_words(lines: list[Line]) -> str:
 
 def _readings(line: Line) -> dict[str, Any]:
     return {
-        "step": line.series.step.tolist(),
+        "step": [round(step) for step in line.series.step.tolist()],
         "text": list(map(line.text, line.series.value.tolist())),
     }

@@ -12,12 +12,13 @@ SMOOTHED_FROM = 20  # chosen: fewer points are their own smooth curve
 
 
 def curves(run: Run) -> tuple[str, dict]:
-    """The figures as HTML, and the data of page.js."""
+    """The figures as HTML, and the data of page.js; a metric that was never logged has no chart."""
     if run.step is None:
         return "", {}
     first = min(int(series.step[0]) for series in run.metrics.values() if len(series.step))
     steps = (0.0 if first <= 0.05 * run.step else float(first), float(run.step))
-    drawn = {chart.id: draw(chart, steps) for chart in _charts(run)}
+    logged = [chart for chart in _charts(run) if any(len(line.series.step) for line in chart.lines)]
+    drawn = {chart.id: draw(chart, steps) for chart in logged}
     html = "\n".join(figure_html for figure_html, _ in drawn.values())
     return f'<div class="charts">{html}</div>', {name: data for name, (_, data) in drawn.items()}
 

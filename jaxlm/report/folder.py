@@ -113,7 +113,7 @@ def _read_metrics(path: Path, notes: list[str]) -> dict[str, Series]:
             steps.append(step)
             values.append(_float(line[name]))
     if nameless:
-        notes.append(f"{path.name}: {nameless:,} lines have no step and are left out.")
+        notes.append(f"{path.name}: lines left out because they name no step: {nameless:,}.")
     return {name: _in_order(*column) for name, column in columns.items()}
 
 
@@ -140,7 +140,7 @@ def _read_lines(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
             else:
                 bad += 1
     if bad:
-        notes.append(f"{path.name}: {bad:,} lines are not JSON objects and are left out.")
+        notes.append(f"{path.name}: lines left out because they are no JSON objects: {bad:,}.")
 
 
 def _read_object(path: Path, notes: list[str]) -> dict[str, Any]:

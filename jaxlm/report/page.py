@@ -82,7 +82,8 @@ script-src 'sha256-{allowed}'">
 {_section("Samples", tables.samples(run), "jaxlm generate RUN", "writes some")}
 {_section("Data", tables.data(run), "jaxlm train", "writes data.json")}
 {_section("Config", _settings(run.config), "jaxlm train", "writes config.json")}
-{_section("Environment", _settings(_environment(run)), "jaxlm train", "writes environment.json")}
+{_section("Environment", _settings(run.environment), "jaxlm train", "writes environment.json")}
+{_section("Layout", _settings(run.layout), "jaxlm train", "writes layout.json")}
 </main>
 <script type="application/json" id="readings">{embedded}</script>
 <script>{script}</script>
@@ -99,10 +100,6 @@ def _section(title: str, body: str, command: str, does: str) -> str:
 
 def _settings(values: dict[str, Any]) -> str:
     return f'<div class="settings">{tables.tree(values)}</div>' if values else ""
-
-
-def _environment(run: Run) -> dict[str, Any]:
-    return run.environment | ({"layout": run.layout} if run.layout else {})
 
 
 def _ours(name: str) -> str:

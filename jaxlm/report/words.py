@@ -4,7 +4,9 @@ import html
 import math
 import re
 
-NONE = "–"
+NONE = "–"  # what stands where there is no number
+
+Number = int | float
 
 
 def escape(text: object) -> str:
@@ -25,7 +27,7 @@ _INVISIBLE = re.compile(
 )
 
 
-def figure(value: float | None) -> str:
+def figure(value: Number | None) -> str:
     """A measurement to four significant digits: 1.440, 0.08312, 12,345, 1.5e-7.
 
     >>> [figure(v) for v in (1.44, 0.083124, 12345.6, 1.5e-7, None)]
@@ -38,19 +40,19 @@ def figure(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:#.4g}".rstrip(".")
 
 
-def plain(value: float) -> str:
+def plain(value: Number) -> str:
     """A number that somebody chose, without digits it does not need: 0.0003, 2,000, 1e-5."""
     if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e15):
         return f"{int(value):,}"
     return re.sub(r"e([+-])0*", lambda m: "e" + m[1].strip("+"), f"{value:.6g}")
 
 
-def brief(value: float | None) -> str:
+def brief(value: Number | None) -> str:
     """At most four significant digits, without trailing zeros: 0.0003."""
     return NONE if value is None or not math.isfinite(value) else plain(float(f"{value:.4g}"))
 
 
-def compact(value: float | None) -> str:
+def compact(value: Number | None) -> str:
     """A count in k, M, B (10^9) or T: 812, 8.19 k, 124 M."""
     if value is None:
         return NONE
@@ -60,7 +62,7 @@ def compact(value: float | None) -> str:
     return f"{value:,.0f}"
 
 
-def plus_minus(value: float | None, error: float | None) -> str:
+def plus_minus(value: Number | None, error: Number | None) -> str:
     """A value and its standard error, cut after the error's second digit: 1.4712 ± 0.0093."""
     if value is None or error is None or error <= 0:
         return figure(value)
@@ -68,7 +70,7 @@ def plus_minus(value: float | None, error: float | None) -> str:
     return f"{value:,.{decimals}f} <small>± {error:,.{decimals}f}</small>"
 
 
-def duration(seconds: float | None) -> str:
+def duration(seconds: Number | None) -> str:
     """The two largest units: 12.3 s, 4 min 10 s, 2 h 5 min, 3 d 4 h."""
     if seconds is None:
         return NONE
