@@ -6,12 +6,13 @@ dtypes before anything is restored. A damaged step is skipped with a warning. Wh
 dict of names and arrays (OCDBT) and JSON: no pickle, and no library's objects.
 
 Orbax's AsyncCheckpointer is used without its CheckpointManager: the manager removes old steps before
-our manifest of the new one is written, reads files of all steps when it is opened (one damaged JSON
-file then stops the run), and answers save(step <= latest) with a False that is easily lost.
+our manifest of the new one is written, reads the metrics of all steps when it is opened (one damaged
+file of an old step then stops the run: tried), and answers save(step <= latest) with a False that is easily lost.
 
 Left out: the folder and its rules, which are in checkpoint_folder.py.
 """
 
+import contextlib
 import errno
 import json
 import logging
@@ -43,7 +44,7 @@ class Checkpoints:
         self.cfg, self.folder = cfg, CheckpointFolder(Path(folder))
         self._read_only = read_only
         self._finisher: threading.Thread | None = None
-        self._failure: JaxlmError | None = None
+        self._failure: Exception | None = None
         if not read_only:
             self.folder.root.mkdir(parents=True, exist_ok=True)
             _on_process_0(self.folder.remove_unfinished)
@@ -92,7 +93,7 @@ class Checkpoints:
         writer = ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler())
         try:
             writer.save(self.folder.path(step), args=ocp.args.PyTreeSave(arrays))
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise self._not_saved(step, needed, error) from error
         self._finisher = threading.Thread(target=self._finish, args=(writer, step, facts, needed))
         self._finisher.start()
@@ -109,7 +110,7 @@ class Checkpoints:
             raise failure
 
     def close(self) -> None:
-        """`wait`; the folder may be used by another writer then."""
+        """`wait`; after that another writer may use the folder."""
         self.wait()
 
     def restore(self, abstract: Any, step: int | None = None) -> tuple[int, Any, dict]:
@@ -170,6 +171,7 @@ class Checkpoints:
             if jax.process_index() == 0:
                 self.folder.finish(step, facts)
         except Exception as error:  # raised again by the next `save`, `wait` or `close`
+            self._failure = error  # in case that even explaining it fails
             self._failure = self._not_saved(step, needed, error)
             self._failure.__cause__ = error
             return
@@ -181,7 +183,8 @@ class Checkpoints:
 
     def _not_saved(self, step: int, needed: int, why: object) -> JaxlmError:
         if jax.process_index() == 0:
-            self.folder.remove_failed(step)
+            with contextlib.suppress(OSError):  # the next writer removes it
+                self.folder.remove_failed(step)
         free = _free_bytes(self.folder.root)
         return JaxlmError(
             f"checkpoint {self.folder.path(step)} was not saved: {_reason(why)} "

@@ -193,6 +193,8 @@ def test_what_cannot_be_saved_fails_at_once_and_leaves_nothing(tmp_path):
             checkpoints.save(1, {"key": jax.random.key(0)}, meta={})
         with pytest.raises(TypeError, match="JSON"):
             checkpoints.save(1, {"w": jnp.ones(1)}, meta={"array": jnp.ones(1)})
+        with pytest.raises(JaxlmError, match="zero size"):
+            checkpoints.save(1, {"w": jnp.ones((0, 3))}, meta={})
     assert list(tmp_path.iterdir()) == []
 
 
