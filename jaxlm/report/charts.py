@@ -89,16 +89,18 @@ def _shape(line: Line, place: Place) -> str:
 
 
 def _path(line: Line, place: Place) -> str:
-    """One path; a NaN lifts the pen. A point alone is drawn as a dot, by a line of no length."""
-    parts: list[str] = []
-    down = False
+    """One path; a NaN lifts the pen. A point between two gaps is a dot: a line of no length."""
+    strokes: list[list[str]] = [[]]
     for step, value in zip(line.series.step.tolist(), line.series.value.tolist(), strict=True):
         if math.isnan(value):
-            down = False
-            continue
-        parts.append(f"{'L' if down else 'M'}{place.x(step):.1f} {place.y(value):.1f}{'' if down else 'h0'}")
-        down = True
-    return f'<path class="{line.look}" d="{"".join(parts)}"/>\n' if parts else ""
+            strokes.append([])
+        else:
+            strokes[-1].append(f"{place.x(step):.1f} {place.y(value):.1f}")
+    path = "".join(f"M{'L'.join(stroke)}" for stroke in strokes if len(stroke) > 1)
+    dots = "".join(f"M{stroke[0]}h0" for stroke in strokes if len(stroke) == 1)
+    return (f'<path class="{line.look}" d="{path}"/>\n' if path else "") + (
+        f'<path class="alone {line.look}" d="{dots}"/>\n' if dots else ""
+    )
 
 
 def _dots(series: Series, place: Place) -> str:
