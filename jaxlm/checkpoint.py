@@ -7,7 +7,8 @@ dict of names and arrays (OCDBT) and JSON: no pickle, and no library's objects.
 
 Orbax's AsyncCheckpointer is used without its CheckpointManager: the manager removes old steps before
 our manifest of the new one is written, reads the metrics of all steps when it is opened (one damaged
-file of an old step then stops the run: tried), and answers save(step <= latest) with a False that is easily lost.
+file of an old step then stops the run: tried), and answers save(step <= latest) with a False that is
+easily lost.
 
 Left out: the folder and its rules, which are in checkpoint_folder.py.
 """

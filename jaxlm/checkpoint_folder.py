@@ -36,7 +36,7 @@ class CheckpointConfig(Config):
     """Which steps stay: the newest, the best, and every so many; one reason is enough."""
 
     latest: int = pydantic.Field(default=2, ge=1)  # the newest steps; two, so that one may be damaged
-    every: int | None = pydantic.Field(default=None, ge=1)  # multiples of this many steps stay for ever; None: none
+    every: int | None = pydantic.Field(default=None, ge=1)  # multiples of it stay for ever; None: none
     best: int = pydantic.Field(default=1, ge=0)  # the steps of lowest evaluation loss; 0: none
     asynchronous: bool = True  # write while training goes on
 
