@@ -5,6 +5,8 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
 VENV ?= .venv
+# -qq: a machine's own extra indexes only warn here. --no-compile: Python compiles what is imported, when it is.
+PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-compile
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
     $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
@@ -30,8 +32,8 @@ $(STAMP): requirements.lock pyproject.toml
 	    f"$(PYTHON) is Python {v[0]}.{v[1]}, jaxlm needs 3.11 to 3.13: choose another, e.g. make PYTHON=python3.12")'
 	@echo "jaxlm: setting up $(VENV) with $$($(PYTHON) --version) (a few minutes, once)"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 quickstart: install  ## train, evaluate, sample and report a small model, from nothing
@@ -56,11 +58,11 @@ format: install  ## what ruff can mend by itself
 	$(BIN)/ruff format .
 
 bench: install  ## jaxlm beside its peers (installs them: torch is large)
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[bench]'
+	$(PIP) -e '.[bench]'
 	for script in benchmarks/*.py; do $(BIN)/python "$$script" --json; done
 
 lock: install  ## resolve the newest releases into requirements.lock
-	$(BIN)/python -m pip install -qq --disable-pip-version-check uv
+	$(PIP) uv
 	$(BIN)/uv pip compile pyproject.toml --extra test --output-file requirements.lock --upgrade --quiet \
 	    --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	    --no-config --default-index https://pypi.org/simple --custom-compile-command 'make lock'

@@ -7,16 +7,16 @@ from typing import Annotated, Literal
 import pydantic
 import pytest
 
-from jaxlm import config
+from jaxlm.config import Config, difference, dump, load, override, parse, shipped
 from jaxlm.errors import UserError
 
 
-class Cosine(config.Config):
+class Cosine(Config):
     kind: Literal["cosine"] = "cosine"
     warmup: int = pydantic.Field(10, ge=0)
 
 
-class Stable(config.Config):
+class Stable(Config):
     kind: Literal["stable"] = "stable"
     decay: float = pydantic.Field(0.2, ge=0, le=1)
     remat: Literal["none", "full"] = "none"
@@ -25,14 +25,14 @@ class Stable(config.Config):
 Schedule = Annotated[Cosine | Stable, pydantic.Field(discriminator="kind")]
 
 
-class Data(config.Config):
+class Data(Config):
     source: str
     length: int = pydantic.Field(64, gt=0)
     include: tuple[str, ...] = ()
     note: str | None = None
 
 
-class Run(config.Config):
+class Run(Config):
     data: Data
     schedule: Schedule = Cosine()
     after: Schedule | None = None
@@ -58,7 +58,7 @@ def refusal(call, *arguments) -> str:
 
 
 def saved(**changes) -> dict:
-    return config.dump(RUN) | changes
+    return dump(RUN) | changes
 
 
 def file(folder: Path, body: str, name: str = "run.py") -> str:
@@ -72,13 +72,13 @@ def file(folder: Path, body: str, name: str = "run.py") -> str:
 
 
 def test_what_is_dumped_reopens_as_the_same_config():
-    run = config.override(RUN, ["schedule.kind=stable", "data.include=('*.py', '*.md')"])
-    assert config.parse(json.loads(json.dumps(config.dump(run))), Run) == run
+    run = override(RUN, ["schedule.kind=stable", "data.include=('*.py', '*.md')"])
+    assert parse(json.loads(json.dumps(dump(run))), Run) == run
 
 
 def test_a_union_reopens_as_the_class_it_was():
     run = Run(data=Data(source="x"), schedule=Stable(), stages=(Stable(), Cosine()))
-    reopened = config.parse(config.dump(run), Run)
+    reopened = parse(dump(run), Run)
     assert [type(one) for one in (reopened.schedule, *reopened.stages)] == [Stable, Stable, Cosine]
 
 
@@ -135,18 +135,18 @@ def test_a_config_cannot_be_changed():
     ],
 )
 def test_an_error_names_path_value_and_rule(changes, message):
-    assert refusal(config.parse, saved(**changes), Run) == message
+    assert refusal(parse, saved(**changes), Run) == message
 
 
 def test_a_union_of_plain_types_complains_once():
-    message = refusal(config.parse, saved(devices="all"), Run)
+    message = refusal(parse, saved(devices="all"), Run)
     assert message.startswith('config: devices="all": Input should be a valid integer')
     assert message.endswith("or: Input should be 'auto'")
     assert "\n" not in message
 
 
 def test_all_errors_come_in_one_message():
-    message = refusal(config.parse, saved(widht=3, heads=0, data={"source": 5}), Run)
+    message = refusal(parse, saved(widht=3, heads=0, data={"source": 5}), Run)
     assert message.splitlines() == [
         "config:",
         "  data.source=5: Input should be a valid string",
@@ -156,7 +156,7 @@ def test_all_errors_come_in_one_message():
 
 
 def test_a_long_value_is_cut():
-    assert len(refusal(config.parse, saved(width="9" * 10_000), Run)) < 250
+    assert len(refusal(parse, saved(width="9" * 10_000), Run)) < 250
 
 
 # --set
@@ -182,36 +182,36 @@ def test_a_long_value_is_cut():
     ],
 )
 def test_an_assignment_is_read_as_its_field_wants_it(assignment, got):
-    assert got(config.override(RUN, [assignment]))
+    assert got(override(RUN, [assignment]))
 
 
 def test_overrides_leave_the_config_they_came_from():
-    config.override(RUN, ["width=256", "data.length=8"])
+    override(RUN, ["width=256", "data.length=8"])
     assert (RUN.width, RUN.data.length) == (128, 64)
 
 
 def test_a_choice_named_none_is_not_none():
-    run = config.override(Run(data=Data(source="x"), schedule=Stable(remat="full")), ["schedule.remat=none"])
+    run = override(Run(data=Data(source="x"), schedule=Stable(remat="full")), ["schedule.remat=none"])
     assert run.schedule.remat == "none"
 
 
 def test_a_kind_keeps_its_values_when_it_is_named_again():
-    run = config.override(RUN, ["schedule.warmup=7", "schedule.kind=cosine"])
+    run = override(RUN, ["schedule.warmup=7", "schedule.kind=cosine"])
     assert run.schedule == Cosine(warmup=7)
 
 
 def test_a_kind_may_stand_after_its_values():
-    run = config.override(RUN, ["schedule.decay=0.5", "schedule.kind=stable"])
+    run = override(RUN, ["schedule.decay=0.5", "schedule.kind=stable"])
     assert run.schedule == Stable(decay=0.5)
 
 
 def test_the_later_of_two_assignments_wins():
-    assert config.override(RUN, ["width=256", "width=512"]).width == 512
+    assert override(RUN, ["width=256", "width=512"]).width == 512
 
 
 def test_rules_between_fields_hold_after_all_overrides():
-    assert config.override(RUN, ["width=120", "heads=8"]).width == 120
-    message = refusal(config.override, RUN, ["width=120", "heads=7"])
+    assert override(RUN, ["width=120", "heads=8"]).width == 120
+    message = refusal(override, RUN, ["width=120", "heads=7"])
     assert message == "--set width=120 heads=7: width=120 does not divide over heads=7"
 
 
@@ -232,11 +232,11 @@ def test_rules_between_fields_hold_after_all_overrides():
     ],
 )
 def test_a_wrong_assignment_names_the_mend(assignment, message):
-    assert refusal(config.override, RUN, [assignment]) == f"--set {assignment!r}: {message}"
+    assert refusal(override, RUN, [assignment]) == f"--set {assignment!r}: {message}"
 
 
 def test_a_value_of_the_wrong_type_names_the_field():
-    assert refusal(config.override, RUN, ["data.length=many"]).startswith(
+    assert refusal(override, RUN, ["data.length=many"]).startswith(
         '--set data.length=many: data.length="many": Input should be a valid integer'
     )
 
@@ -249,7 +249,7 @@ def test_a_python_file_is_run_and_overridden(tmp_path):
                 "def config(): return DataConfig(source='x', length=2 * 32, batch=4)\n")  # fmt: skip
     from jaxlm.data.dataset import DataConfig
 
-    assert config.load(path, DataConfig, ["batch=8"]) == DataConfig(source="x", length=64, batch=8)
+    assert load(path, DataConfig, ["batch=8"]) == DataConfig(source="x", length=64, batch=8)
 
 
 @pytest.mark.parametrize(
@@ -276,36 +276,36 @@ def test_a_python_file_is_run_and_overridden(tmp_path):
 )
 def test_whatever_goes_wrong_in_a_python_file_is_one_line_with_its_place(tmp_path, body, message):
     path = file(tmp_path, body)
-    got = refusal(config.load, path, Run)
+    got = refusal(load, path, Run)
     assert got.startswith(path + message)
     assert "\n" not in got
 
 
 def test_an_error_below_the_file_names_the_line_that_called(tmp_path):
     path = file(tmp_path, "import json\ndef config():\n    return json.loads('{')\n")
-    assert refusal(config.load, path, Run).startswith(f"{path}, line 5: JSONDecodeError: ")
+    assert refusal(load, path, Run).startswith(f"{path}, line 5: JSONDecodeError: ")
 
 
 def test_a_user_error_raised_in_a_file_keeps_its_words(tmp_path):
     path = file(
         tmp_path, "from jaxlm.errors import UserError\ndef config(): raise UserError('no such size')\n"
     )
-    assert refusal(config.load, path, Run) == f"{path}, line 4: no such size"
+    assert refusal(load, path, Run) == f"{path}, line 4: no such size"
 
 
 # JSON files and names
 
 
 def test_a_run_folder_is_reopened_from_its_json(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps(config.dump(RUN)))
-    assert config.load(tmp_path, Run) == RUN
-    assert config.load(tmp_path / "config.json", Run, ["width=256"]).width == 256
+    (tmp_path / "config.json").write_text(json.dumps(dump(RUN)))
+    assert load(tmp_path, Run) == RUN
+    assert load(tmp_path / "config.json", Run, ["width=256"]).width == 256
 
 
 def test_json_of_a_newer_version_names_the_field_this_one_lacks(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(saved(sparsity=0.5)))
-    assert refusal(config.load, path, Run).startswith(f"{path}: sparsity: Run has no field 'sparsity'")
+    assert refusal(load, path, Run).startswith(f"{path}: sparsity: Run has no field 'sparsity'")
 
 
 @pytest.mark.parametrize(
@@ -320,38 +320,38 @@ def test_json_of_a_newer_version_names_the_field_this_one_lacks(tmp_path):
 def test_broken_json_is_refused_with_its_path(tmp_path, content, message):
     path = tmp_path / "config.json"
     path.write_bytes(content)
-    got = refusal(config.load, path, Run)
+    got = refusal(load, path, Run)
     assert str(path) in got and message in got
 
 
 def test_a_folder_that_is_no_run_says_what_it_lacks(tmp_path):
-    assert "is a folder without config.json" in refusal(config.load, tmp_path, Run)
+    assert "is a folder without config.json" in refusal(load, tmp_path, Run)
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
     path = tmp_path / "run.yaml"
     path.write_text("width: 3")
-    assert refusal(config.load, path, Run) == f"{str(path)!r}: a config ends in .py or .json"
+    assert refusal(load, path, Run) == f"{str(path)!r}: a config ends in .py or .json"
 
 
 @pytest.fixture
 def two_shipped(monkeypatch):
-    monkeypatch.setattr(config, "shipped", lambda: {"quickstart": Path("q.py"), "tiny": Path("t.py")})
+    monkeypatch.setattr("jaxlm.config.shipped", lambda: {"quickstart": Path("q.py"), "tiny": Path("t.py")})
 
 
 def test_an_unknown_name_shows_the_nearest_shipped_config(two_shipped):
-    message = refusal(config.load, "quikstart", Run)
+    message = refusal(load, "quikstart", Run)
     assert (
         message == "no config 'quikstart': did you mean 'quickstart'? Or give the path of a .py or .json file"
     )
 
 
 def test_an_unknown_name_with_none_near_lists_the_shipped_configs(two_shipped):
-    assert "shipped configs are: quickstart, tiny" in refusal(config.load, "zzz.py", Run)
+    assert "shipped configs are: quickstart, tiny" in refusal(load, "zzz.py", Run)
 
 
 def test_shipped_configs_are_python_files_named_by_their_stem():
-    for name, path in config.shipped().items():
+    for name, path in shipped().items():
         assert path.is_file() and path.name == f"{name}.py"
 
 
@@ -359,12 +359,12 @@ def test_shipped_configs_are_python_files_named_by_their_stem():
 
 
 def test_equal_configs_differ_in_nothing():
-    assert config.difference(config.dump(RUN), config.dump(RUN)) == []
+    assert difference(dump(RUN), dump(RUN)) == []
 
 
 def test_a_difference_names_each_leaf_with_both_values():
-    new = config.override(RUN, ["width=256", "data.length=8", "data.include=['a']"])
-    assert config.difference(config.dump(RUN), config.dump(new)) == [
+    new = override(RUN, ["width=256", "data.length=8", "data.include=['a']"])
+    assert difference(dump(RUN), dump(new)) == [
         'data.include: [] -> ["a"]',
         "data.length: 64 -> 8",
         "width: 128 -> 256",
@@ -372,7 +372,7 @@ def test_a_difference_names_each_leaf_with_both_values():
 
 
 def test_a_difference_shows_what_only_one_side_has():
-    assert config.difference({"a": 1, "c": {"x": 1}}, {"b": None, "c": 2}) == [
+    assert difference({"a": 1, "c": {"x": 1}}, {"b": None, "c": 2}) == [
         'a: 1 -> "(absent)"',
         'b: "(absent)" -> null',
         'c: {"x": 1} -> 2',
