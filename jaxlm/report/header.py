@@ -83,7 +83,7 @@ def _unit(value: object, unit: str) -> str:
 def sentence(run: Run) -> str:
     """What the run is, from its config; a part that the config does not name is left out."""
     if not run.config:
-        return "What this run is stands in <code>config.json</code>, which <code>jaxlm train</code> writes."
+        return "No <code>config.json</code> says what this run is; <code>jaxlm train</code> writes it."
     model, data, optimizer = (run.setting(part) or {} for part in ("model", "data", "optimizer"))
     get = lambda part, name: part.get(name) if isinstance(part, dict) else None
     size = compact(parameters(run))

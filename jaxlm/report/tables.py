@@ -75,7 +75,7 @@ def _against_compressors(name: str, line: dict[str, Any]) -> str:
         for label, value in sorted(bits.items(), key=lambda item: item[1])
     )
     said = " and ".join(
-        f"{abs(ours / value - 1):.1%} {'fewer' if ours < value else 'more'} than {label}"
+        f"{100 * abs(ours / value - 1):.1f} % {'fewer' if ours < value else 'more'} than {label}"
         for label, value in bits.items()
         if label != "this model"
     )
@@ -168,4 +168,4 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
             for name, cell in zip(heads[1:], rest, strict=True)
         )
         body += f'<tr><th scope="row">{first}</th>{cells}</tr>\n'
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

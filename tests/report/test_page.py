@@ -123,7 +123,7 @@ def test_the_page_shows_what_the_run_was(tmp_path):
         "A transformer of 34.8 k parameters (2 layers, width 32, vocabulary 512), trained on stdlib",
         "41 k",  # tokens: 40 * 16 * 64
         "0.8 s",
-        "1.500 bits/byte, 25.0% fewer than gzip -9 and 25.0% more than xz -9",
+        "1.500 bits/byte, 25.0 % fewer than gzip -9 and 25.0 % more than xz -9",
         "2.500 ± 0.020",
         "12.18 ± 0.24",  # perplexity * standard error
         "1.500 ± 0.012",  # bits/byte * standard error / loss
