@@ -5,7 +5,7 @@ The permutation is a Feistel network of three double rounds (Luby & Rackoff 1988
 two that holds all rows, walked until it lands inside (Black & Rogaway 2002); its round function is the
 finaliser of SplitMix64 (Steele, Lea & Flood 2014). Grain's `index_shuffle` does the same one index a call:
 2.6 us a row, and 55 us where there are 1,000 rows, since it never works on less than 16 bits (measured on a
-busy core of AMD Zen 5, grain 0.2.18). At 1,024 tokens a row that alone holds a loader under 400 and 20
+busy core of AMD Zen 4, grain 0.2.18). At 1,024 tokens a row that alone holds a loader under 400 and 20
 Mtok/s. This one computes a block of positions at once, in 0.1 to 0.4 us a row.
 """
 
