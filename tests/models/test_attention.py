@@ -1,0 +1,309 @@
+"""Every backend computes one definition; the choice between them is a pure function."""
+
+import itertools
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxlm import mesh
+from jaxlm.errors import UserError
+from jaxlm.models import attention, attention_einsum
+from jaxlm.models.attention import Case, Choice, attend, choose
+from jaxlm.models.attention_einsum import chunk_length, einsum_attention, einsum_attention_in_chunks
+from jaxlm.models.attention_gpu import cudnn_attention, triton_attention
+from jaxlm.models.attention_tpu import splash_attention
+
+
+def random_heads(B=2, L=6, M=6, G=2, R=2, K=4, seed=0):
+    keys = jax.random.split(jax.random.key(seed), 3)
+    return tuple(
+        jax.random.normal(key, shape)
+        for key, shape in zip(keys, [(B, L, G, R, K), (B, M, G, K), (B, M, G, K)], strict=True)
+    )
+
+
+def in_loops(q, k, v, segments=None, positions=None, causal=True, window=None):
+    """The definition: a softmax over the keys that a query sees, for each row, query and head by itself."""
+    (B, L, G, R, K), M = q.shape, k.shape[1]
+    of_query, of_key = positions or (np.arange(L)[None].repeat(B, 0), np.arange(M)[None].repeat(B, 0))
+    o = np.zeros(q.shape)
+    for b, l, g, r in itertools.product(range(B), range(L), range(G), range(R)):
+        seen = []
+        for m in range(M):
+            ahead = int(of_query[b, l]) - int(of_key[b, m])
+            hidden = (
+                (causal and ahead < 0)
+                or (window is not None and abs(ahead) >= window)
+                or (segments is not None and segments[0][b, l] != segments[1][b, m])
+            )
+            if not hidden:
+                seen.append(m)
+        weights = np.array([np.exp(np.dot(q[b, l, g, r], k[b, m, g]) / np.sqrt(K)) for m in seen])
+        o[b, l, g, r] = sum(w * np.asarray(v[b, m, g]) for w, m in zip(weights / weights.sum(), seen, strict=True))
+    return o
+
+
+TWO_DOCUMENTS = jnp.array([[1, 1, 1, 2, 2, 0], [1, 2, 2, 2, 2, 2]])
+LATE = jnp.array([[3, 4, 5, 6, 7, 8], [0, 1, 2, 3, 4, 5]]), jnp.array([[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]])
+
+
+@pytest.mark.parametrize("groups, queries", [(4, 1), (2, 2), (1, 4)], ids=["multi-head", "grouped", "multi-query"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        {},
+        {"causal": False},
+        {"window": 3},
+        {"window": 2, "causal": False},
+        {"segments": (TWO_DOCUMENTS, TWO_DOCUMENTS)},
+        {"segments": (TWO_DOCUMENTS, TWO_DOCUMENTS), "window": 2},
+        {"positions": LATE},
+        {"positions": LATE, "window": 4},
+    ],
+    ids=lambda case: "+".join(case) or "plain",
+)
+def test_attend_is_its_definition(groups, queries, case):
+    q, k, v = random_heads(G=groups, R=queries)
+    got = attend(q, k, v, precision="float32", **case)
+    np.testing.assert_allclose(got, in_loops(q, k, v, **case), rtol=1e-5, atol=1e-6)
+
+
+def test_fewer_queries_than_keys_attend_as_the_last_of_them():
+    q, k, v = random_heads(L=6, M=6)
+    positions = jnp.array([[4, 5]] * 2), jnp.arange(6)[None].repeat(2, 0)
+    got = attend(q[:, 4:], k, v, precision="float32", positions=positions)
+    np.testing.assert_allclose(got, attend(q, k, v, precision="float32")[:, 4:], rtol=1e-6, atol=1e-6)
+
+
+def test_a_query_that_sees_no_key_stays_finite_and_so_does_its_gradient():
+    q, k, v = random_heads()
+    nowhere = jnp.full((2, 6), 7), jnp.full((2, 6), 8)
+    value, grads = jax.value_and_grad(
+        lambda *qkv: attend(*qkv, precision="float32", segments=nowhere).sum(), argnums=(0, 1, 2)
+    )(q, k, v)
+    assert np.isfinite(value)
+    assert all(np.isfinite(g).all() for g in grads)
+
+
+def test_a_packed_row_attends_as_its_documents_alone():
+    q, k, v = random_heads(B=1)
+    packed = attend(q, k, v, precision="float32", segments=(TWO_DOCUMENTS[:1],) * 2)
+    for piece in (slice(0, 3), slice(3, 5)):
+        alone = attend(q[:, piece], k[:, piece], v[:, piece], precision="float32")
+        np.testing.assert_allclose(packed[:, piece], alone, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "bfloat16_operands"])
+def test_rounded_operands_stay_near_float32(precision):
+    q, k, v = random_heads(L=16, M=16, K=8)
+    got = attend(q, k, v, precision=precision).astype(jnp.float32)
+    exact = attend(q, k, v, precision="float32")
+    np.testing.assert_allclose(got, exact, atol=1e-6 if precision == "float32" else 0.03)  # 8 bits of mantissa
+
+
+# Long rows in chunks
+
+
+CASES_OF_CHUNKS = [
+    {},
+    {"causal": False},
+    {"window": 5},
+    {"segments": True},
+    {"positions": (jnp.arange(10, 33)[None], jnp.arange(23)[None])},
+]
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 12], ids="chunk={}".format)
+@pytest.mark.parametrize("case", CASES_OF_CHUNKS, ids=lambda case: "+".join(case) or "plain")
+def test_chunks_of_queries_change_neither_output_nor_gradient(chunk, case):
+    q, k, v = random_heads(L=23, M=23)
+    if "segments" in case:
+        case = {"segments": (jnp.arange(46).reshape(2, 23) // 6,) * 2}
+    rest = dict(precision="float32", segments=None, positions=None, causal=True, window=None) | case
+    plain = lambda *qkv: einsum_attention(*qkv, **rest)
+    chunked = lambda *qkv: einsum_attention_in_chunks(*qkv, chunk=chunk, **rest)
+    for got, expected in zip(with_gradients(chunked, q, k, v), with_gradients(plain, q, k, v), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-6, atol=2e-6)
+
+
+def with_gradients(f, q, k, v):
+    """Output, and the gradients of a sum with unequal weights."""
+    weights = jnp.cos(jnp.arange(q.size, dtype=jnp.float32)).reshape(q.shape)
+    grads = jax.grad(lambda *qkv: (f(*qkv).astype(jnp.float32) * weights).sum(), argnums=(0, 1, 2))(q, k, v)
+    return f(q, k, v), *grads
+
+
+def test_a_chunk_holds_at_most_64_mib_of_scores_and_short_rows_are_whole():
+    assert chunk_length(heads=48, length=64, memory=64) == 64
+    for heads, length in [(12, 4096), (96, 1024), (1, 100_000), (40_000, 5000)]:
+        chunk = chunk_length(heads, length, length)
+        assert chunk == 1 or 4 * heads * chunk * length <= 2**26
+    assert chunk_length(heads=12, length=4096, memory=4096) == 316  # 13 chunks; 341 would fit and leave a rest
+
+
+def test_attend_takes_chunks_only_where_the_scores_would_not_fit(monkeypatch):
+    monkeypatch.setattr(attention_einsum, "SCORES_BYTES", 4 * 2 * 4 * 6 * 3)  # three queries of this case
+    q, k, v = random_heads()
+    jaxpr = jax.make_jaxpr(lambda *qkv: attend(*qkv, precision="float32"))(q, k, v)
+    assert "scan" in str(jaxpr)
+    np.testing.assert_allclose(attend(q, k, v, precision="float32"), in_loops(q, k, v), rtol=1e-5, atol=1e-6)
+    monkeypatch.undo()
+    assert "scan" not in str(jax.make_jaxpr(lambda *qkv: attend(*qkv, precision="float32"))(q, k, v))
+
+
+def test_memory_of_a_long_row_is_bounded():
+    L = 4096
+    shapes = [jax.ShapeDtypeStruct((1, L, *heads), jnp.float32) for heads in ((2, 2, 8), (2, 8), (2, 8))]
+    loss = lambda *qkv: attend(*qkv, precision="float32").sum()
+    compiled = jax.jit(jax.grad(loss, argnums=(0, 1, 2))).lower(*shapes).compile()
+    all_scores = 4 * 4 * L * L
+    assert compiled.memory_analysis().temp_size_in_bytes < all_scores  # plain attention keeps more than twice that
+
+
+# Fused kernels against einsum: interpreted, or with XLA in place of cuDNN
+
+
+def cudnn_by_xla(*args, **rest):
+    return cudnn_attention(*args, **rest, implementation="xla")
+
+
+def splash_interpreted(*args, **rest):
+    return splash_attention(*args, **rest, interpret=True)
+
+
+def triton_interpreted(*args, **rest):
+    return triton_attention(*args, **rest, interpret=True)
+
+
+FUSED = [
+    (cudnn_by_xla, {}),
+    (cudnn_by_xla, {"causal": False}),
+    (cudnn_by_xla, {"window": 20}),
+    (cudnn_by_xla, {"segments": True}),
+    (cudnn_by_xla, {"segments": True, "window": 20}),
+    (splash_interpreted, {}),
+    (splash_interpreted, {"causal": False}),
+    (splash_interpreted, {"causal": False, "window": 20}),
+    (splash_interpreted, {"segments": True, "window": 20}),
+    (triton_interpreted, {}),
+    (triton_interpreted, {"segments": True}),
+    (triton_interpreted, {"segments": True, "causal": False}),
+]
+
+
+@pytest.mark.parametrize("kernel, case", FUSED, ids=lambda x: getattr(x, "__name__", None) or "+".join(x) or "plain")
+def test_fused_kernels_and_their_gradients_equal_einsum(kernel, case):
+    L = 256
+    q, k, v = random_heads(L=L, M=L, K=16)
+    case = {"causal": True, "window": None} | case
+    segments = None
+    if case.pop("segments", False):
+        segments = (jnp.stack([jnp.arange(L) // 100, jnp.arange(L) // 31]),) * 2
+    fused = lambda *qkv: kernel(*qkv, segments, **case)
+    plain = lambda *qkv: einsum_attention(*qkv, precision="float32", segments=segments, positions=None, **case)
+    for got, expected in zip(with_gradients(fused, q, k, v), with_gradients(plain, q, k, v), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [splash_interpreted, triton_interpreted])
+@pytest.mark.parametrize("segmented", [False, True])
+def test_pallas_kernels_run_on_the_rows_and_heads_of_each_device(kernel, segmented):
+    q, k, v = random_heads(B=4, L=128, M=128, K=16)
+    segments = (jnp.arange(512).reshape(4, 128) // 50,) * 2 if segmented else None
+    expected = attend(q, k, v, precision="float32", segments=segments)
+
+    def call(q, k, v):
+        split = attention.on_each_device(lambda *args: kernel(*args, causal=True, window=None))
+        return split(q, k, v, segments)
+
+    with jax.set_mesh(mesh.build(mesh.MeshConfig(layout="axes", data=2, fsdp=2, tensor=2))):
+        got = jax.jit(call)(q, k, v)
+        assert "shard_map" in str(jax.make_jaxpr(call)(q, k, v))
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_scores_are_counted_for_each_device():
+    assert attention.devices_sharing() == 1
+    with jax.set_mesh(mesh.build(mesh.MeshConfig(layout="axes", data=2, fsdp=2, tensor=2))):
+        assert attention.devices_sharing() == 8
+
+
+# The choice
+
+
+GPU = Case("gpu", "bfloat16", head_width=64, length=1024, memory=1024, cudnn=True)
+TPU = GPU._replace(platform="tpu", cudnn=False)
+
+
+@pytest.mark.parametrize(
+    "case, name, reason",
+    [
+        (GPU._replace(platform="cpu", cudnn=False), "einsum", ""),
+        (GPU, "cudnn", ""),
+        (GPU._replace(packed=True), "cudnn", ""),
+        (GPU._replace(window=128), "cudnn", ""),
+        (GPU._replace(length=1000, memory=1000), "cudnn", ""),
+        (GPU._replace(cached=True, length=7), "einsum", ""),
+        (GPU._replace(length=1, memory=1), "einsum", ""),
+        (GPU._replace(cudnn=False), "triton", "not cudnn, because there is no NVIDIA GPU"),
+        (GPU._replace(cudnn=False, packed=True), "triton", "not cudnn"),
+        (GPU._replace(cudnn=False, window=128), "einsum", "not triton, because it has no window"),
+        (GPU._replace(head_width=100), "triton", "multiple of 8 and at most 128 wide, and they are 100 wide"),
+        (GPU._replace(head_width=256), "einsum", "at most 128 wide, and they are 256 wide"),
+        (GPU._replace(precision="float32"), "einsum", "model.precision is 'float32'"),
+        (GPU._replace(causal=False, window=8), "einsum", "its window looks back only"),
+        (GPU._replace(packed=True, length=1023, memory=1023), "einsum", "even length, and it is 1023"),
+        (GPU._replace(memory=512), "einsum", "as many keys as queries, and there are 512 and 1024"),
+        (TPU, "splash", ""),
+        (TPU._replace(packed=True, window=128, head_width=256), "splash", ""),
+        (TPU._replace(cached=True), "einsum", ""),
+        (TPU._replace(length=1000, memory=1000), "einsum", "blocks of 128 positions, and a row has 1000"),
+        (TPU._replace(precision="float32"), "einsum", "model.precision is 'float32'"),
+    ],
+)
+def test_the_platforms_kernel_is_chosen_where_it_can_run_and_the_reason_is_given_where_not(case, name, reason):
+    choice = choose(case)
+    assert choice.name == name
+    assert reason in choice.reason
+    assert bool(choice.reason) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    "wanted, case, reason",
+    [
+        ("cudnn", GPU._replace(platform="cpu"), "it runs on a GPU, and the platform is 'cpu'"),
+        ("splash", GPU, "it runs on a TPU, and the platform is 'gpu'"),
+        ("triton", GPU._replace(length=1000, memory=1000), "a row has 1000"),
+        ("cudnn", GPU._replace(precision="float32"), "model.precision is 'float32'"),
+    ],
+)
+def test_a_backend_asked_for_that_cannot_run_is_the_users_mistake(wanted, case, reason):
+    with pytest.raises(UserError) as error:
+        choose(case, wanted)
+    assert f"model.attention={wanted!r}" in str(error.value)
+    assert reason in str(error.value)
+
+
+def test_a_backend_asked_for_is_taken_where_it_can_run():
+    assert choose(GPU, "triton") == Choice("triton")
+    assert choose(GPU, "einsum") == Choice("einsum")
+    assert choose(GPU._replace(cached=True), "cudnn") == Choice("einsum")  # decoding: nothing else has positions
+
+
+def test_attend_refuses_a_backend_of_another_platform():
+    with pytest.raises(UserError, match="'splash' cannot run here"):
+        attend(*random_heads(), precision="bfloat16", backend="splash")
+
+
+def test_a_fallback_is_logged_once(caplog):
+    attention.announce.cache_clear()
+    with caplog.at_level(logging.WARNING, logger="jaxlm"):
+        for _ in range(3):
+            attend(*random_heads(), precision="float32", platform="tpu")
+            attend(*random_heads(), precision="float32")
+    assert [record.message for record in caplog.records] == [
+        "attention by einsum: not splash, because it multiplies in bfloat16, and model.precision is 'float32'"
+    ]
