@@ -5,7 +5,6 @@ import numpy as np
 from jaxlm.report import curve
 from jaxlm.report.charts import Chart, Line, draw
 from jaxlm.report.folder import Run, Series
-from jaxlm.report.header import tokens_per_step
 from jaxlm.report.words import brief, figure
 
 SMOOTHED_FROM = 20  # chosen: fewer points are their own smooth curve
@@ -45,10 +44,10 @@ def _loss(run: Run) -> Chart:
     if len(held_out.step):
         lines += (Line("held-out", held_out, "points"),)
     note = ""
-    if count := len(run.non_finite):
+    if count := run.skipped:
         note = (
-            f"{count:,} logged {'step' if count == 1 else 'steps'} had a loss that was not finite (marked at "
-            "the lower edge); such a step leaves the model as it was."
+            f"{count:,} {'step' if count == 1 else 'steps'} had a loss or gradient that was not finite and "
+            "left the model as it was (marked at the lower edge where logged)."
         )
     return Chart(
         "loss", "Loss, nats per token", lines, note, zero=False, cut=True, ticks=5, marks=run.non_finite
@@ -66,10 +65,8 @@ def _wait(run: Run) -> Chart:
 
 
 def _share(run: Run) -> Series:
-    """Wait in % of the step's time, which is tokens of a step / (tokens/s)."""
-    wait, speed, tokens = run.metrics["data_wait_ms"], run.metrics["tokens_per_second"], tokens_per_step(run)
-    step, i, j = np.intersect1d(wait.step, speed.step, assume_unique=True, return_indices=True)
-    if tokens is None:
-        return Series(np.empty(0), np.empty(0))
-    share = 100 * wait.value[i] * speed.value[j] / (1000 * tokens)
-    return Series(step, share).finite()
+    """Wait in % of the time of a step."""
+    wait, whole = run.metrics["data_wait_ms"], run.metrics["step_ms"]
+    step, i, j = np.intersect1d(wait.step, whole.step, assume_unique=True, return_indices=True)
+    timed = whole.value[j] > 0
+    return Series(step[timed], 100 * wait.value[i][timed] / whole.value[j][timed]).finite()

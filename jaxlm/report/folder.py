@@ -19,10 +19,12 @@ from jaxlm.errors import UserError
 
 METRICS = (
     "loss",
+    "tokens",
+    "skipped",
     "learning_rate",
     "tokens_per_second",
-    "mfu",
     "data_wait_ms",
+    "step_ms",
     "grad_norm",
     "seconds",
     "eval/loss",
@@ -53,7 +55,7 @@ class Run:
     config: dict[str, Any] = field(default_factory=dict)
     layout: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)  # manifest of the shards: counts of each split
+    data: dict[str, Any] = field(default_factory=dict)  # which shards, and the counts of each split
     metrics: dict[str, Series] = field(default_factory=dict)  # every name of METRICS, empty or not
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     samples: list[dict[str, Any]] = field(default_factory=list)
@@ -69,6 +71,11 @@ class Run:
     def non_finite(self) -> np.ndarray:
         """Logged steps whose training loss was not finite."""
         return self.metrics["loss"].step[np.isnan(self.metrics["loss"].value)]
+
+    @property
+    def skipped(self) -> int:
+        """Steps whose loss or gradient was not finite: as the loop counts them, at least those logged."""
+        return max(int(self.metrics["skipped"].last() or 0), len(self.non_finite))
 
     def setting(self, *path: str) -> Any:
         """`setting("data", "batch")` of the config, or None."""

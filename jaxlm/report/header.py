@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from jaxlm.report import curve
 from jaxlm.report.folder import Run, number
 from jaxlm.report.words import NONE, compact, duration, escape, figure, plain
@@ -32,10 +34,10 @@ def status(run: Run) -> str:
     return f"at step {run.step:,} of {steps:,.0f}"
 
 
-def tokens_per_step(run: Run) -> float | None:
-    """Rows times predicted tokens of a row, padding included; None where the config does not say."""
-    batch, length = number(run.setting("data", "batch")), number(run.setting("data", "length"))
-    return batch * length if batch and length else None
+def tokens_seen(run: Run) -> float | None:
+    """Predicted tokens, padding left out: all steps times the mean of the logged ones."""
+    tokens = run.metrics["tokens"].finite()
+    return run.step * float(np.mean(tokens.value)) if run.step is not None and len(tokens.value) else None
 
 
 def train_loss(run: Run) -> float | None:
@@ -47,10 +49,10 @@ def train_loss(run: Run) -> float | None:
 def evaluated(run: Run) -> dict[str, Any]:
     """The newest evaluation of the held-out split; at the same step `jaxlm eval` counts before the loop's.
 
-    Evaluations of other files, which have `file`, are left to the table.
+    Evaluations of other splits and files are left to the table.
     """
     in_loop, bits = run.metrics["eval/loss"].finite(), run.metrics["eval/bits_per_byte"].finite()
-    own = [line for line in run.evaluations if not line.get("file")]
+    own = [line for line in run.evaluations if line.get("source") == "validation"]
     newest = max(reversed(own), key=lambda line: number(line.get("step")) or 0.0, default={})
     if len(in_loop.step) and (number(newest.get("step")) or -1.0) < in_loop.step[-1]:
         return {"step": int(in_loop.step[-1]), "loss": in_loop.last(), "bits_per_byte": bits.last()}
@@ -58,18 +60,16 @@ def evaluated(run: Run) -> dict[str, Any]:
 
 
 def parameters(run: Run) -> float | None:
-    return number(run.layout.get("parameters")) or number(run.environment.get("parameters"))
+    return number(run.environment.get("parameters"))
 
 
 def _facts(run: Run) -> list[tuple[str, str]]:
-    per_step = tokens_per_step(run)
-    tokens = run.step * per_step if run.step is not None and per_step else None
     held_out = evaluated(run)
     loss = train_loss(run)
     return [
         ("parameters", compact(parameters(run))),
-        ("tokens seen", compact(tokens)),
-        ("time", duration(run.metrics["seconds"].last())),
+        ("tokens seen", compact(tokens_seen(run))),
+        ("training time", duration(run.metrics["seconds"].last())),
         ("train loss", figure(loss) + _unit(loss, "nats/token")),
         ("held-out loss", figure(number(held_out.get("loss"))) + _unit(held_out.get("loss"), "nats/token")),
         ("bits per byte", figure(number(held_out.get("bits_per_byte"))) + _unit(held_out, "held-out")),
@@ -88,6 +88,7 @@ def sentence(run: Run) -> str:
     get = lambda part, name: part.get(name) if isinstance(part, dict) else None
     size = compact(parameters(run))
     shape = [
+        f"size {get(model, 'size')}" if get(model, "size") else "",
         f"{get(model, 'layers')} layers" if get(model, "layers") else "",
         f"width {get(model, 'width')}" if get(model, "width") else "",
         f"vocabulary {get(model, 'vocab'):,}" if isinstance(get(model, "vocab"), int) else "",
@@ -96,7 +97,7 @@ def sentence(run: Run) -> str:
     shape_said = ", ".join(filter(None, shape))
     how = [
         f"trained on {get(data, 'source')}" if get(data, "source") else "",
-        f"{get(data, 'batch')} rows of {get(data, 'length')} tokens a step" if tokens_per_step(run) else "",
+        f"{get(data, 'batch')} rows of {get(data, 'length')} tokens a step" if get(data, "batch") else "",
         f"for {steps:,.0f} steps" if (steps := number(run.setting("loop", "steps"))) else "",
         f"with {get(optimizer, 'kind')}" if get(optimizer, "kind") else "",
         f"at a peak rate of {plain(rate)}" if (rate := number(get(optimizer, "peak_rate"))) else "",

@@ -51,7 +51,7 @@ def summary(run_dir: Path) -> dict[str, Any]:
         "gzip_bits_per_byte": number(newest.get("gzip_bits_per_byte")),
         "xz_bits_per_byte": number(newest.get("xz_bits_per_byte")),
         "seconds": run.metrics["seconds"].last(),
-        "non_finite_steps": len(run.non_finite),
+        "skipped_steps": run.skipped,
         "unreadable": run.notes,
     }
 

@@ -31,7 +31,7 @@ def evaluations(run: Run) -> str:
 
 
 def _text_name(line: dict[str, Any]) -> str:
-    return str(line.get("file") or line.get("split") or NONE)
+    return str(line.get("source") or NONE)
 
 
 def _evaluation_table(rows: list[dict[str, Any]]) -> str:
@@ -88,7 +88,8 @@ def _against_compressors(name: str, line: dict[str, Any]) -> str:
 
 
 def data(run: Run) -> str:
-    splits = run.data.get("splits")
+    """Documents, tokens and bytes of each split, and the hash that names the shards."""
+    splits = run.data.get("counts")
     if not isinstance(splits, dict) or not splits:
         return ""
     rows = []
@@ -105,7 +106,10 @@ def data(run: Run) -> str:
                 figure(read / tokens if read and tokens else None),
             ]
         )
-    return table(("split", "documents", "tokens", "bytes", "bytes/token"), rows)
+    heads = ("split", "documents", "tokens", "bytes", "bytes/token")
+    digest = run.data.get("digest")
+    note = f'<p class="note">Shards <code>{escape(digest)}</code></p>' if digest else ""
+    return table(heads, rows) + note
 
 
 def samples(run: Run) -> str:

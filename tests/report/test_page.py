@@ -27,7 +27,7 @@ EVALUATION = {
     "standard_error": 0.02,
     "gzip_bits_per_byte": 2.0,
     "xz_bits_per_byte": 1.2,
-    "split": "validation",
+    "source": "validation",
 }
 
 
@@ -39,6 +39,9 @@ def metrics(steps: int, **wrong) -> list[dict]:
             "loss": 2 + 1 / step,
             "tokens_per_second": 51_200.0,
             "data_wait_ms": 0.1,
+            "step_ms": 20.0,
+            "tokens": 1_000.0,
+            "skipped": 0.0,
             "learning_rate": 3e-4,
             "grad_norm": 0.5,
             "seconds": 0.02 * step,
@@ -95,9 +98,9 @@ def full(folder: Path, **other) -> Path:
     splits = {"train": {"documents": 9, "tokens": 1_200, "predicted": 1_200, "bytes": 4_800}}
     contents = {
         "config": CONFIG,
-        "layout": {"chosen": "one device", "parameters": 34_816},
-        "environment": {"started": "2026-01-02 03:04 UTC", "python": "3.11.7"},
-        "data": {"splits": splits},
+        "layout": {"why": "one device"},
+        "environment": {"started": "2026-01-02 03:04 UTC", "parameters": 34_816, "python": "3.11.7"},
+        "data": {"counts": splits, "digest": "0123abcd"},
         "metrics": metrics(40),
         "evaluations": [EVALUATION],
         "samples": [sample],
@@ -121,14 +124,14 @@ def test_the_page_shows_what_the_run_was(tmp_path):
         "finished, 40 steps",
         "started 2026-01-02 03:04 UTC",
         "A transformer of 34.8 k parameters (2 layers, width 32, vocabulary 512), trained on stdlib",
-        "41 k",  # tokens: 40 * 16 * 64
+        "40 k",  # tokens: 40 steps of 1,000
         "0.8 s",
         "1.500 bits/byte, 25.0 % fewer than gzip -9 and 25.0 % more than xz -9",
         "2.500 ± 0.020",
         "12.18 ± 0.24",  # perplexity * standard error
         "1.500 ± 0.012",  # bits/byte * standard error / loss
         "temperature 0.8",
-        "Median 0.5000 % of a step",  # 0.1 ms of 16 * 64 / 51,200 s
+        "Median 0.5000 % of a step",  # 0.1 ms of 20 ms
         "4,800",
         "3.11.7",
         "one device",
@@ -171,9 +174,9 @@ def test_hostile_text_is_shown_and_never_run(tmp_path):
     run = full(
         tmp_path,
         samples=[{"prompt": HOSTILE, "text": HOSTILE, "step": 1, "settings": {HOSTILE: HOSTILE}}],
-        evaluations=[EVALUATION | {"file": HOSTILE}],
+        evaluations=[EVALUATION | {"source": HOSTILE}],
         environment={HOSTILE: HOSTILE, "nested": {HOSTILE: [HOSTILE]}, "started": HOSTILE},
-        data={"splits": {HOSTILE: {"tokens": 1}}},
+        data={"counts": {HOSTILE: {"tokens": 1}}},
         config=CONFIG | {"data": {"source": HOSTILE}, HOSTILE: {HOSTILE: HOSTILE}},
     )
     page = Page(write(run))
@@ -248,16 +251,22 @@ def test_a_loss_that_is_not_finite_is_a_gap_and_is_counted(tmp_path, bad):
     lines[4] = '{"step": 5, "loss": ' + bad + "}"
     path = write(run_folder(tmp_path, metrics__jsonl="\n".join(lines)))
     html = path.read_text(encoding="utf-8")
-    assert "1 logged step had a loss that was not finite" in html
+    assert "1 step had a loss or gradient that was not finite" in html
     curve = re.search(r'<path class="main" d="([^"]*)"', html)
     assert curve is not None and curve[1].count("M") == 2
-    assert summary(path.parent)["non_finite_steps"] == 1
+    assert summary(path.parent)["skipped_steps"] == 1
     assert not re.search(r"\bnan\b|NaN|Infinity", Page(path).text["main"])
+
+
+def test_steps_skipped_between_two_logged_ones_count_too(tmp_path):
+    run = run_folder(tmp_path, metrics=metrics(9, skipped=3.0))
+    assert "3 steps had a loss or gradient" in Page(write(run)).text["main"]
+    assert summary(run)["skipped_steps"] == 3
 
 
 def test_a_run_whose_every_loss_was_nan_still_has_a_page(tmp_path):
     run = run_folder(tmp_path, metrics=metrics(30, loss=None))
-    assert "30 logged steps had a loss" in Page(write(run)).text["main"]
+    assert "30 steps had a loss" in Page(write(run)).text["main"]
     assert summary(run)["loss"] is None
 
 
@@ -273,7 +282,7 @@ def test_a_long_run_makes_a_small_page_that_keeps_its_spike(tmp_path):
 
 
 def test_the_summary_is_json_with_the_newest_numbers(tmp_path):
-    run = full(tmp_path, evaluations=[EVALUATION, EVALUATION | {"file": "other.txt", "loss": 9.0}])
+    run = full(tmp_path, evaluations=[EVALUATION, EVALUATION | {"source": "other.txt", "loss": 9.0}])
     got = json.loads(json.dumps(summary(run), allow_nan=False))
     assert got["path"] == str(run / "report.html")
     assert (got["step"], got["steps"], got["parameters"]) == (40, 40, 34_816)
@@ -294,7 +303,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 
 names = st.sampled_from(
-    ["step", "loss", "eval/loss", "split", "file", "splits", "data", "model", "settings", "text"]
+    ["step", "loss", "eval/loss", "source", "counts", "data", "model", "settings", "text"]
 )
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
