@@ -1,3 +1,33 @@
-"""jaxlm: raw text to a trained, evaluated language model, on JAX."""
+"""jaxlm: raw text to a trained, evaluated language model, on JAX.
+
+    import jaxlm
+    config = jaxlm.config("quickstart", "loop.steps=200")
+    outcome = jaxlm.train(config)
+    model, params, tokenizer, *_ = jaxlm.load(outcome.run)
+    print(jaxlm.generate(outcome.run, ["def "], tokens=50)[0].text)
+    print(jaxlm.evaluate(outcome.run)["bits_per_byte"])
+
+Nothing is imported before it is used, so that `import jaxlm` is quick and starts no device.
+"""
+
+from typing import Any
 
 __version__ = "0.1.0"
+__all__ = ["config", "evaluate", "generate", "load", "prepare", "train"]
+
+_HOMES = {
+    "config": "jaxlm.api",
+    "generate": "jaxlm.api",
+    "train": "jaxlm.run",
+    "load": "jaxlm.saved",
+    "evaluate": "jaxlm.saved",
+    "prepare": "jaxlm.corpus.prepare",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'jaxlm' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -33,7 +33,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def restart_with_allocator(argv: list[str]) -> None:
+def restart_with_allocator() -> None:
     """Start this command again under TUNABLES, in the same process; for the command line only.
 
     Does nothing off Linux with glibc, where another allocator is preloaded, where GLIBC_TUNABLES says
@@ -42,7 +42,7 @@ def restart_with_allocator(argv: list[str]) -> None:
     if not allocator_is_ours():
         return
     tunables = ":".join(f"{name}={value}" for name, value in TUNABLES.items())
-    os.execve(sys.executable, [sys.executable, *argv], os.environ | {"GLIBC_TUNABLES": tunables})
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {"GLIBC_TUNABLES": tunables})
 
 
 def tune_allocator() -> str:
@@ -71,7 +71,9 @@ def computes_on_cpu() -> bool:
     told = os.environ.get("JAX_PLATFORMS", "")
     if told:
         return told.split(",")[0] == "cpu"
-    return not any(Path(device).exists() for device in ("/dev/nvidia0", "/dev/accel0", "/dev/vfio/0", "/dev/kfd"))
+    return not any(
+        Path(device).exists() for device in ("/dev/nvidia0", "/dev/accel0", "/dev/vfio/0", "/dev/kfd")
+    )
 
 
 def start_jax(cpu_devices: int | None = None, cache: bool = True) -> None:
@@ -94,5 +96,13 @@ def start_jax(cpu_devices: int | None = None, cache: bool = True) -> None:
 @functools.cache
 def cpu_model() -> str:
     info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    names = (
+        [
+            line.split(":", 1)[1].strip()
+            for line in info.read_text().splitlines()
+            if line.startswith("model name")
+        ]
+        if info.exists()
+        else []
+    )
     return names[0] if names else platform.processor() or platform.machine()

@@ -49,7 +49,9 @@ def cross_entropy(
         return of_chunk(hidden_BLD, target_BL, weight_BL)
     padding = -L % chunk
     in_chunks = lambda x: jnp.moveaxis(
-        jnp.pad(x, ((0, 0), (0, padding)) + ((0, 0),) * (x.ndim - 2)).reshape(B, -1, chunk, *x.shape[2:]), 1, 0
+        jnp.pad(x, ((0, 0), (0, padding)) + ((0, 0),) * (x.ndim - 2)).reshape(B, -1, chunk, *x.shape[2:]),
+        1,
+        0,
     )
     of_chunk = jax.checkpoint(of_chunk)
 
@@ -71,7 +73,9 @@ def soft_cap(logits: Array, cap: float | None) -> Array:
     return logits if cap is None else cap * jnp.tanh(logits / cap)
 
 
-def weighted_sums(logits_BLV: Array, target_BL: Array, weight_BL: Array, cfg: LossConfig) -> tuple[Array, Array]:
+def weighted_sums(
+    logits_BLV: Array, target_BL: Array, weight_BL: Array, cfg: LossConfig
+) -> tuple[Array, Array]:
     normaliser_BL = jax.nn.logsumexp(logits_BLV, axis=-1)
     of_target_BL = jnp.take_along_axis(logits_BLV, target_BL[..., None], axis=-1)[..., 0]
     nats_BL = normaliser_BL - of_target_BL

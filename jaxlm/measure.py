@@ -33,7 +33,9 @@ def median_step_ms(parts, cfg, *, at_least: int = 5, at_most: int = 40, seconds:
 
     shape = (cfg.data.batch, cfg.data.length)
     ones = np.ones(shape, np.int32)
-    batch = Batch(ones, ones, ones.astype(np.float32), ones, np.tile(np.arange(shape[1], dtype=np.int32), (shape[0], 1)))
+    batch = Batch(
+        ones, ones, ones.astype(np.float32), ones, np.tile(np.arange(shape[1], dtype=np.int32), (shape[0], 1))
+    )
     state, times = parts.compiled.enter(parts.init()), []
     began = time.perf_counter()
     while len(times) < at_least or (len(times) < at_most and time.perf_counter() - began < seconds):

@@ -34,7 +34,7 @@ from jaxlm.train import layout as layouts
 from jaxlm.train import loop, speed
 from jaxlm.train import optimizer as optimizers
 from jaxlm.train import state as states
-from jaxlm.train.compile import Compiled, compile_step, place, state_axes
+from jaxlm.train.compile import Compiled, compile_step, place, state_shardings
 from jaxlm.train.interrupt import profiled, stop_on_signals
 from jaxlm.train.layout import Layout
 from jaxlm.train.optimizer import AdamWConfig, OptimizerConfig
@@ -46,8 +46,12 @@ log = logging.getLogger("jaxlm")
 
 
 class StepConfig(Config):
-    microbatches: int = pydantic.Field(1, gt=0)  # parts of the batch, one after another: less memory, same step
-    compile: Literal["auto", "jit", "shard_map", "pmap"] = "auto"  # auto: shard_map for replicated state on CPU
+    microbatches: int = pydantic.Field(
+        1, gt=0
+    )  # parts of the batch, one after another: less memory, same step
+    compile: Literal["auto", "jit", "shard_map", "pmap"] = (
+        "auto"  # auto: shard_map for replicated state on CPU
+    )
 
 
 class RunConfig(Config):
@@ -117,11 +121,14 @@ def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
         )
 
     shapes = jax.eval_shape(init)
-    axes = state_axes(shapes, family.axes)
     meshes.check_divides(mesh, family.axes, shapes.params)
-    shardings = meshes.shardings(mesh, axes)
-    abstract = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
-    compiled = compile_step(make, layout.compile, mesh, abstract, shardings, (cfg.data.batch, cfg.data.length))
+    shardings = state_shardings(mesh, shapes, family.axes)
+    abstract = jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
+    )
+    compiled = compile_step(
+        make, layout.compile, mesh, abstract, shardings, (cfg.data.batch, cfg.data.length)
+    )
     on_rows = meshes.batch_sharding(mesh)
     return Parts(
         family=family,
@@ -228,7 +235,9 @@ def open_shards(cfg: RunConfig, folder: RunFolder, root: Path, workers: int | No
     if not known:
         tokenizers.load(shards.folder / "tokenizer").save(folder.tokenizer)
         counts = {split: shards.counts(split) for split in ("train", "validation", "test")}
-        write_json(folder.data, {"shards": str(shards.folder.resolve()), "digest": shards.digest, "counts": counts})
+        write_json(
+            folder.data, {"shards": str(shards.folder.resolve()), "digest": shards.digest, "counts": counts}
+        )
     return shards
 
 
@@ -240,15 +249,25 @@ def choose_layout(cfg: RunConfig, folder: RunFolder, vocab: int) -> Layout:
     cores = host.cores() if on_cpu else None
     way = cfg.step.compile
     if cfg.mesh.layout == "auto" and on_cpu:
-        layout = layouts.choose(dump(cfg), layouts.candidates(cfg.mesh, way, host.cores(), cfg.data.batch), vocab)
+        layout = layouts.choose(
+            dump(cfg), layouts.candidates(cfg.mesh, way, host.cores(), cfg.data.batch), vocab
+        )
     else:
         layout = layouts.told(cfg.mesh, way, cores)
-    log.info("layout %s on %s devices by %s: %s", layout.mesh.layout, layout.devices or "all", layout.compile, layout.why)
+    log.info(
+        "layout %s on %s devices by %s: %s",
+        layout.mesh.layout,
+        layout.devices or "all",
+        layout.compile,
+        layout.why,
+    )
     write_json(folder.layout, layout.dump())
     return layout
 
 
-def first_state(cfg: RunConfig, parts: Parts, checkpoints: Checkpoints, digest: str) -> tuple[int, TrainState, float]:
+def first_state(
+    cfg: RunConfig, parts: Parts, checkpoints: Checkpoints, digest: str
+) -> tuple[int, TrainState, float]:
     """(step, state, seconds of training so far): from the newest valid checkpoint, a warm start, or at random."""
     if checkpoints.latest() is not None:
         step, state, meta = checkpoints.restore(parts.abstract)
@@ -274,7 +293,9 @@ def warm_params(run: str, parts: Parts) -> Any:
     return unflatten({"params": parts.abstract.params}, placed)["params"]
 
 
-def _train(cfg, folder: RunFolder, parts: Parts, shards: Shards, checkpoints: Checkpoints, profile, show) -> Outcome:
+def _train(
+    cfg, folder: RunFolder, parts: Parts, shards: Shards, checkpoints: Checkpoints, profile, show
+) -> Outcome:
     start, state, seconds = first_state(cfg, parts, checkpoints, shards.digest)
     telemetry = Telemetry(cfg.telemetry, folder.path, start=start, config=dump(cfg), show=show)
     if start:
@@ -293,13 +314,22 @@ def _train(cfg, folder: RunFolder, parts: Parts, shards: Shards, checkpoints: Ch
     def save(step: int, state, evaluation: Mapping[str, float], seconds: float) -> None:
         telemetry.sync()
         meta = {"shards": shards.digest, "seconds": seconds, "jaxlm": __version__}
-        checkpoints.save(step, parts.compiled.leave(state), meta=meta, metrics=dict(evaluation))
+        checkpoints.save(
+            step,
+            parts.compiled.leave(state),
+            meta=meta,
+            metrics={f"eval/{k}": v for k, v in evaluation.items()},
+        )
 
     def evaluate(state) -> dict[str, float]:
         return evaluation_metrics(cfg, parts, shards, weights(parts.compiled.leave(state)))
 
     source = batches(
-        shards, cfg.data, start_step=start, process_index=jax.process_index(), process_count=jax.process_count()
+        shards,
+        cfg.data,
+        start_step=start,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
     )
     try:
         with stop_on_signals() as stop:
@@ -322,7 +352,9 @@ def _train(cfg, folder: RunFolder, parts: Parts, shards: Shards, checkpoints: Ch
         telemetry.close()
     step = checkpoints.latest() or 0
     if step < cfg.loop.steps:
-        raise Interrupted(f"stopped at step {step} of {cfg.loop.steps}, saved: the same command goes on from there")
+        raise Interrupted(
+            f"stopped at step {step} of {cfg.loop.steps}, saved: the same command goes on from there"
+        )
     return Outcome(str(folder.path), step, last)
 
 
@@ -331,12 +363,12 @@ def weights(state: TrainState) -> Any:
     return state.average if state.average != () else state.params
 
 
-def evaluation_metrics(cfg: RunConfig, parts: Parts, shards: Shards, params: Any, split: str = "validation") -> dict[str, float]:
+def evaluation_metrics(
+    cfg: RunConfig, parts: Parts, shards: Shards, params: Any, split: str = "validation"
+) -> dict[str, float]:
     source = evaluation_batches(shards, cfg.data, split)
     try:
-        found = perplexity.score(
-            parts.sums, params, map(parts.place, source), shards.counts(split)["bytes"]
-        )
+        found = perplexity.score(parts.sums, params, map(parts.place, source), shards.counts(split)["bytes"])
     finally:
         source.close()
     return found._asdict()

@@ -31,7 +31,9 @@ class RunFolder:
     def require(self) -> "RunFolder":
         """self, or UserError where this is no run."""
         if not self.config.is_file():
-            raise UserError(f"{str(self.path)!r} is no run folder (it has no config.json): `jaxlm train` makes one")
+            raise UserError(
+                f"{str(self.path)!r} is no run folder (it has no config.json): `jaxlm train` makes one"
+            )
         return self
 
     def claim(self, config: dict[str, Any], *, fresh: bool) -> None:
@@ -41,15 +43,18 @@ class RunFolder:
                 self._set_aside()
         if not self.config.exists():
             if self.path.exists() and any(p.name != "lock" for p in self.path.iterdir()):
-                raise UserError(f"{str(self.path)!r} exists and is no run folder: choose another with --run-dir or --name")
+                raise UserError(
+                    f"{str(self.path)!r} exists and is no run folder: choose another with --run-dir or --name"
+                )
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(self.config, config)
             return
         lines = difference(read_json(self.config), config)
         if lines:
             raise UserError(
-                f"{str(self.path)!r} is a run of another config:\n  " + "\n  ".join(lines) +
-                "\nuse the old config to go on with it, --name or --run-dir for another folder, or --fresh to set it aside"
+                f"{str(self.path)!r} is a run of another config:\n  "
+                + "\n  ".join(lines)
+                + "\nuse the old config to go on with it, --name or --run-dir for another folder, or --fresh to set it aside"
             )
 
     def _set_aside(self) -> None:
@@ -66,7 +71,9 @@ class RunFolder:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError(f"{str(self.path)!r} is being trained by another process: wait for it, or use --name") from None
+                raise UserError(
+                    f"{str(self.path)!r} is being trained by another process: wait for it, or use --name"
+                ) from None
             yield
 
     def write_environment(self, devices: list[Any], allocator: str) -> None:

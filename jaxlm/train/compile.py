@@ -54,7 +54,11 @@ def compile_step(
             f"step.compile={way!r} replicates the state, but the mesh is {dict(mesh.shape)}: "
             f"use step.compile='jit', or mesh.layout='replicated'"
         )
-    return _by_pmap(make, mesh, state, rows) if way == "pmap" else _by_jit(make, way, mesh, state, shardings, rows)
+    return (
+        _by_pmap(make, mesh, state, rows)
+        if way == "pmap"
+        else _by_jit(make, way, mesh, state, shardings, rows)
+    )
 
 
 def _by_jit(make, way: Way, mesh: Mesh, state: TrainState, shardings: TrainState, rows) -> Compiled:
@@ -79,12 +83,17 @@ def _by_jit(make, way: Way, mesh: Mesh, state: TrainState, shardings: TrainState
 def _by_pmap(make, mesh: Mesh, state: TrainState, rows) -> Compiled:
     devices = list(mesh.devices.flat)
     count = len(devices)
-    stacked = NamedSharding(jax.make_mesh((count,), ("data",), (jax.sharding.AxisType.Auto,), devices=devices), P("data"))
+    stacked = NamedSharding(
+        jax.make_mesh((count,), ("data",), (jax.sharding.AxisType.Auto,), devices=devices), P("data")
+    )
     many = lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype, sharding=stacked)
     local = jax.tree.map(many, abstract_batch((rows[0] // count, rows[1])))
     step = jax.pmap(make("data"), axis_name="data", devices=devices, donate_argnums=0)
     executable = step.lower(jax.tree.map(many, state), local).compile()
-    enter = jax.jit(lambda s: jax.tree.map(lambda x: jax.numpy.broadcast_to(x, (count, *x.shape)), s), out_shardings=stacked)
+    enter = jax.jit(
+        lambda s: jax.tree.map(lambda x: jax.numpy.broadcast_to(x, (count, *x.shape)), s),
+        out_shardings=stacked,
+    )
     first = NamedSharding(mesh, P())
     leave = jax.jit(lambda s: jax.tree.map(lambda x: x[0], s), out_shardings=first)
 
@@ -108,17 +117,19 @@ def place(batch: Batch, sharding: NamedSharding) -> Batch:
     return Batch(*(jax.make_array_from_process_local_data(sharding, field) for field in batch))
 
 
-def state_axes(state: TrainState, axes: Any) -> Any:
-    """Logical names for every leaf of an abstract state: an optimiser's leaf lies as its parameter does."""
-    names_of = {}
-    for path, names in jax.tree_util.tree_leaves_with_path(axes, is_leaf=lambda x: isinstance(x, tuple)):
-        names_of[tuple(key.key for key in path)] = names
+def state_shardings(mesh: Mesh, state: TrainState, axes: Any) -> TrainState:
+    """Where each leaf of an abstract state lies: an optimiser's as its parameter, counters on every device."""
+    names_of = {
+        tuple(key.key for key in path): names
+        for path, names in jax.tree_util.tree_leaves_with_path(axes, is_leaf=lambda x: isinstance(x, tuple))
+    }
 
-    def names(path, leaf) -> tuple[str, ...]:
+    def sharding(path, leaf) -> NamedSharding:
         keys = tuple(getattr(key, "key", None) for key in path)
         for start in range(len(keys)):
-            if len(found := names_of.get(keys[start:], ())) == leaf.ndim and found:
-                return found
-        return tuple("norm" for _ in leaf.shape)  # "norm" lies on no mesh axis
+            names = names_of.get(keys[start:])
+            if names is not None and len(names) == leaf.ndim:
+                return NamedSharding(mesh, meshes.spec(names))
+        return NamedSharding(mesh, P())
 
-    return jax.tree_util.tree_map_with_path(names, state)
+    return jax.tree_util.tree_map_with_path(sharding, state)

@@ -88,7 +88,11 @@ def fit(
         (number, on_device), pending = pending, None
         metrics = {name: float(value) for name, value in fetch(on_device).items()}
         passed, steps = clock.lap(), number - reported
-        metrics |= {"seconds": clock.seconds, "step_ms": 1e3 * passed / steps, "data_wait_ms": 1e3 * waited / steps}
+        metrics |= {
+            "seconds": clock.seconds,
+            "step_ms": 1e3 * passed / steps,
+            "data_wait_ms": 1e3 * waited / steps,
+        }
         metrics["tokens_per_second"] = metrics["tokens"] * steps / passed
         waited, reported = 0.0, number
         log(number, metrics)

@@ -15,7 +15,11 @@ from jaxtyping import Array
 
 from jaxlm.models.layers import Precision, einsum
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024: steepest at 0, singular values end in 0.7 to 1.2
+COEFFICIENTS = (
+    3.4445,
+    -4.7750,
+    2.0315,
+)  # Jordan et al. 2024: steepest at 0, singular values end in 0.7 to 1.2
 STEPS = 5
 
 
@@ -56,7 +60,10 @@ def orthogonalize(tree: Any, axes: Any, precision: Precision) -> Any:
         groups[matrices.shape[1:]].append((index, matrices))
     leaves: list[Any] = [None] * len(named)
     for (rows, columns), members in groups.items():
-        stacked = newton_schulz(jnp.concatenate([m for _, m in members]), precision) * max(1.0, columns / rows) ** 0.5
+        stacked = (
+            newton_schulz(jnp.concatenate([m for _, m in members]), precision)
+            * max(1.0, columns / rows) ** 0.5
+        )
         start = 0
         for index, matrices in members:
             leaves[index] = stacked[start : start + len(matrices)].reshape(named[index][1].shape)
@@ -87,5 +94,7 @@ def newton_schulz(x_BIO: Array, precision: Precision) -> Array:
     x = x / (jnp.linalg.norm(x, axis=(1, 2), keepdims=True) + 1e-7)
     for _ in range(STEPS):
         gram = einsum("nio,njo->nij", x, x, precision)
-        x = a * x + einsum("nij,njo->nio", b * gram + c * einsum("nij,njk->nik", gram, gram, precision), x, precision)
+        x = a * x + einsum(
+            "nij,njo->nio", b * gram + c * einsum("nij,njk->nik", gram, gram, precision), x, precision
+        )
     return jnp.swapaxes(x, 1, 2) if tall else x

@@ -90,7 +90,10 @@ def accumulate(loss: Loss, params: Any, batch: Batch, keys_B: jax.Array | None, 
         (_, sums), grads = of_part(params, *part)
         return jax.tree.map(jnp.add, total, (grads, sums)), None
 
-    zeros = jax.tree.map(jnp.zeros_like, params), {name: jnp.zeros((), jnp.float32) for name in ("loss", "weight")}
+    zeros = (
+        jax.tree.map(jnp.zeros_like, params),
+        {name: jnp.zeros((), jnp.float32) for name in ("loss", "weight")},
+    )
     total, _ = jax.lax.scan(add, zeros, jax.tree.map(cut, (batch, keys_B)))
     return total
 

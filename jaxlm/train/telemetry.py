@@ -39,7 +39,9 @@ class MetricsFile:
         self._file = open(path, "ab")  # noqa: SIM115  (open for the whole run)
 
     def write(self, step: int, metrics: Mapping[str, float | None]) -> None:
-        finite = {name: value if value is None or math.isfinite(value) else None for name, value in metrics.items()}
+        finite = {
+            name: value if value is None or math.isfinite(value) else None for name, value in metrics.items()
+        }
         self._file.write(orjson.dumps({"step": step, **finite}) + b"\n")
         self._file.flush()
 
@@ -79,7 +81,9 @@ class Telemetry:
     ) -> None:
         self._show = show
         self._file = MetricsFile(folder / "metrics.jsonl", start)
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1) if cfg.tensorboard else None
+        self._board = (
+            SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1) if cfg.tensorboard else None
+        )
         self._wandb = start_wandb(cfg.wandb, folder, config) if cfg.wandb else None
 
     def write(self, step: int, metrics: Mapping[str, float | None]) -> None:
@@ -107,5 +111,14 @@ def start_wandb(project: str, folder: Path, config: Mapping[str, Any]) -> Any:
     try:
         import wandb
     except ImportError:
-        raise UserError(f"telemetry.wandb={project!r} needs the package: pip install 'jaxlm[wandb]'") from None
-    return wandb.init(project=project, name=folder.name, id=folder.name, dir=str(folder), config=dict(config), resume="allow")
+        raise UserError(
+            f"telemetry.wandb={project!r} needs the package: pip install 'jaxlm[wandb]'"
+        ) from None
+    return wandb.init(
+        project=project,
+        name=folder.name,
+        id=folder.name,
+        dir=str(folder),
+        config=dict(config),
+        resume="allow",
+    )

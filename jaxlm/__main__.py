@@ -1,0 +1,5 @@
+"""`python -m jaxlm` is `jaxlm`."""
+
+from jaxlm.cli import main
+
+main()

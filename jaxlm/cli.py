@@ -1,0 +1,71 @@
+"""`jaxlm VERB`: a lazy table from verb to function, nothing else.
+
+A verb's module is imported when the verb is used, so `jaxlm --help` needs neither jax nor a device.
+"""
+
+import importlib
+import sys
+from typing import NamedTuple
+
+import typer
+
+from jaxlm import __version__
+
+
+class Verb(NamedTuple):
+    module: str
+    help: str
+
+
+VERBS = {
+    "prepare": Verb("jaxlm.commands.prepare", "Text to token shards, by the data part of a config."),
+    "train": Verb("jaxlm.commands.train", "Train a config, or go on with its run; prepares the text first."),
+    "eval": Verb(
+        "jaxlm.commands.eval", "Score a run: nats a token, perplexity, bits a byte, beside gzip and xz."
+    ),
+    "generate": Verb("jaxlm.commands.generate", "Let a run continue one or several prompts."),
+    "report": Verb("jaxlm.commands.report", "Make a run's report.html: curves, scores, samples, config."),
+    "verify": Verb("jaxlm.commands.verify", "Check every byte of a run's checkpoints and shards."),
+    "inspect": Verb("jaxlm.commands.inspect", "What a run is: steps, parameters, hashes, data, environment."),
+    "configs": Verb("jaxlm.commands.configs", "List the configs that come with jaxlm."),
+}
+
+EPILOG = (
+    "Exit codes: 0 done; 1 failed; 2 your mistake (the message says how to mend it); 3 training diverged; "
+    "4 damaged files; 75 interrupted after saving, run the same command again."
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"jaxlm {__version__}")
+        raise typer.Exit
+
+
+def build(asked: str | None) -> typer.Typer:
+    """The command line; only the verb that is asked for is imported, the others are names with a help line."""
+    app = typer.Typer(
+        no_args_is_help=True, add_completion=False, epilog=EPILOG, pretty_exceptions_enable=False
+    )
+    app.callback()(jaxlm)
+    for name, verb in VERBS.items():
+        module = importlib.import_module(verb.module) if name == asked else None
+        function = module.main if module else lambda: None
+        app.command(name, help=module.__doc__ if module else verb.help, short_help=verb.help)(function)
+    return app
+
+
+def jaxlm(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and stop.", is_eager=True, callback=_version
+    ),
+) -> None:
+    """Raw text to a trained, evaluated language model."""
+
+
+def main() -> None:
+    """The entry point: errors of the user become one message and an exit code."""
+    from jaxlm.commands import terminal
+
+    asked = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), None)
+    terminal.guarded(build(asked))

@@ -1,0 +1,39 @@
+"""Score RUN on its held-out text, or on any text file.
+
+Loss in nats a token, perplexity, and bits a byte of the source text, with the standard error; beside it what
+gzip -9 and xz -9 need for the same bytes.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jaxlm import host
+from jaxlm.commands import terminal
+
+
+def main(
+    run: Annotated[str, typer.Argument(help="Run folder.")],
+    step: Annotated[int | None, typer.Option(help="A saved step; default: the newest.")] = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    text: Annotated[Path | None, typer.Option(help="Score this file or folder instead of a split.")] = None,
+    shards_dir: Annotated[Path | None, typer.Option(help="Where the run's shards are now, if moved.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    host.restart_with_allocator()
+    from jaxlm import saved
+    from jaxlm.run_folder import RunFolder, append_json
+
+    found = saved.evaluate(run, step=step, split=split, text=text, shards_dir=shards_dir)
+    append_json(RunFolder(run).evaluations, found)
+    if json_:
+        terminal.print_json(found)
+        return
+    error = found["standard_error"]
+    print(f"{found['source']}, step {found['step']}: {found['tokens']:,} tokens, {found['bytes']:,} bytes")
+    print(f"  loss           {found['loss']:.4f} nats/token  (standard error {error:.4f})")
+    print(f"  perplexity     {found['perplexity']:.3f}")
+    print(f"  bits per byte  {found['bits_per_byte']:.4f}")
+    print(f"  gzip -9        {found['gzip_bits_per_byte']:.4f} bits/byte")
+    print(f"  xz -9          {found['xz_bits_per_byte']:.4f} bits/byte")

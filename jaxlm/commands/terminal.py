@@ -1,0 +1,130 @@
+"""What every verb says and how: messages, progress, JSON, exit codes.
+
+Results go to stdout, everything else to stderr. Bars on a terminal, plain lines elsewhere.
+"""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from jaxlm.errors import JaxlmError
+
+SHOW_EVERY = 10.0  # seconds between plain lines of progress
+
+
+def guarded(app: Callable[[], None]) -> None:
+    """Run the command line; a JaxlmError is printed and sets the exit code."""
+    logging.basicConfig(format="jaxlm: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("jaxlm").setLevel(logging.INFO)
+    try:
+        app()
+    except JaxlmError as error:
+        print(f"jaxlm: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # `jaxlm ... | head`
+        sys.exit(1)
+
+
+def print_json(value: Any) -> None:
+    """One object on stdout."""
+    print(json.dumps(value))
+
+
+@contextmanager
+def preparation():
+    """A `progress(done, total, what)` for corpus.prepare."""
+    if not sys.stderr.isatty():
+        yield _PlainProgress()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def progress(done: int, total: int, what: str) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield progress
+
+
+class _PlainProgress:
+    def __init__(self) -> None:
+        self._said: dict[str, float] = {}
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        now = time.monotonic()
+        if what not in self._said or done >= total or now - self._said[what] > SHOW_EVERY:
+            if self._said.get(what) != -1.0:
+                print(f"jaxlm: {what}: {done:,} of {total:,}", file=sys.stderr)
+            self._said[what] = -1.0 if done >= total else now
+
+
+@contextmanager
+def training(steps: int):
+    """A `show(step, metrics)` for run.train: a bar with the newest numbers, or a line for each log."""
+    if not sys.stderr.isatty():
+        yield lambda step, metrics: print(line(step, steps, metrics), file=sys.stderr)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        MofNCompleteColumn(),
+        BarColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("compiling", total=steps)
+
+        def show(step: int, metrics: Mapping[str, float]) -> None:
+            if "loss" in metrics:
+                bar.update(task, completed=step, description=numbers(metrics))
+            else:
+                bar.console.print(line(step, steps, metrics), highlight=False)
+
+        yield show
+
+
+def line(step: int, steps: int, metrics: Mapping[str, float]) -> str:
+    return f"step {step:>{len(str(steps))}}/{steps}  {numbers(metrics)}"
+
+
+def numbers(metrics: Mapping[str, float]) -> str:
+    if "loss" not in metrics:
+        wanted = ("eval/loss", "eval/bits_per_byte")
+        return "  ".join(f"{name} {metrics[name]:.4f}" for name in wanted if name in metrics)
+    text = f"loss {metrics['loss']:.4f}  {metrics['tokens_per_second']:,.0f} tokens/s"
+    if metrics.get("mfu"):
+        text += f"  mfu {metrics['mfu']:.1%}"
+    if metrics.get("skipped"):
+        text += f"  {metrics['skipped']:.0f} steps skipped (not finite)"
+    return text
+
+
+def fail(message: str) -> typer.Exit:
+    print(f"jaxlm: {message}", file=sys.stderr)
+    return typer.Exit(1)

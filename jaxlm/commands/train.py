@@ -1,0 +1,69 @@
+"""Train CONFIG (a shipped name, a .py or .json file, or a run folder), or go on with its run.
+
+Prepares the text first if its shards are not there. Prints the run folder. The same config goes on where its
+run stands; a changed one is refused.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jaxlm import host
+from jaxlm.commands import terminal
+
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a field; may be repeated.")
+]
+
+
+def main(
+    config: Annotated[str, typer.Argument(help="Shipped name, .py or .json file, or run folder.")],
+    set_: SetOption = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run; its folder is runs/NAME.")] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="The run folder itself.")] = None,
+    shards_dir: Annotated[Path, typer.Option(help="Where shards are kept.", envvar="JAXLM_SHARDS")] = Path(
+        "shards"
+    ),
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Set an old run of that name aside, and start anew.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that prepare text; default: all cores.")
+    ] = None,
+    profile: Annotated[
+        int | None, typer.Option(min=1, metavar="STEPS", help="Write a trace of so many steps.")
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the resolved config and stop.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    if not print_config:
+        host.restart_with_allocator()
+    from jaxlm import run
+    from jaxlm.config import dump, load
+
+    overrides = [*(set_ or []), *([f"name={name}"] if name else [])]
+    cfg = load(config, run.RunConfig, overrides)
+    if print_config:
+        print(json.dumps(dump(cfg), indent=2))
+        return
+    if run_dir is None and Path(config).is_dir():
+        run_dir = Path(config)
+    with terminal.preparation() as progress, terminal.training(cfg.loop.steps) as show:
+        outcome = run.train(
+            cfg,
+            run_dir,
+            shards_dir=shards_dir,
+            fresh=fresh,
+            workers=workers,
+            profile=profile,
+            show=show,
+            progress=progress,
+        )
+    if json_:
+        terminal.print_json(outcome._asdict())
+    else:
+        print(outcome.run)

@@ -1,0 +1,33 @@
+"""Check every byte of RUN's checkpoints and shards against their manifests; exit code 4 if anything differs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jaxlm.commands import terminal
+from jaxlm.errors import Damaged
+
+
+def main(
+    run: Annotated[str, typer.Argument(help="Run folder.")],
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    from jaxlm.checkpoint_folder import CheckpointFolder
+    from jaxlm.data.shards import Shards
+    from jaxlm.run_folder import RunFolder, read_json
+
+    folder = RunFolder(run).require()
+    checkpoints = CheckpointFolder(folder.checkpoints)
+    problems = {f"checkpoints/{step}": checkpoints.problems(step) for step in checkpoints.committed()}
+    if folder.data.exists():
+        where = Path(read_json(folder.data)["shards"])
+        problems[str(where)] = Shards.open(where).verify() if where.exists() else ["missing"]
+    damaged = {name: lines for name, lines in problems.items() if lines}
+    if json_:
+        terminal.print_json({"run": run, "checked": list(problems), "problems": damaged})
+    else:
+        for name, lines in problems.items():
+            print(f"{name}: {'; '.join(lines) or 'good'}")
+    if damaged:
+        raise Damaged(f"{len(damaged)} of {len(problems)} are damaged: {', '.join(damaged)}")

@@ -1,0 +1,156 @@
+"""A run reopened: its model, its tokenizer, its score on a split or a text file."""
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxlm import host
+from jaxlm import mesh as meshes
+from jaxlm.checkpoint import Checkpoints
+from jaxlm.checkpoint_folder import CheckpointConfig
+from jaxlm.config import parse
+from jaxlm.corpus.collect import documents
+from jaxlm.data import tokenizer as tokenizers
+from jaxlm.data.loader import evaluation_batches
+from jaxlm.data.shards import Shards, Writer, commit
+from jaxlm.data.tokenizer import Tokenizer
+from jaxlm.errors import UserError
+from jaxlm.evaluate import baselines, perplexity
+from jaxlm.flat import unflatten
+from jaxlm.models.build import Family
+from jaxlm.run import RunConfig, build_family, in_mesh
+from jaxlm.run_folder import RunFolder, read_json
+from jaxlm.train.compile import place
+from jaxlm.train.layout import Layout
+
+log = logging.getLogger("jaxlm")
+
+
+class Saved(NamedTuple):
+    """Unpacks as `model, params, tokenizer, *rest`."""
+
+    model: Family
+    params: Any
+    tokenizer: Tokenizer
+    config: RunConfig
+    step: int
+
+
+def load(run: str | Path, step: int | None = None) -> Saved:
+    """The model of a run at `step` (None: the newest valid one), its parameters on the first device.
+
+    Where the run kept a moving average of its parameters, that is what you get.
+    """
+    folder = RunFolder(run).require()
+    cfg = parse(read_json(folder.config), RunConfig, origin=str(folder.config))
+    tokenizer = tokenizers.load(folder.tokenizer)
+    family = build_family(cfg, tokenizer.vocab, jax.devices()[0].platform)
+    prefix = "params/" if cfg.optimizer.average is None else "average/"
+    with Checkpoints(folder.checkpoints, CheckpointConfig(), read_only=True) as saved:
+        step, flat, _ = saved.read(step, prefix=prefix)
+    abstract = jax.eval_shape(family.init, jax.random.key(0))
+    params = unflatten(
+        abstract, {name.removeprefix(prefix): jax.numpy.asarray(x) for name, x in flat.items()}
+    )
+    return Saved(family, params, tokenizer, cfg, step)
+
+
+def evaluate(
+    run: str | Path,
+    *,
+    step: int | None = None,
+    split: str = "validation",
+    text: str | Path | None = None,
+    shards_dir: str | Path | None = None,
+) -> dict[str, Any]:
+    """The score of a saved step on a split of its shards, or on a text file, beside gzip -9 and xz -9.
+
+    The keys are those of `jaxlm eval --json`.
+    """
+    folder = RunFolder(run).require()
+    mesh = evaluation_mesh(folder)
+    model, params, tokenizer, cfg, step = load(run, step)
+    params = jax.device_put(params, meshes.shardings(mesh, model.axes))
+    rows = meshes.batch_sharding(mesh)
+    sums = in_mesh(jax.jit(perplexity.row_sums(model)), mesh)
+    with _shards(folder, cfg, tokenizer, text, shards_dir) as shards:
+        split = "test" if text else split
+        counts = shards.counts(split)
+        if not counts["predicted"]:
+            raise UserError(
+                f"split {split!r} of {str(shards.folder)!r} is empty: choose another with --split"
+            )
+        source = evaluation_batches(shards, cfg.data, split)
+        try:
+            found = perplexity.score(sums, params, (place(b, rows) for b in source), counts["bytes"])
+        finally:
+            source.close()
+        return {
+            "run": str(folder.path),
+            "step": step,
+            "source": str(text or split),
+            **found._asdict(),
+            "gzip_bits_per_byte": baselines.gzip_bits_per_byte(source_text(shards, split, tokenizer)),
+            "xz_bits_per_byte": baselines.xz_bits_per_byte(source_text(shards, split, tokenizer)),
+        }
+
+
+def evaluation_mesh(folder: RunFolder) -> jax.sharding.Mesh:
+    """The mesh the run was trained on; all devices there are, where those are too few for it."""
+    layout = Layout.parse(read_json(folder.layout))
+    host.start_jax(layout.devices)
+    try:
+        return meshes.build(layout.mesh)
+    except UserError as error:
+        log.warning("%s; evaluating on one device", error)
+        return meshes.build(meshes.MeshConfig(layout="single"))
+
+
+@contextmanager
+def _shards(folder: RunFolder, cfg: RunConfig, tokenizer: Tokenizer, text, shards_dir) -> Iterator[Shards]:
+    """The shards to read: the run's own, or those of a text made for the moment."""
+    if text is not None:
+        with tempfile.TemporaryDirectory(prefix="jaxlm-eval-") as temporary:
+            yield text_shards(Path(temporary), cfg, tokenizer, text)
+        return
+    known = read_json(folder.data)
+    where = Path(known["shards"]) if shards_dir is None else Path(shards_dir) / Path(known["shards"]).name
+    shards = Shards.open(where)
+    if shards.digest != known["digest"]:
+        raise UserError(
+            f"shards {str(where)!r} have digest {shards.digest}, the run was trained on {known['digest']}"
+        )
+    yield shards
+
+
+def text_shards(folder: Path, cfg: RunConfig, tokenizer: Tokenizer, text: str | Path) -> Shards:
+    """Shards whose test split is all of `text`, by the run's tokenizer."""
+    source = cfg.data.model_copy(update={"source": str(text), "include": ()})
+    building = folder / "building"
+    building.mkdir()
+    writers = {
+        split: Writer(building, split, vocab=tokenizer.vocab, separator=tokenizer.separator)
+        for split in ("train", "validation", "test")
+    }
+    for document in documents(source):
+        writers["test"].add(tokenizer.encode(document.text), len(document.text.encode()))
+    tokenizer.save(building / "tokenizer")
+    counts = {split: writer.close() for split, writer in writers.items()}
+    commit(
+        building,
+        folder / "shards",
+        facts={"splits": counts, "vocab": tokenizer.vocab, "separator": tokenizer.separator},
+    )
+    return Shards.open(folder / "shards")
+
+
+def source_text(shards: Shards, split: str, tokenizer: Tokenizer) -> Iterator[bytes]:
+    """The text of a split, document by document; tokenizers lose nothing, so these are its bytes."""
+    tokens, offsets = shards.tokens(split), shards.offsets(split)
+    for start, end in zip(offsets[:-1], offsets[1:], strict=True):
+        yield tokenizer.decode(tokens[start + 1 : end]).encode()
