@@ -15,8 +15,6 @@ RUN := runs/quickstart
 # Each worker runs eight devices; more than four workers gain little and cost memory.
 PYTEST := $(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal
 
-export JAXLM_DATA
-
 .PHONY: help install quickstart test test-slow lint format bench lock clean
 
 help:  ## this list
@@ -27,7 +25,8 @@ help:  ## this list
 install: $(STAMP)  ## fill .venv from the lock; at once when it is up to date
 
 $(STAMP): requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo 'jaxlm needs Python 3.11 to 3.13, and none is on the PATH: make PYTHON=/path/to/python3.12' >&2; exit 2; }
+	@test -n "$(PYTHON)" || { \
+	    echo 'no Python 3.11 to 3.13 on the PATH, which jaxlm needs: make PYTHON=/path/to/python3.12' >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(not (3, 11) <= v < (3, 14) and \
 	    f"$(PYTHON) is Python {v[0]}.{v[1]}, jaxlm needs 3.11 to 3.13: choose another, e.g. make PYTHON=python3.12")'
 	@echo "jaxlm: setting up $(VENV) with $$($(PYTHON) --version) (a few minutes, once)"
