@@ -6,8 +6,8 @@
 
 Every contender is a fresh process that prints one JSON object on the last line of its standard output, e.g.
 {"median_ms": 19.3, "min_ms": 18.8, "loss": 3.97, "compile_s": 4.1}. Rounds run A B C A B C: a machine that
-slows down slows all of them, so the ratio within a round is steadier than a ratio of two medians. A ratio over
-1 always means that jaxlm is better.
+slows down slows all of them, so the ratio within a round is steadier than a ratio of two medians. A ratio
+over 1 always means that jaxlm is better.
 Left out: statistics beyond median and range; five rounds carry no more.
 """
 

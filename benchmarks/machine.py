@@ -1,4 +1,4 @@
-"""Where and with what a benchmark ran: machine, versions, commit, allocators. Nothing here imports jax or torch."""
+"""Where and with what a benchmark ran: machine, versions, commit, allocators. Imports no jax, no torch."""
 
 import functools
 import importlib.metadata

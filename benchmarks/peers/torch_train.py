@@ -64,6 +64,7 @@ def main() -> None:
     parser.set_defaults(**read(parser.parse_args().recipe))
     flags = parser.parse_args()
     torch.set_float32_matmul_precision(flags.matmul_precision)
+    torch.set_flush_denormal(True)  # XLA does the same
     train_split, validation_split, vocab = split(flags.text.read_text(encoding="utf-8"))
     recipe = dataclasses.replace(from_flags(Recipe, flags), vocab=vocab)
     result = train(recipe, train_split, validation_split, flags)
