@@ -1,10 +1,10 @@
 """jaxlm: raw text to a trained, evaluated language model, on JAX.
 
     import jaxlm
-    config = jaxlm.config("quickstart", "loop.steps=200")
+    config = jaxlm.load_config("quickstart", "loop.steps=200")
     outcome = jaxlm.train(config)
     model, params, tokenizer, *_ = jaxlm.load(outcome.run)
-    print(jaxlm.generate(outcome.run, ["def "], tokens=50)[0].text)
+    print(jaxlm.generate(outcome.run, ["def "], tokens=50).completions[0].text)
     print(jaxlm.evaluate(outcome.run)["bits_per_byte"])
 
 Nothing is imported before it is used, so that `import jaxlm` is quick and starts no device.
@@ -13,14 +13,14 @@ Nothing is imported before it is used, so that `import jaxlm` is quick and start
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["config", "evaluate", "generate", "load", "prepare", "train"]
+__all__ = ["evaluate", "generate", "load", "load_config", "prepare", "train"]
 
 _HOMES = {
-    "config": "jaxlm.api",
-    "generate": "jaxlm.api",
     "train": "jaxlm.run",
     "load": "jaxlm.saved",
+    "load_config": "jaxlm.run",
     "evaluate": "jaxlm.saved",
+    "generate": "jaxlm.saved",
     "prepare": "jaxlm.corpus.prepare",
 }
 

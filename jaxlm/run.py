@@ -17,7 +17,7 @@ from jaxlm import mesh as meshes
 from jaxlm.batch import Batch
 from jaxlm.checkpoint import Checkpoints
 from jaxlm.checkpoint_folder import CheckpointConfig
-from jaxlm.config import Config, dump
+from jaxlm.config import Config, dump, load
 from jaxlm.corpus.prepare import prepare
 from jaxlm.data import tokenizer as tokenizers
 from jaxlm.data.dataset import DataConfig
@@ -84,6 +84,11 @@ class RunConfig(Config):
         if self.model.position == "learned" and longest is not None and longest < self.data.length:
             raise ValueError(f"model.max_length={longest} is under data.length={self.data.length}: raise it")
         return self
+
+
+def load_config(path_or_name: str | Path, *overrides: str) -> RunConfig:
+    """A shipped config, a .py or .json file, or a run folder's, with `path=value` overrides."""
+    return load(path_or_name, RunConfig, overrides)
 
 
 class Parts(NamedTuple):
@@ -215,7 +220,8 @@ def train(
         layout = choose_layout(cfg, folder, shards.vocab)
         host.start_jax(layout.devices)
         parts = build(cfg, layout, shards.vocab)
-        folder.write_environment(list(parts.mesh.devices.flat), allocator)
+        size = sum(leaf.size for leaf in jax.tree.leaves(parts.abstract.params))
+        folder.write_environment(list(parts.mesh.devices.flat), allocator, size)
         with Checkpoints(folder.checkpoints, cfg.checkpoint) as checkpoints:
             return _train(cfg, folder, parts, shards, checkpoints, profile, show)
 

@@ -7,6 +7,7 @@ import platform
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -76,10 +77,15 @@ class RunFolder:
                 ) from None
             yield
 
-    def write_environment(self, devices: list[Any], allocator: str) -> None:
+    def write_environment(self, devices: list[Any], allocator: str, parameters: int) -> None:
+        """What this run stands on now; the time of its first start stays."""
+        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        before = read_json(self.environment) if self.environment.exists() else {}
         write_json(
             self.environment,
             {
+                "started": before.get("started", now),
+                "parameters": parameters,
                 "jaxlm": __version__,
                 "git": git_commit(),
                 "python": platform.python_version(),

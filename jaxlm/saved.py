@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,9 @@ from jaxlm.data.tokenizer import Tokenizer
 from jaxlm.errors import UserError
 from jaxlm.evaluate import baselines, perplexity
 from jaxlm.flat import unflatten
+from jaxlm.generate import decode
+from jaxlm.generate.sampling import SamplingConfig
+from jaxlm.generate.text import Completion
 from jaxlm.models.build import Family
 from jaxlm.run import RunConfig, build_family, in_mesh
 from jaxlm.run_folder import RunFolder, read_json
@@ -154,3 +157,29 @@ def source_text(shards: Shards, split: str, tokenizer: Tokenizer) -> Iterator[by
     tokens, offsets = shards.tokens(split), shards.offsets(split)
     for start, end in zip(offsets[:-1], offsets[1:], strict=True):
         yield tokenizer.decode(tokens[start + 1 : end]).encode()
+
+
+class Generated(NamedTuple):
+    step: int
+    completions: list[Completion]
+
+
+def generate(
+    run: str | Path,
+    prompts: list[str],
+    *,
+    tokens: int = 200,
+    seed: int = 0,
+    step: int | None = None,
+    sampling: SamplingConfig = SamplingConfig(),
+    on_text: Callable[[int, str], None] | None = None,
+) -> Generated:
+    """Continue `prompts` by the model of a run; see generate/decode.py for what the arguments mean."""
+    host.start_jax(1)
+    model, params, tokenizer, _, step = load(run, step)
+    if not prompts:
+        raise UserError("no prompt: give --prompt TEXT, or lines on standard input")
+    found = decode.generate(
+        model, params, tokenizer, prompts, sampling, tokens=tokens, seed=seed, on_text=on_text
+    )
+    return Generated(step, found)

@@ -21,11 +21,10 @@ def main(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: all cores.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    from jaxlm.config import load
     from jaxlm.corpus.prepare import prepare
-    from jaxlm.run import RunConfig
+    from jaxlm.run import load_config
 
-    cfg = load(config, RunConfig, set_ or [])
+    cfg = load_config(config, *(set_ or []))
     with terminal.preparation() as progress:
         shards = prepare(cfg.data, shards_dir, workers=workers, progress=progress)
     if json_:

@@ -43,10 +43,10 @@ def main(
     if not print_config:
         host.restart_with_allocator()
     from jaxlm import run
-    from jaxlm.config import dump, load
+    from jaxlm.config import dump
 
     overrides = [*(set_ or []), *([f"name={name}"] if name else [])]
-    cfg = load(config, run.RunConfig, overrides)
+    cfg = run.load_config(config, *overrides)
     if print_config:
         print(json.dumps(dump(cfg), indent=2))
         return

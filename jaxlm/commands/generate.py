@@ -1,0 +1,62 @@
+"""Let RUN continue one or several prompts; text comes as it is made.
+
+Without --prompt, prompts are read from standard input, one a line. The samples are kept in the run folder and
+shown in its report.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from jaxlm import host
+from jaxlm.commands import terminal
+
+
+def main(
+    run: Annotated[str, typer.Argument(help="Run folder.")],
+    prompt: Annotated[list[str] | None, typer.Option(help="What to continue; may be repeated.")] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="Most tokens of each continuation.")] = 200,
+    temperature: Annotated[
+        float, typer.Option(help="1 as the model says, lower is safer, 0 the likeliest.")
+    ] = 0.8,
+    top_k: Annotated[int | None, typer.Option(help="Only the k likeliest tokens.")] = None,
+    top_p: Annotated[
+        float, typer.Option(help="Only the likeliest tokens that reach this probability.")
+    ] = 0.95,
+    min_p: Annotated[float, typer.Option(help="Only tokens this share as likely as the likeliest.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same text.")] = 0,
+    step: Annotated[int | None, typer.Option(help="A saved step; default: the newest.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    host.restart_with_allocator()
+    from jaxlm import saved
+    from jaxlm.config import parse
+    from jaxlm.generate.sampling import SamplingConfig
+    from jaxlm.run_folder import RunFolder, append_json
+
+    settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    cfg = parse(settings, SamplingConfig, origin="options")
+    prompts = prompt if prompt else [line.rstrip("\n") for line in sys.stdin]
+    streaming = not json_ and len(prompts) == 1
+    if streaming:
+        print(prompts[0], end="", flush=True)
+    found = saved.generate(
+        run, prompts, tokens=tokens, seed=seed, step=step, sampling=cfg, on_text=_write if streaming else None
+    )
+    for completion in found.completions:
+        sample = {"prompt": completion.prompt, "text": completion.text, "step": found.step}
+        append_json(
+            RunFolder(run).samples, sample | {"settings": settings | {"seed": seed, "tokens": tokens}}
+        )
+    if json_:
+        rows = [completion._asdict() for completion in found.completions]
+        terminal.print_json({"run": run, "step": found.step, "completions": rows})
+    elif streaming:
+        print()
+    else:
+        print("\n---\n".join(c.prompt + c.text for c in found.completions))
+
+
+def _write(row: int, piece: str) -> None:
+    print(piece, end="", flush=True)
