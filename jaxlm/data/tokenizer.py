@@ -1,25 +1,263 @@
-"""(being written)"""
-from typing import Annotated, Literal
+"""Tokenizers: text to ids and back, without loss for any text that UTF-8 can spell.
 
-import pydantic
+Bytes, or SentencePiece (Kudo & Richardson 2018, arXiv:1808.06226; unigram: Kudo 2018, arXiv:1804.10959;
+BPE: Sennrich et al. 2016, arXiv:1508.07909) with identity normalisation, no dummy prefix, white space kept.
+What SentencePiece would lose goes around it (stand_ins.py). We decode by our own table from id to bytes, so
+decode_bytes(a) + decode_bytes(b) = decode_bytes(a + b).
 
-from jaxlm.config import Config
+Left out: models trained elsewhere (interop/), sampling of segmentations.
+"""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sentencepiece
+
+from jaxlm.config import Config, dump, parse
+from jaxlm.data.sample import CHUNK_CHARACTERS, bounded_sample, cut
+from jaxlm.data.stand_ins import STAND_INS, put_in, set_apart, take_out
+from jaxlm.data.tokenizer_config import BytesConfig, SentencePieceConfig, TokenizerConfig
+from jaxlm.errors import Damaged, UserError
+from jaxlm.hashing import seal, unseal
+
+FORMAT_VERSION = 1
+UNKNOWN, SEPARATOR = 0, 1  # of a SentencePiece model; ids of bytes and learned pieces follow
+PART_CHARACTERS = 1 << 16  # text is encoded in parts of this size, so a huge line needs little memory
+
+_FACTS, _MODEL = "tokenizer.json", "sentencepiece.model"
+_THREADS = 4  # of training: their number changes the model, so it is the same on every machine
 
 
-class SentencePieceConfig(Config):
-    """SentencePiece (Kudo & Richardson 2018, arXiv:1808.06226), trained on the training split."""
+class Tokenizer:
+    """An id stands for a few bytes of text; the separator for none."""
 
-    kind: Literal["sentencepiece"] = "sentencepiece"
-    model: Literal["unigram", "bpe", "char"] = "bpe"
-    vocab: int = pydantic.Field(8_192, gt=0)  # pieces, specials and bytes included; an upper bound for "char"
-    byte_fallback: bool = True  # False: a character never seen in training is an error
-    sample_bytes: int = pydantic.Field(20_000_000, gt=0)  # of training text the model is fitted on
+    def __init__(self, config: TokenizerConfig, pieces: list[bytes], separator: int, model: bytes = b""):
+        self.config, self.separator, self.vocab = config, separator, len(pieces)
+        self._pieces, self._model = pieces, model
+        # 32 hex digits that tell two tokenizers apart
+        facts = json.dumps(dump(config), sort_keys=True).encode()
+        self.digest = hashlib.blake2b(facts + b"\0" + model, digest_size=16).hexdigest()
+
+    def encode(self, text: str) -> np.ndarray:
+        """int32 ids of `text`; never the separator, even where the text spells it.
+
+        >>> tokenizer = train(BytesConfig(), [], seed=0)
+        >>> tokenizer.encode("hé").tolist(), tokenizer.decode([104, 195, 169])
+        ([104, 195, 169], 'hé')
+        """
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """`encode` of each text, faster."""
+        return [np.frombuffer(_utf8(text), np.uint8).astype(np.int32) for text in texts]
+
+    def decode(self, ids: Any) -> str:
+        """The text of `ids` (any sequence of integers); bytes that are no UTF-8 become U+FFFD."""
+        return self.decode_bytes(ids).decode("utf-8", errors="replace")
+
+    def decode_bytes(self, ids: Any) -> bytes:
+        """The UTF-8 of `ids`; a character may be spread over several, so stream these and not `decode`."""
+        ids = np.asarray(ids).reshape(-1).tolist()
+        if ids and not 0 <= min(ids) <= max(ids) < self.vocab:
+            wrong = min(ids) if min(ids) < 0 else max(ids)
+            raise UserError(f"token {wrong} is not in this tokenizer: its ids are 0 to {self.vocab - 1}")
+        return b"".join([self._pieces[i] for i in ids])
+
+    def save(self, folder: str | Path) -> None:
+        """Write what `load` reads; the folder is made if it is not there."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        facts = {"format_version": FORMAT_VERSION, "config": dump(self.config), "digest": self.digest}
+        (folder / _FACTS).write_bytes(seal(facts))
+        if self._model:
+            (folder / _MODEL).write_bytes(self._model)
 
 
-class BytesConfig(Config):
-    """The 256 bytes of UTF-8 and one separator; nothing to train, nothing to lose."""
+class SentencePieceTokenizer(Tokenizer):
+    def __init__(self, config: SentencePieceConfig, model: bytes):
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        super().__init__(config, _piece_bytes(self._processor), SEPARATOR, model)
+        self._byte_ids = np.array([self._processor.piece_to_id(f"<0x{b:02X}>") for b in range(256)], np.int32)
+        self._fallback = config.byte_fallback
+        learned = [c for c, stand_in in STAND_INS.items() if self._processor.piece_to_id(stand_in) != UNKNOWN]
+        self._apart = "".join(STAND_INS.values()) + "".join(STAND_INS.keys() - set(learned))
 
-    kind: Literal["bytes"] = "bytes"
+    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
+        spans = [
+            [pair for part in cut(text, PART_CHARACTERS) for pair in set_apart(part, self._apart)]
+            for text in texts
+        ]
+        plain = [_utf8(put_in(text)) for pairs in spans for text, _ in pairs]
+        encoded = iter(self._processor.encode(plain, num_threads=1))
+        return [
+            self._joined(text, [(next(encoded), raw) for _, raw in pairs])
+            for text, pairs in zip(texts, spans, strict=True)
+        ]
+
+    def _joined(self, text: str, pairs: list[tuple[list[int], str]]) -> np.ndarray:
+        parts = []
+        for ids, raw in pairs:
+            parts.append(np.array(ids, np.int32))
+            if raw:
+                parts.append(self._byte_ids[np.frombuffer(raw.encode("utf-8"), np.uint8)])
+        ids = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if not self._fallback and (ids == UNKNOWN).any():
+            raise UserError(self._unknown(text))
+        return ids
+
+    def _unknown(self, text: str) -> str:
+        place, character = next((p, c) for p, c in enumerate(text) if not self._knows(c))
+        around = text[max(place - 20, 0) : place + 20]
+        return (
+            f"the tokenizer does not know {character!r} (U+{ord(character):04X}, in {around!r}): "
+            f"byte_fallback=False knows the characters of the training split only; "
+            f"set data.tokenizer.byte_fallback=True"
+        )
+
+    def _knows(self, character: str) -> bool:
+        piece = put_in(character).replace(" ", "\u2581")
+        return character not in self._apart and self._processor.piece_to_id(piece) != UNKNOWN
 
 
-TokenizerConfig = Annotated[SentencePieceConfig | BytesConfig, pydantic.Field(discriminator="kind")]
+def train(cfg: TokenizerConfig, texts: Iterable[str], seed: int) -> Tokenizer:
+    """Fit a tokenizer to a sample of `texts` that `cfg.sample_bytes` bounds; reads them once.
+
+    The same texts, config and seed give the same bytes. UserError where the text is too little for the vocab.
+    """
+    if isinstance(cfg, BytesConfig):
+        return Tokenizer(cfg, [bytes([b]) for b in range(256)] + [b""], separator=256)
+    alphabet: set[str] = set()  # noted where it must be complete; the sample may miss some of it
+    stream = (put_in(part) for text in texts for part, _ in set_apart(text, "".join(STAND_INS.values())))
+    if not cfg.byte_fallback:
+        stream = _noting(stream, alphabet)
+    chunks = bounded_sample(stream, cfg.sample_bytes, seed)
+    # SentencePiece strips the newlines that end a chunk, so they do not count, and a space guards them here.
+    if missing := alphabet.difference(*(chunk.rstrip("\r\n") for chunk in chunks)):
+        chunks += cut("".join(sorted(missing)) + " ", CHUNK_CHARACTERS)
+    if cfg.model == "char" and not cfg.byte_fallback and len(alphabet) + 2 > cfg.vocab:
+        raise UserError(
+            f"vocab={cfg.vocab} is too small: the training text has {len(alphabet)} characters, and there "
+            f"are 2 specials; set data.tokenizer.vocab={len(alphabet) + 2} or more, or byte_fallback=True"
+        )
+    return SentencePieceTokenizer(cfg, _fit(cfg, chunks))
+
+
+def load(folder: str | Path) -> Tokenizer:
+    """The tokenizer that `save` wrote; UserError where there is none, Damaged where the bytes changed."""
+    folder = Path(folder)
+    if not (folder / _FACTS).is_file():
+        raise UserError(f"{folder} holds no tokenizer of jaxlm: it has no {_FACTS}")
+    facts = unseal((folder / _FACTS).read_bytes(), origin=str(folder / _FACTS))
+    if facts.get("format_version") != FORMAT_VERSION:
+        raise UserError(
+            f"{folder}: format_version={facts.get('format_version')!r}, this jaxlm reads {FORMAT_VERSION}: "
+            f"use the version of jaxlm that made it, or prepare the data again"
+        )
+    cfg = parse({"tokenizer": facts["config"]}, _AnyConfig, origin=str(folder / _FACTS)).tokenizer
+    if isinstance(cfg, BytesConfig):
+        return train(cfg, [], seed=0)
+    model = folder / _MODEL
+    if not model.is_file() or not model.stat().st_size:
+        raise Damaged(f"{model} is missing or empty: copy the whole folder, or prepare the data again")
+    try:
+        tokenizer = SentencePieceTokenizer(cfg, model.read_bytes())
+    except (RuntimeError, UnicodeDecodeError) as error:
+        raise Damaged(f"{model} is no SentencePiece model, or a damaged one: {error}") from None
+    if tokenizer.digest != facts["digest"]:
+        raise Damaged(f"{model} is not the model that {_FACTS} belongs to, or it is damaged")
+    return tokenizer
+
+
+class _AnyConfig(Config):
+    tokenizer: TokenizerConfig
+
+
+def _fit(cfg: SentencePieceConfig, chunks: list[str]) -> bytes:
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(chunks),
+            model_writer=model,
+            model_type=cfg.model,
+            vocab_size=cfg.vocab,
+            byte_fallback=cfg.byte_fallback,
+            # With bytes to fall back on, the rarest 1 in 2,000 characters need no piece (its default).
+            character_coverage=0.9995 if cfg.byte_fallback and cfg.model != "char" else 1.0,
+            hard_vocab_limit=cfg.model != "char",
+            normalization_rule_name="identity",
+            add_dummy_prefix=False,
+            remove_extra_whitespaces=False,
+            allow_whitespace_only_pieces=True,
+            unk_id=UNKNOWN,
+            bos_id=SEPARATOR,
+            bos_piece="<separator>",
+            eos_id=-1,
+            pad_id=-1,
+            max_sentence_length=8 * CHUNK_CHARACTERS,  # bytes: no chunk is skipped
+            num_threads=_THREADS,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise UserError(_explain(cfg, str(error))) from None
+    return model.getvalue()
+
+
+def _explain(cfg: SentencePieceConfig, message: str) -> str:
+    if most := re.search(r"value <= (\d+)", message):
+        return (
+            f"vocab={cfg.vocab} is more than this text allows: a {cfg.model} model of it has at most "
+            f"{most[1]} pieces; set data.tokenizer.vocab={most[1]} or less, give more text, or "
+            f"choose kind=bytes"
+        )
+    if least := re.search(r"vs (\d+)\. Increase vocab_size", message):
+        return (
+            f"vocab={cfg.vocab} is too small: specials, bytes and the single characters of this text need "
+            f"{least[1]}; set data.tokenizer.vocab to more than that, or choose kind=bytes"
+        )
+    if "sentences_.empty()" in message:
+        return "the training text is empty, so no tokenizer can be trained: give more text, or kind=bytes"
+    return f"SentencePiece could not train {cfg!r}: {message}"
+
+
+def _piece_bytes(processor: sentencepiece.SentencePieceProcessor) -> list[bytes]:
+    """What each id stands for; refuses a model that is not of our making."""
+    ids = range(processor.vocab_size())
+    if len(ids) <= SEPARATOR or not processor.is_unknown(UNKNOWN) or not processor.is_control(SEPARATOR):
+        raise UserError(
+            f"this SentencePiece model was not trained by jaxlm: id {UNKNOWN} must be the unknown piece and "
+            f"id {SEPARATOR} the separator"
+        )
+    return [_bytes_of(processor, i) for i in ids]
+
+
+def _bytes_of(processor: sentencepiece.SentencePieceProcessor, i: int) -> bytes:
+    if processor.is_unknown(i):
+        return "\ufffd".encode()
+    if processor.is_control(i):
+        return b""
+    piece = processor.id_to_piece(i)
+    if processor.is_byte(i):
+        return bytes([int(piece[3:5], 16)])
+    return take_out(piece.replace("\u2581", " ")).encode("utf-8")
+
+
+def _noting(texts: Iterable[str], alphabet: set[str]) -> Iterator[str]:
+    for text in texts:
+        alphabet.update(text)
+        yield text
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"U+{ord(text[error.start]):04X} at character {error.start:,} is half of a surrogate pair, which "
+            f"is no character and has no UTF-8: replace it (`jaxlm prepare` writes U+FFFD)"
+        ) from None

@@ -1,0 +1,35 @@
+"""Which tokenizer: apart from data/tokenizer.py, so that reading a config loads no SentencePiece."""
+
+from typing import Annotated, Literal
+
+import pydantic
+
+from jaxlm.config import Config
+
+
+class SentencePieceConfig(Config):
+    """SentencePiece, trained on the training split."""
+
+    kind: Literal["sentencepiece"] = "sentencepiece"
+    model: Literal["unigram", "bpe", "char"] = "bpe"
+    vocab: int = pydantic.Field(8_192, gt=2)  # pieces, 2 specials and 256 bytes; an upper bound for "char"
+    byte_fallback: bool = True  # False: a character never seen in training is an error
+    sample_bytes: int = pydantic.Field(20_000_000, gt=0)  # of training text the model is fitted on
+
+    @pydantic.model_validator(mode="after")
+    def _bytes_fit(self) -> "SentencePieceConfig":
+        if self.byte_fallback and self.vocab < 259:
+            raise ValueError(
+                f"vocab={self.vocab} with byte_fallback=True: 256 bytes, 2 specials and at least one piece "
+                f"need vocab >= 259; raise it, set byte_fallback=False, or choose kind=bytes"
+            )
+        return self
+
+
+class BytesConfig(Config):
+    """The 256 bytes of UTF-8 and one separator; nothing to train, nothing to lose."""
+
+    kind: Literal["bytes"] = "bytes"
+
+
+TokenizerConfig = Annotated[SentencePieceConfig | BytesConfig, pydantic.Field(discriminator="kind")]
