@@ -27,16 +27,18 @@ class HashSplit(_Split):
     """A document's content hash decides where it goes, so duplicates never straddle the splits."""
 
     kind: Literal["hash"] = "hash"
-    validation: float = pydantic.Field(0.05, ge=0, lt=1)  # fraction of documents
-    test: float = pydantic.Field(0.05, ge=0, lt=1)  # fraction of documents
+    validation: float = pydantic.Field(default=0.05, ge=0, lt=1)  # fraction of documents
+    test: float = pydantic.Field(default=0.05, ge=0, lt=1)  # fraction of documents
 
 
 class ContiguousSplit(_Split):
     """The first characters of the corpus train, the last ones are held out."""
 
     kind: Literal["contiguous"] = "contiguous"
-    validation: float = pydantic.Field(0.1, ge=0, lt=1)  # fraction of characters, before the test split
-    test: float = pydantic.Field(0.0, ge=0, lt=1)  # fraction of characters, at the very end
+    validation: float = pydantic.Field(
+        default=0.1, ge=0, lt=1
+    )  # fraction of characters, before the test split
+    test: float = pydantic.Field(default=0.0, ge=0, lt=1)  # fraction of characters, at the very end
 
 
 SplitConfig = Annotated[HashSplit | ContiguousSplit, pydantic.Field(discriminator="kind")]
@@ -53,4 +55,4 @@ class DataConfig(Config):
     rows: Literal["packed", "chunked", "lanes"] = "packed"
     objective: ObjectiveConfig = NextToken()
     seed: int = 0  # of the order of rows and of the tokenizer's sample
-    prefetch: int = pydantic.Field(4, ge=0)  # batches read ahead
+    prefetch: int = pydantic.Field(default=4, ge=0)  # batches read ahead
