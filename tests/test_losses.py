@@ -1,0 +1,131 @@
+"""The chunked loss is the plain one: same values, same gradients, a fraction of the memory."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxlm.losses import CHUNK_BYTES, LossConfig, chunk_length, cross_entropy
+
+B, L, D, V = 3, 14, 8, 11
+
+
+def case(seed=0):
+    """Hidden states, table, targets, and weights of which some are 0."""
+    keys = jax.random.split(jax.random.key(seed), 4)
+    hidden_BLD = jax.random.normal(keys[0], (B, L, D))
+    table_VD = jax.random.normal(keys[1], (V, D))
+    target_BL = jax.random.randint(keys[2], (B, L), 0, V)
+    weight_BL = jax.random.uniform(keys[3], (B, L)) * (jnp.arange(L) % 3 != 0).reshape(1, L)
+    return hidden_BLD, table_VD, target_BL, weight_BL
+
+
+def sums(hidden_BLD, table_VD, target_BL, weight_BL, softcap=None, **config):
+    cfg = LossConfig(**config)
+    return cross_entropy(
+        hidden_BLD, table_VD, target_BL, weight_BL, precision="float32", cfg=cfg, softcap=softcap
+    )
+
+
+def with_gradients(softcap=None, **config):
+    hidden_BLD, table_VD, target_BL, weight_BL = case()
+
+    def total(hidden_BLD, table_VD):
+        objective_B, nats_B = sums(hidden_BLD, table_VD, target_BL, weight_BL, softcap, **config)
+        return objective_B.sum(), (objective_B, nats_B)
+
+    (_, values), gradients = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(hidden_BLD, table_VD)
+    return *values, *gradients
+
+
+def definition(softcap=None, z_loss=0.0, label_smoothing=0.0):
+    """(objective_B, nats_B) token by token in float64."""
+    hidden, table, target, weight = (np.asarray(x, np.float64) for x in case())
+    objective, nats = np.zeros(B), np.zeros(B)
+    for b, l in np.ndindex(B, L):
+        logits = table @ hidden[b, l]
+        if softcap:
+            logits = softcap * np.tanh(logits / softcap)
+        normaliser = np.log(np.exp(logits).sum())
+        nats_of_each = normaliser - logits  # of every token, were it the target
+        of_target = nats_of_each[int(target[b, l])]
+        smoothed = (1 - label_smoothing) * of_target + label_smoothing * nats_of_each.mean()
+        objective[b] += weight[b, l] * (smoothed + z_loss * normaliser**2)
+        nats[b] += weight[b, l] * of_target
+    return objective, nats
+
+
+EXTRAS = [
+    {},
+    {"z_loss": 0.1},
+    {"label_smoothing": 0.2},
+    {"softcap": 2.0},
+    {"z_loss": 0.1, "label_smoothing": 0.2, "softcap": 2.0},
+]
+
+
+@pytest.mark.parametrize("extras", EXTRAS, ids=str)
+@pytest.mark.parametrize("chunk", [5, L])
+def test_the_loss_is_its_definition(extras, chunk):
+    got = sums(*case(), chunk=chunk, **extras)
+    for one, expected in zip(got, definition(**extras), strict=True):
+        np.testing.assert_allclose(one, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("extras", EXTRAS, ids=str)
+@pytest.mark.parametrize("chunk", [1, 5, 7, 13], ids=lambda c: f"chunks of {c} tokens out of {L}")
+def test_chunks_change_neither_values_nor_gradients(extras, chunk):
+    plain = with_gradients(chunk=L, **extras)
+    for chunked, whole in zip(with_gradients(chunk=chunk, **extras), plain, strict=True):
+        np.testing.assert_allclose(chunked, whole, rtol=1e-6, atol=1e-6 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize("chunk", [5, L])
+def test_tokens_of_weight_0_count_for_nothing(chunk):
+    hidden_BLD, table_VD, target_BL, weight_BL = case()
+    other_BL = jnp.where(weight_BL == 0, (target_BL + 1) % V, target_BL)
+    noisy_BLD = jnp.where(weight_BL[..., None] == 0, 50.0, hidden_BLD)
+    for got, expected in zip(
+        sums(noisy_BLD, table_VD, other_BL, weight_BL, chunk=chunk),
+        sums(hidden_BLD, table_VD, target_BL, weight_BL, chunk=chunk),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_with_no_weight_at_all_the_sums_are_0():
+    hidden_BLD, table_VD, target_BL, _ = case()
+    for got in sums(hidden_BLD, table_VD, target_BL, jnp.zeros((B, L)), chunk=4):
+        np.testing.assert_array_equal(got, np.zeros(B))
+
+
+def test_nats_hold_neither_smoothing_nor_z_loss():
+    _, plain = sums(*case())
+    objective, nats = sums(*case(), z_loss=0.1, label_smoothing=0.2)
+    np.testing.assert_array_equal(nats, plain)
+    assert (np.abs(objective - nats) > 0.01).all()
+
+
+@pytest.mark.parametrize("rows, length, vocab", [(1, 64, 97), (12, 1024, 50_257), (512, 100, 200_000)])
+def test_the_logits_of_a_chunk_fit_and_chunks_are_even(rows, length, vocab):
+    chunk = chunk_length(rows, length, vocab)
+    assert 1 <= chunk <= length
+    assert chunk == 1 or 4 * rows * chunk * vocab <= CHUNK_BYTES
+    chunks = -(-length // chunk)
+    assert chunks * chunk - length < chunks, "padding is less than one token a chunk"
+
+
+def test_the_compiled_chunked_loss_needs_at_most_a_third_of_the_plain_ones_memory():
+    rows, length, width, vocab = 4, 128, 16, 50_257  # plain logits: 103 MB
+    wide = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)
+    targets = jax.ShapeDtypeStruct((rows, length), jnp.int32)
+
+    def temporary_bytes(chunk):
+        def total(hidden_BLD, table_VD, target_BL, weight_BL):
+            return sums(hidden_BLD, table_VD, target_BL, weight_BL, chunk=chunk)[0].sum()
+
+        gradient = jax.jit(jax.grad(total, argnums=(0, 1)))
+        arguments = wide(rows, length, width), wide(vocab, width), targets, wide(rows, length)
+        return gradient.lower(*arguments).compile().memory_analysis().temp_size_in_bytes
+
+    assert 3 * temporary_bytes(None) <= temporary_bytes(length)
