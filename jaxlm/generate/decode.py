@@ -1,0 +1,208 @@
+"""From prompts to completions: prefill, then one token a step from a cache of keys and values.
+
+A prompt is the separator and its text; token number p of a row has position p and lies in slot p of the
+cache. Prompts of a batch are padded on the right. A query sees no slot after its own position, and
+decoding writes each slot before it reaches it, so no padded token is ever seen.
+
+Left out: prompts over several processes, speculative decoding, paged caches.
+"""
+
+import collections
+import functools
+import zlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, Key
+
+from jaxlm.errors import UserError
+from jaxlm.generate.sampling import SamplingConfig, sample
+from jaxlm.generate.text import Completion, Text, Tokenizer
+from jaxlm.losses import soft_cap
+from jaxlm.models.build import Family
+from jaxlm.models.layers import Precision, einsum
+
+STEPS = 16  # most steps in one dispatch; chosen: the host's share vanishes, and a row that ends waits little
+PIECE = 512  # most tokens of a prompt fed at once; chosen: scores are PIECE x slots, not prompt x slots
+SHORTEST = 16  # prompts and caches are padded to powers of two from here on, so few programs are compiled
+
+
+class Model(NamedTuple):
+    """What a compiled program depends on; hashable, so that `jax.jit` finds the program again."""
+
+    init_state: Callable
+    decode: Callable
+    head: Callable
+    softcap: float | None
+    precision: Precision
+    vocab: int  # ids the tokenizer has; the model may have more
+    separator: int
+
+
+class Rows(NamedTuple):
+    """Where the rows of a batch stand; donated from step to step."""
+
+    state: Any  # the family's: keys and values of all tokens before `position_B`
+    token_B: Any  # int32; the newest token, not yet in `state`
+    position_B: Any  # int32; its position
+    done_B: Any  # bool; the row has met its separator
+
+
+def generate(
+    family: Family,
+    params: dict,
+    tokenizer: Tokenizer,
+    prompts: list[str],
+    cfg: SamplingConfig,
+    *,
+    tokens: int,
+    seed: int,
+    on_text: Callable[[int, str], None] | None = None,
+) -> list[Completion]:
+    """Continue each prompt by at most `tokens` tokens, up to the separator; all prompts are one batch.
+
+    `on_text(row, piece)` gets the text as it comes, whole characters only. A row's text depends on `seed`,
+    its prompt and the number of rows above with that same prompt, not on the rest of the batch (but for
+    rounding: products of other row counts have other last bits). Raises UserError where prompt and `tokens`
+    do not fit the model's context, Diverged where its logits are not finite.
+    """
+    ids = [np.concatenate([[tokenizer.separator], tokenizer.encode(p)]).astype(np.int32) for p in prompts]
+    check(family, tokenizer, ids, tokens)
+    if not ids:
+        return []
+    model = Model(
+        family.init_state, family.decode, family.head, family.softcap, family.precision,
+        tokenizer.vocab, tokenizer.separator,
+    )  # fmt: skip
+    rows = prefill(model, params, ids, tokens, family.length)
+    keys_B = row_keys(seed, ids)
+    show = on_text or (lambda row, piece: None)
+    texts = [Text(tokenizer, functools.partial(show, row)) for row in range(len(ids))]
+    stride = 1 if on_text else STEPS
+    waiting = None
+    for start in range(0, tokens, stride):
+        steps = min(stride, tokens - start)
+        rows, new = advance(model, cfg, params, keys_B, rows, steps)
+        read(waiting, texts)  # of the dispatch before: the device works on meanwhile
+        waiting = new, steps
+        if all(text.stopped for text in texts):
+            break
+    read(waiting, texts)
+    return [text.completion(prompt) for text, prompt in zip(texts, prompts, strict=True)]
+
+
+def check(family: Family, tokenizer: Tokenizer, ids: list[np.ndarray], tokens: int) -> None:
+    """Raise UserError for what the model cannot do."""
+    if tokens < 1:
+        raise UserError(f"tokens={tokens}: ask for at least one new token")
+    if tokenizer.vocab > family.vocab:
+        raise UserError(
+            f"the tokenizer has {tokenizer.vocab} ids but the model {family.vocab}: "
+            f"give the tokenizer that the model was trained with"
+        )
+    longest = max(map(len, ids), default=0)
+    if family.length is None or longest + tokens - 1 <= family.length:  # the last token is not fed back
+        return
+    room = family.length - longest + 1
+    mend = f"ask for at most {room} new tokens, or shorten the prompt" if room > 0 else "shorten the prompt"
+    raise UserError(
+        f"the longest prompt has {longest} tokens, with the separator before it, and {tokens} new ones are "
+        f"asked for, but the model's context is {family.length} tokens: {mend}"
+    )
+
+
+def row_keys(seed: int, ids: list[np.ndarray]) -> jax.Array:
+    """A key for each row from its prompt and, among equal prompts, its turn."""
+    seen: collections.Counter[int] = collections.Counter()
+    turns, hashes = [], [zlib.crc32(row.tobytes()) for row in ids]
+    for digest in hashes:
+        turns.append(seen[digest])
+        seen[digest] += 1
+    key = jax.random.key(seed)
+    of_row = lambda digest, turn: jax.random.fold_in(jax.random.fold_in(key, digest), turn)
+    return jax.vmap(of_row)(np.array(hashes, np.uint32), np.array(turns, np.uint32))
+
+
+def prefill(model: Model, params: dict, ids: list[np.ndarray], tokens: int, limit: int | None) -> Rows:
+    """Rows that have read all of their prompts but the last token, which the first step feeds."""
+    length_B = np.array([len(row) for row in ids], np.int32)
+    slots = padded(int(length_B.max()) + tokens - 1, limit)
+    width = min(padded(int(length_B.max()) - 1, PIECE), slots)
+    pieces = -(-(int(length_B.max()) - 1) // width)
+    token_BP = np.full((len(ids), pieces * width), model.separator, np.int32)
+    for row, into in zip(ids, token_BP, strict=True):
+        into[: len(row) - 1] = row[:-1]
+    state = empty_state(model, len(ids), slots)
+    for start in range(0, token_BP.shape[1], width):
+        piece_BL = token_BP[:, start : min(start + width, slots)]
+        state = feed(model, params, state, piece_BL, start)
+    last_B = np.array([row[-1] for row in ids], np.int32)
+    return Rows(state, last_B, length_B - 1, np.zeros(len(ids), bool))
+
+
+def padded(tokens: int, limit: int | None) -> int:
+    """The next power of two, at most `limit`."""
+    power = max(SHORTEST, 1 << max(tokens - 1, 0).bit_length())
+    return power if limit is None else min(power, limit)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def empty_state(model: Model, rows: int, slots: int):
+    return model.init_state(rows, slots)
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+def feed(model: Model, params: dict, state, token_BL: Int[Array, "B L"], start: Int[Array, ""]):
+    """The state after tokens at positions `start` and on; nothing is predicted from them."""
+    position_BL = jnp.broadcast_to(start + jnp.arange(token_BL.shape[1])[None], token_BL.shape)
+    return model.decode(params, token_BL, position_BL, state)[1]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=4)
+def advance(
+    model: Model,
+    cfg: SamplingConfig,
+    params: dict,
+    keys_B: Key[Array, "B"],
+    rows: Rows,
+    steps: Int[Array, ""],
+):
+    """`steps` tokens more (at most STEPS, fewer where all rows are done) and their log-probabilities.
+
+    `steps` is a value and not a shape: streaming by single tokens runs the same program.
+    """
+    B = rows.token_B.shape[0]
+    table_VD = model.head(params)
+
+    def step(going):
+        n, rows, token_BS, nats_BS = going
+        hidden_BLD, state = model.decode(params, rows.token_B[:, None], rows.position_B[:, None], rows.state)
+        logits_BLV = einsum("BLD,VD->BLV", hidden_BLD, table_VD, model.precision).astype(jnp.float32)
+        logits_BV = soft_cap(logits_BLV, model.softcap)[:, 0]
+        now_B = jax.vmap(jax.random.fold_in)(keys_B, rows.position_B)
+        token_B = sample(logits_BV, now_B, cfg, vocab=model.vocab)
+        token_B = jnp.where(rows.done_B, model.separator, token_B)
+        of_token_B = jnp.take_along_axis(logits_BV, token_B[:, None], axis=-1)[:, 0]
+        token_BS = token_BS.at[:, n].set(token_B)
+        nats_BS = nats_BS.at[:, n].set(of_token_B - jax.nn.logsumexp(logits_BV, axis=-1))
+        # A row that is done stays at its position, within its slots, while others go on.
+        position_B = rows.position_B + ~rows.done_B
+        done_B = rows.done_B | (token_B == model.separator)
+        return n + 1, Rows(state, token_B, position_B, done_B), token_BS, nats_BS
+
+    more = lambda going: (going[0] < steps) & ~going[1].done_B.all()
+    empty = jnp.full((B, STEPS), model.separator, jnp.int32), jnp.zeros((B, STEPS))
+    _, rows, token_BS, nats_BS = jax.lax.while_loop(more, step, (0, rows, *empty))
+    return rows, (token_BS, nats_BS)
+
+
+def read(waiting, texts: list[Text]) -> None:
+    """Wait for the tokens of a dispatch and hand them to their rows."""
+    if waiting is None:
+        return
+    (token_BS, nats_BS), steps = jax.device_get(waiting)
+    for text, row, nats in zip(texts, token_BS[:, :steps].tolist(), nats_BS[:, :steps].tolist(), strict=True):
+        text.add(row, nats)
