@@ -118,7 +118,7 @@ def place(batch: Batch, sharding: NamedSharding) -> Batch:
 
 
 def state_shardings(mesh: Mesh, state: TrainState, axes: Any) -> TrainState:
-    """Where each leaf of an abstract state lies: an optimiser's as its parameter, counters on every device."""
+    """Where each leaf of an abstract state lies: an optimiser's as its parameter, counters everywhere."""
     names_of = {
         tuple(key.key for key in path): names
         for path, names in jax.tree_util.tree_leaves_with_path(axes, is_leaf=lambda x: isinstance(x, tuple))

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from typing import Any, NamedTuple
 
+import pydantic
+
 from jaxlm.errors import JaxlmError, UserError
 from jaxlm.mesh import MeshConfig
 from jaxlm.train.compile import Way
@@ -23,7 +25,7 @@ class Layout(NamedTuple):
     """A decided MeshConfig; what layout.json holds."""
 
     mesh: MeshConfig
-    devices: int | None  # CPU devices to start jax with; None: not a CPU
+    devices: pydantic.PositiveInt | None  # CPU devices to start jax with; None: not a CPU
     compile: Way
     why: str
     measured: dict[str, float | str]  # candidate -> median ms a step, or why it has none
@@ -32,12 +34,14 @@ class Layout(NamedTuple):
         return {**self._asdict(), "mesh": self.mesh.model_dump(mode="json")}
 
     @classmethod
-    def parse(cls, saved: dict[str, Any]) -> "Layout":
+    def parse(cls, saved: Any) -> "Layout":
         try:
-            return cls(**{**saved, "mesh": MeshConfig.model_validate(saved["mesh"])})
-        except (TypeError, KeyError, ValueError) as error:
+            return pydantic.TypeAdapter(cls).validate_python(saved)
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
             raise UserError(
-                f"layout.json is not what jaxlm wrote ({error}): remove it to choose anew"
+                f"layout.json is not what jaxlm wrote ({where}: {first['msg']}): remove it to choose anew"
             ) from None
 
 

@@ -6,7 +6,6 @@ Decay applies to weight matrices and tables, not to biases and norms.
 from typing import Annotated, Any, Literal
 
 import jax
-import jax.numpy as jnp
 import optax
 import pydantic
 
@@ -32,7 +31,7 @@ class LinearConfig(Config):
 
 
 class WsdConfig(Config):
-    """Warm-up, stable, decay (Hu et al. 2024, arXiv:2404.06395): the last `decay` of the steps go down linearly."""
+    """Warm-up, stable, decay (Hu et al. 2024, arXiv:2404.06395): the last `decay` of the steps go down."""
 
     kind: Literal["wsd"] = "wsd"
     warmup: int = pydantic.Field(100, ge=0)  # steps
@@ -89,7 +88,7 @@ OptimizerConfig = Annotated[AdamWConfig | MuonConfig | SgdConfig, pydantic.Field
 
 
 def schedule(cfg: ScheduleConfig, peak: float, steps: int) -> optax.Schedule:
-    """Finished steps -> learning rate of the next; it reaches the peak at step `warmup`, the end at `steps`."""
+    """Finished steps -> learning rate of the next: the peak at step `warmup`, the end at `steps`."""
     rest = max(1, steps - cfg.warmup)
     if isinstance(cfg, CosineConfig):
         after = optax.cosine_decay_schedule(peak, rest, cfg.final)

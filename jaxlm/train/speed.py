@@ -1,13 +1,14 @@
 """How fast a run is: model FLOP/s, and their share of what the chips could do (MFU).
 
-The FLOPs of a step come from a formula (models/transformer.py), not from the compiler, which counts the body of
-a scan once.
+The FLOPs of a step come from a formula (models/transformer.py), not from the compiler, which counts the body
+of a scan once.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Part of jax's device_kind -> dense bfloat16 FLOP/s of a chip, from the makers' data sheets. First match counts.
+# Part of jax's device_kind -> dense bfloat16 FLOP/s of a chip, from the makers' data sheets. The first match
+# counts.
 PEAK = {
     "H200": 989e12,
     "H100 PCIe": 756e12,
@@ -33,7 +34,7 @@ def peak(devices: Sequence[Any]) -> float | None:
 def with_flops(
     metrics: Mapping[str, float], flops_per_token: float, peak: float | None
 ) -> dict[str, float | None]:
-    """`metrics` with `model_flops_per_second` and `mfu` (null without a known peak) where they hold a speed."""
+    """`metrics` with `model_flops_per_second` and `mfu` (null without a peak) where they hold a speed."""
     if "tokens_per_second" not in metrics:
         return dict(metrics)
     flops = flops_per_token * metrics["tokens_per_second"]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import pydantic
 from tensorboardX import SummaryWriter
 
 from jaxlm.config import Config
@@ -61,7 +60,7 @@ def read_lines(path: Path) -> list[dict]:
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         try:
             lines.append(json.loads(line))
-        except json.JSONDecodeError:
+        except ValueError:  # no JSON, or no UTF-8
             if line:
                 log.warning("%s, line %d is not whole: left out", path, number)
     return lines
@@ -80,11 +79,11 @@ class Telemetry:
         show: Callable[[int, Mapping[str, float | None]], None] = lambda *_: None,
     ) -> None:
         self._show = show
+        self._wandb = start_wandb(cfg.wandb, folder, config) if cfg.wandb else None
         self._file = MetricsFile(folder / "metrics.jsonl", start)
         self._board = (
             SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1) if cfg.tensorboard else None
         )
-        self._wandb = start_wandb(cfg.wandb, folder, config) if cfg.wandb else None
 
     def write(self, step: int, metrics: Mapping[str, float | None]) -> None:
         self._file.write(step, metrics)
