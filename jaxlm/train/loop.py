@@ -42,14 +42,17 @@ class Clock:
     """Seconds of training: what evaluation and saving take is left out."""
 
     def __init__(self, before: float = 0.0) -> None:
-        self.seconds, self._since = before, time.perf_counter()
+        self.seconds, self._since, self._lap = before, time.perf_counter(), before
 
     def lap(self) -> float:
-        """Seconds since the last lap or resume, added to the sum."""
-        now = time.perf_counter()
-        passed, self._since = now - self._since, now
-        self.seconds += passed
+        """Seconds of training since the last lap."""
+        self.pause()
+        self.resume()
+        passed, self._lap = self.seconds - self._lap, self.seconds
         return passed
+
+    def pause(self) -> None:
+        self.seconds += time.perf_counter() - self._since
 
     def resume(self) -> None:
         self._since = time.perf_counter()
@@ -98,8 +101,9 @@ def fit(
         log(number, metrics)
         if metrics["nonfinite"] >= NONFINITE_LIMIT:
             raise Diverged(
-                f"{metrics['nonfinite']:.0f} steps in a row until step {number} had a loss or gradient that is not "
-                f"finite: lower optimizer.peak_rate, lengthen the warm-up, or look at the rows of these steps"
+                f"{metrics['nonfinite']:.0f} steps in a row until step {number} had a loss or gradient that "
+                f"is not finite: lower optimizer.peak_rate, lengthen the warm-up, or look at the rows of "
+                f"these steps"
             )
 
     while n < cfg.steps:
@@ -120,11 +124,13 @@ def fit(
             pending = (n, metrics)
         if due(cfg.eval_every):
             report()
+            clock.pause()
             evaluation = evaluate(state)
             log(n, {f"eval/{name}": value for name, value in evaluation.items()})
             clock.resume()
         if due(cfg.save_every) or stopping:
             report()
+            clock.pause()
             save(n, state, evaluation, clock.seconds)
             evaluation = {}
             clock.resume()
