@@ -138,17 +138,23 @@ def refusal(name: str, case: Case) -> str | None:
     if name == "triton" and case.window is not None:
         return f"it has no window, and model.window={case.window}"
     if name == "triton" and case.head_width > 128:
-        return f"a block of heads wider than 128 does not fit shared memory, and they are {case.head_width} wide"
+        return (
+            f"a block of heads wider than 128 does not fit shared memory, and they are {case.head_width} wide"
+        )
     return None
 
 
 def _refusal_of_cudnn(case: Case) -> str | None:
     if not case.cudnn:
         return "there is no NVIDIA GPU of compute capability 8.0 or more with cuDNN here"
-    if case.head_width % 8 or case.head_width > 128:  # 256 from compute capability 9.0 on: not told apart here
+    if (
+        case.head_width % 8 or case.head_width > 128
+    ):  # 256 from compute capability 9.0 on: not told apart here
         return f"heads must be a multiple of 8 and at most 128 wide, and they are {case.head_width} wide"
     if case.packed and case.length % 2:
-        return f"packed rows must have an even length, and it is {case.length}"  # a rule for its bias, our mask
+        return (
+            f"packed rows must have an even length, and it is {case.length}"  # a rule for its bias, our mask
+        )
     if case.window is not None and not case.causal:
         return f"its window looks back only, and attention is not causal with model.window={case.window}"
     return None

@@ -1,8 +1,8 @@
 """Fused attention on GPUs: cuDNN's kernel, and the Triton one that JAX ships in Pallas.
 
-Both compute what FlashAttention does (Dao et al. 2022, arXiv:2205.14135). Left out: cuDNN's layout of packed
-rows (by offsets of segments), which JAX does not offer in public: packed rows give it a mask of B x L x L, which
-costs memory but no more than a head of plain attention. For long packed rows `triton` needs none.
+Both do what FlashAttention does (Dao et al. 2022, arXiv:2205.14135). Left out: cuDNN's layout of packed
+rows by offsets, which JAX does not offer in public. Packed rows give cuDNN a mask of B x L x L instead, as
+large as the scores of one head; `triton` needs none, so it may suit long packed rows better.
 """
 
 import functools
@@ -10,7 +10,6 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.pallas.ops.gpu import attention as pallas_triton
 from jaxtyping import Array, Float, Int
 
 Segments = tuple[Int[Array, "B L"], Int[Array, "B L"]] | None
@@ -33,7 +32,9 @@ def cudnn_attention(
     *,
     causal: bool,
     window: int | None,
-    implementation: Literal["cudnn", "xla"] = "cudnn",  # xla: the same call where there is no cuDNN, for tests
+    implementation: Literal[
+        "cudnn", "xla"
+    ] = "cudnn",  # xla: the same call where there is no cuDNN, for tests
 ) -> Float[Array, "B L G R K"]:
     B, L, G, R, K = q_BLGRK.shape
     mask_B1LL = None
@@ -61,6 +62,10 @@ def triton_attention(
     window: None,
     interpret: bool = False,
 ) -> Float[Array, "B L G R K"]:
+    from jax.experimental.pallas.ops.gpu import (
+        attention as pallas_triton,
+    )  # slow to import: only where it runs
+
     B, L, G, R, K = q_BLGRK.shape
     for_each_query_head = lambda x_BLGK: jnp.repeat(x_BLGK, R, axis=2)  # the kernel knows no groups
     o_BLHK = pallas_triton.mha(

@@ -3,13 +3,14 @@
 Flash attention that skips the blocks no query of a tile may see, so a causal row costs half, a window less.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernels
-from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 from jaxtyping import Array, Float, Int
 
 BLOCKS = (512, 256, 128)  # positions: MaxText's default of 512 where it divides the row; 128 is the least
+TILES = ("block_q", "block_kv", "block_q_dkv", "block_kv_dkv", "block_q_dq", "block_kv_dq")
 
 
 def splash_attention(
@@ -22,10 +23,15 @@ def splash_attention(
     window: int | None,
     interpret: bool = False,
 ) -> Float[Array, "B L G R K"]:
+    # Slow to import: only where it runs.
+    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernels
+    from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
+
     B, L, G, R, K = q_BLGRK.shape
+    block = next(block for block in BLOCKS if L % block == 0)
     kernel = kernels.make_splash_mha(
-        masks.MultiHeadMask([_mask(L, causal, window)] * (G * R)),
-        block_sizes=_tiles(next(block for block in BLOCKS if L % block == 0)),
+        masks.MultiHeadMask([_mask(masks, L, causal, window)] * (G * R)),
+        block_sizes=kernels.BlockSizes(**dict.fromkeys(TILES, block)),
         head_shards=1,
         q_seq_shards=1,
         interpret=interpret,
@@ -37,13 +43,8 @@ def splash_attention(
     return heads_first(o_BHLK).reshape(q_BLGRK.shape)
 
 
-def _mask(length: int, causal: bool, window: int | None) -> masks.Mask:
+def _mask(masks: Any, length: int, causal: bool, window: int | None) -> Any:
     square = (length, length)
     if window is not None:
         return masks.LocalMask(square, (window - 1, 0 if causal else window - 1), offset=0)
     return masks.CausalMask(square) if causal else masks.FullMask(square)
-
-
-def _tiles(block: int) -> kernels.BlockSizes:
-    names = "block_q block_kv block_q_dkv block_kv_dkv block_q_dq block_kv_dq"
-    return kernels.BlockSizes(**dict.fromkeys(names.split(), block))

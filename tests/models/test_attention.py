@@ -42,15 +42,22 @@ def in_loops(q, k, v, segments=None, positions=None, causal=True, window=None):
             if not hidden:
                 seen.append(m)
         weights = np.array([np.exp(np.dot(q[b, l, g, r], k[b, m, g]) / np.sqrt(K)) for m in seen])
-        o[b, l, g, r] = sum(w * np.asarray(v[b, m, g]) for w, m in zip(weights / weights.sum(), seen, strict=True))
+        o[b, l, g, r] = sum(
+            w * np.asarray(v[b, m, g]) for w, m in zip(weights / weights.sum(), seen, strict=True)
+        )
     return o
 
 
 TWO_DOCUMENTS = jnp.array([[1, 1, 1, 2, 2, 0], [1, 2, 2, 2, 2, 2]])
-LATE = jnp.array([[3, 4, 5, 6, 7, 8], [0, 1, 2, 3, 4, 5]]), jnp.array([[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]])
+LATE = (
+    jnp.array([[3, 4, 5, 6, 7, 8], [0, 1, 2, 3, 4, 5]]),
+    jnp.array([[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]]),
+)
 
 
-@pytest.mark.parametrize("groups, queries", [(4, 1), (2, 2), (1, 4)], ids=["multi-head", "grouped", "multi-query"])
+@pytest.mark.parametrize(
+    "groups, queries", [(4, 1), (2, 2), (1, 4)], ids=["multi-head", "grouped", "multi-query"]
+)
 @pytest.mark.parametrize(
     "case",
     [
@@ -67,8 +74,8 @@ LATE = jnp.array([[3, 4, 5, 6, 7, 8], [0, 1, 2, 3, 4, 5]]), jnp.array([[0, 1, 2,
 )
 def test_attend_is_its_definition(groups, queries, case):
     q, k, v = random_heads(G=groups, R=queries)
-    got = attend(q, k, v, precision="float32", **case)
-    np.testing.assert_allclose(got, in_loops(q, k, v, **case), rtol=1e-5, atol=1e-6)
+    got = jax.jit(lambda *qkv: attend(*qkv, precision="float32", **case))(q, k, v)
+    np.testing.assert_allclose(got, in_loops(*map(np.asarray, (q, k, v)), **case), rtol=1e-5, atol=1e-6)
 
 
 def test_fewer_queries_than_keys_attend_as_the_last_of_them():
@@ -101,7 +108,9 @@ def test_rounded_operands_stay_near_float32(precision):
     q, k, v = random_heads(L=16, M=16, K=8)
     got = attend(q, k, v, precision=precision).astype(jnp.float32)
     exact = attend(q, k, v, precision="float32")
-    np.testing.assert_allclose(got, exact, atol=1e-6 if precision == "float32" else 0.03)  # 8 bits of mantissa
+    np.testing.assert_allclose(
+        got, exact, atol=1e-6 if precision == "float32" else 0.03
+    )  # 8 bits of mantissa
 
 
 # Long rows in chunks
@@ -132,8 +141,13 @@ def test_chunks_of_queries_change_neither_output_nor_gradient(chunk, case):
 def with_gradients(f, q, k, v):
     """Output, and the gradients of a sum with unequal weights."""
     weights = jnp.cos(jnp.arange(q.size, dtype=jnp.float32)).reshape(q.shape)
-    grads = jax.grad(lambda *qkv: (f(*qkv).astype(jnp.float32) * weights).sum(), argnums=(0, 1, 2))(q, k, v)
-    return f(q, k, v), *grads
+
+    def weighted(q, k, v):
+        o = f(q, k, v)
+        return (o.astype(jnp.float32) * weights).sum(), o
+
+    (_, o), grads = jax.jit(jax.value_and_grad(weighted, argnums=(0, 1, 2), has_aux=True))(q, k, v)
+    return o, *grads
 
 
 def test_a_chunk_holds_at_most_64_mib_of_scores_and_short_rows_are_whole():
@@ -141,7 +155,9 @@ def test_a_chunk_holds_at_most_64_mib_of_scores_and_short_rows_are_whole():
     for heads, length in [(12, 4096), (96, 1024), (1, 100_000), (40_000, 5000)]:
         chunk = chunk_length(heads, length, length)
         assert chunk == 1 or 4 * heads * chunk * length <= 2**26
-    assert chunk_length(heads=12, length=4096, memory=4096) == 316  # 13 chunks; 341 would fit and leave a rest
+    assert (
+        chunk_length(heads=12, length=4096, memory=4096) == 316
+    )  # 13 chunks; 341 would fit and leave a rest
 
 
 def test_attend_takes_chunks_only_where_the_scores_would_not_fit(monkeypatch):
@@ -160,7 +176,9 @@ def test_memory_of_a_long_row_is_bounded():
     loss = lambda *qkv: attend(*qkv, precision="float32").sum()
     compiled = jax.jit(jax.grad(loss, argnums=(0, 1, 2))).lower(*shapes).compile()
     all_scores = 4 * 4 * L * L
-    assert compiled.memory_analysis().temp_size_in_bytes < all_scores  # plain attention keeps more than twice that
+    assert (
+        compiled.memory_analysis().temp_size_in_bytes < all_scores
+    )  # plain attention keeps more than twice that
 
 
 # Fused kernels against einsum: interpreted, or with XLA in place of cuDNN
@@ -194,7 +212,9 @@ FUSED = [
 ]
 
 
-@pytest.mark.parametrize("kernel, case", FUSED, ids=lambda x: getattr(x, "__name__", None) or "+".join(x) or "plain")
+@pytest.mark.parametrize(
+    "kernel, case", FUSED, ids=lambda x: getattr(x, "__name__", None) or "+".join(x) or "plain"
+)
 def test_fused_kernels_and_their_gradients_equal_einsum(kernel, case):
     L = 256
     q, k, v = random_heads(L=L, M=L, K=16)
@@ -203,7 +223,9 @@ def test_fused_kernels_and_their_gradients_equal_einsum(kernel, case):
     if case.pop("segments", False):
         segments = (jnp.stack([jnp.arange(L) // 100, jnp.arange(L) // 31]),) * 2
     fused = lambda *qkv: kernel(*qkv, segments, **case)
-    plain = lambda *qkv: einsum_attention(*qkv, precision="float32", segments=segments, positions=None, **case)
+    plain = lambda *qkv: einsum_attention(
+        *qkv, precision="float32", segments=segments, positions=None, **case
+    )
     for got, expected in zip(with_gradients(fused, q, k, v), with_gradients(plain, q, k, v), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
@@ -264,7 +286,9 @@ TPU = GPU._replace(platform="tpu", cudnn=False)
         (TPU._replace(precision="float32"), "einsum", "model.precision is 'float32'"),
     ],
 )
-def test_the_platforms_kernel_is_chosen_where_it_can_run_and_the_reason_is_given_where_not(case, name, reason):
+def test_the_platforms_kernel_is_chosen_where_it_can_run_and_the_reason_is_given_where_not(
+    case, name, reason
+):
     choice = choose(case)
     assert choice.name == name
     assert reason in choice.reason
@@ -290,7 +314,9 @@ def test_a_backend_asked_for_that_cannot_run_is_the_users_mistake(wanted, case, 
 def test_a_backend_asked_for_is_taken_where_it_can_run():
     assert choose(GPU, "triton") == Choice("triton")
     assert choose(GPU, "einsum") == Choice("einsum")
-    assert choose(GPU._replace(cached=True), "cudnn") == Choice("einsum")  # decoding: nothing else has positions
+    assert choose(GPU._replace(cached=True), "cudnn") == Choice(
+        "einsum"
+    )  # decoding: nothing else has positions
 
 
 def test_attend_refuses_a_backend_of_another_platform():

@@ -1,0 +1,117 @@
+"""The seam: a family is plain functions over a plain dict, with a name for each dimension."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxlm import mesh
+from jaxlm.batch import Batch
+from jaxlm.losses import cross_entropy
+from jaxlm.models.build import build
+from jaxlm.models.transformer import TransformerConfig
+
+FAMILIES = {
+    "gpt2": TransformerConfig(layers=2, heads=4, width=16, bias=True),
+    "llama": TransformerConfig(
+        layers=2,
+        heads=4,
+        kv_heads=2,
+        width=16,
+        position="rotary",
+        norm="rmsnorm",
+        activation="swiglu",
+        qk_norm=True,
+        tied=False,
+    ),
+    "scanned": TransformerConfig(layers=2, heads=4, width=16, scan_layers=True, bias=True, qk_norm=True),
+}
+
+
+@pytest.fixture(params=FAMILIES, name="model")
+def _model(request):
+    return build(FAMILIES[request.param], vocab=16, length=8, packed=False, platform="cpu")
+
+
+def is_names(x) -> bool:
+    return isinstance(x, tuple)
+
+
+def batch_of(shape) -> Batch:
+    token = jnp.arange(shape[0] * shape[1]).reshape(shape) % 16
+    position = jnp.broadcast_to(jnp.arange(shape[1])[None], shape)
+    return Batch(token, (token + 1) % 16, jnp.ones(shape), jnp.ones(shape, jnp.int32), position)
+
+
+def test_parameters_are_a_plain_dict_of_float32_arrays(model):
+    params = model.init(jax.random.key(0))
+
+    def check(node):
+        assert type(node) is dict or isinstance(node, jax.Array)
+        for child in node.values() if isinstance(node, dict) else ():
+            check(child)
+
+    check(params)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.float32)}
+
+
+def test_every_dimension_of_every_parameter_has_a_name_with_a_rule(model):
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    named = jax.tree.map(
+        lambda names, leaf: len(names) == len(leaf.shape), model.axes, params, is_leaf=is_names
+    )
+    assert jax.tree.structure(named) == jax.tree.structure(params)
+    assert all(jax.tree.leaves(named))
+    for names in jax.tree.leaves(model.axes, is_leaf=is_names):
+        assert set(names) <= set(mesh.RULES)
+        mesh.spec(names)  # and no mesh axis twice
+
+
+def test_init_is_a_function_of_its_key(model):
+    one, same, other = (jax.jit(model.init)(jax.random.key(seed)) for seed in (1, 1, 2))
+    assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), one, same))
+    assert (one["embedding"] != other["embedding"]).all()
+
+
+def test_head_gives_the_table_of_the_vocabulary(model):
+    params = model.init(jax.random.key(0))
+    assert model.head(params).shape == (16, 16)
+    assert (model.head(params) is params["embedding"]) == ("head" not in params)
+
+
+def test_loss_and_gradients_agree_on_every_mesh(model):
+    params, batch = model.init(jax.random.key(0)), batch_of((8, 8))
+
+    def loss(params, batch):
+        hidden = model.hidden(params, batch)
+        total, _ = cross_entropy(
+            hidden, model.head(params), batch.target, batch.weight, precision="float32", softcap=model.softcap
+        )
+        return total
+
+    expected, grads = jax.jit(jax.value_and_grad(loss))(params, batch)
+    for sizes in [dict(data=8), dict(fsdp=8), dict(data=2, fsdp=2, tensor=2)]:
+        built = mesh.build(mesh.MeshConfig(layout="axes", **sizes))
+        mesh.check_divides(built, model.axes, jax.eval_shape(model.init, jax.random.key(0)))
+        with jax.set_mesh(built):
+            placed = jax.device_put(params, mesh.shardings(built, model.axes))
+            rows = jax.device_put(batch, mesh.batch_sharding(built))
+            got, got_grads = jax.jit(jax.value_and_grad(loss))(placed, rows)
+        assert got == pytest.approx(expected, rel=1e-5)
+        # Operands may be rounded to bfloat16, whose rounding depends on how sums are split.
+        close = lambda a, b: jnp.abs(a - b).max() <= 1e-2 * jnp.abs(b).max() + 1e-5
+        assert jax.tree.all(jax.tree.map(close, got_grads, grads))
+
+
+def test_only_learned_positions_limit_the_length():
+    rows = lambda **switches: build(
+        TransformerConfig(size="1m", **switches), vocab=16, length=8, packed=False, platform="cpu"
+    )
+    assert rows().length == 8
+    assert rows(max_length=32).length == 32
+    assert rows(position="rotary").length is None
+
+
+def test_layers_are_scanned_except_on_a_cpu():
+    for platform, scanned in [("cpu", False), ("gpu", True), ("tpu", True)]:
+        model = build(FAMILIES["gpt2"], vocab=16, length=8, packed=False, platform=platform)
+        assert ("blocks" in model.axes) == scanned
