@@ -1,0 +1,106 @@
+"""The files below a folder, in an order that no machine changes; and what names their content.
+
+Left out on purpose: names that begin with a dot, the folder that jaxlm itself writes to, and a folder that
+was already seen through another link (which also ends a circle of links).
+"""
+
+import fnmatch
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import xxhash
+
+from jaxlm.corpus.document import Tally
+from jaxlm.errors import UserError
+from jaxlm.hashing import file_hash
+
+
+class File(NamedTuple):
+    name: str  # below the folder, with forward slashes
+    path: Path
+    size: int  # bytes
+
+
+def below(
+    folder: Path,
+    tally: Tally,
+    *,
+    keep: Callable[[str], bool],
+    enter: Callable[[str], bool],
+    exclude: Path | None,
+) -> list[File]:
+    """Regular files whose name `keep` accepts, in folders whose name `enter` accepts, sorted by name."""
+    seen = {_identity(exclude)} if exclude is not None and exclude.exists() else set()
+    found, waiting = [], [("", folder)]
+    while waiting:
+        prefix, here = waiting.pop()
+        if _identity(here) in seen:
+            continue
+        seen.add(_identity(here))
+        for entry in sorted(_entries(here, prefix, tally), key=lambda entry: entry.name, reverse=True):
+            name = prefix + entry.name
+            try:
+                status = entry.stat()
+            except OSError as error:
+                tally.skip(f"not readable, {error.strerror}", name)
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                if enter(name):
+                    waiting.append((name + "/", Path(entry.path)))
+            elif not keep(name):
+                continue
+            elif stat.S_ISREG(status.st_mode):
+                found.append(File(name, Path(entry.path), status.st_size))
+            else:
+                tally.skip("no regular file", name)
+    return sorted(found)
+
+
+def matches(name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a glob pattern fits the file's name, or its path below the folder; no patterns fit all.
+
+    >>> matches("src/a.py", ("*.py",)), matches("src/a.py", ("docs/*",)), matches("src/a.py", ())
+    (True, False, True)
+    """
+    last = name.rsplit("/", 1)[-1]
+    return not patterns or any(fnmatch.fnmatchcase(part, p) for p in patterns for part in (name, last))
+
+
+def content_hash(files: list[File], progress: Callable[[int, int | None, str], None]) -> str:
+    """xxh3_128 of names, sizes and bytes; what cannot be read counts as such."""
+    hasher, total, done = xxhash.xxh3_128(), sum(file.size for file in files), 0
+    for file in files:
+        try:
+            content = file_hash(file.path)
+        except OSError as error:
+            content = f"not readable, {error.strerror}"
+        for part in (os.fsencode(file.name), str(file.size).encode(), content.encode()):
+            hasher.update(len(part).to_bytes(8, "little") + part)
+        done += file.size
+        progress(done, total, "hashing the source")
+    return hasher.hexdigest()
+
+
+def one(path: Path, source: str) -> File:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(
+            f"data.source={source!r} is neither a regular file nor a folder: save its text to a file"
+        )
+    return File(path.name, path, status.st_size)
+
+
+def _entries(folder: Path, prefix: str, tally: Tally) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from (entry for entry in entries if not entry.name.startswith("."))
+    except OSError as error:
+        tally.skip(f"not readable, {error.strerror}", prefix)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
