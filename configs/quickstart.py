@@ -6,7 +6,7 @@
 from jaxlm.data.dataset import DataConfig, HashSplit
 from jaxlm.data.tokenizer_config import SentencePieceConfig
 from jaxlm.models.transformer import TransformerConfig
-from jaxlm.run import RunConfig
+from jaxlm.run_config import RunConfig
 from jaxlm.train.loop import LoopConfig
 from jaxlm.train.optimizer import AdamWConfig, MuonConfig, WsdConfig
 

@@ -9,7 +9,7 @@ README: 12 rows of 64 characters, 4 layers, 4 heads, width 128, no dropout, 2,00
 from jaxlm.data.dataset import ContiguousSplit, DataConfig
 from jaxlm.data.tokenizer import SentencePieceConfig
 from jaxlm.models.transformer import TransformerConfig
-from jaxlm.run import RunConfig
+from jaxlm.run_config import RunConfig
 from jaxlm.train.loop import LoopConfig
 from jaxlm.train.optimizer import AdamWConfig, CosineConfig
 

@@ -18,7 +18,7 @@ __all__ = ["evaluate", "generate", "load", "load_config", "prepare", "train"]
 _HOMES = {
     "train": "jaxlm.run",
     "load": "jaxlm.saved",
-    "load_config": "jaxlm.run",
+    "load_config": "jaxlm.run_config",
     "evaluate": "jaxlm.saved",
     "generate": "jaxlm.saved",
     "prepare": "jaxlm.corpus.prepare",

@@ -14,14 +14,15 @@ def main() -> None:
     question = json.load(sys.stdin)
     host.tune_allocator()
 
-    from jaxlm import run
+    from jaxlm import parts
     from jaxlm.config import parse
+    from jaxlm.run_config import RunConfig
     from jaxlm.train.layout import Layout
 
     layout = Layout.parse(question["layout"])
     host.start_jax(layout.devices)
-    cfg = parse(question["config"], run.RunConfig)
-    print(json.dumps({"step_ms": median_step_ms(run.build(cfg, layout, question["vocab"]), cfg)}))
+    cfg = parse(question["config"], RunConfig)
+    print(json.dumps({"step_ms": median_step_ms(parts.build(cfg, layout, question["vocab"]), cfg)}))
 
 
 def median_step_ms(parts, cfg, *, at_least: int = 5, at_most: int = 40, seconds: float = 1.5) -> float:

@@ -26,7 +26,8 @@ from jaxlm.generate import decode
 from jaxlm.generate.sampling import SamplingConfig
 from jaxlm.generate.text import Completion
 from jaxlm.models.build import Family
-from jaxlm.run import RunConfig, build_family, in_mesh
+from jaxlm.parts import build_family, in_mesh
+from jaxlm.run_config import RunConfig
 from jaxlm.run_folder import RunFolder, read_json
 from jaxlm.train.compile import place
 from jaxlm.train.layout import Layout

@@ -22,7 +22,7 @@ def main(
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     from jaxlm.corpus.prepare import prepare
-    from jaxlm.run import load_config
+    from jaxlm.run_config import load_config
 
     cfg = load_config(config, *(set_ or []))
     with terminal.preparation() as progress:

@@ -44,9 +44,10 @@ def main(
         host.restart_with_allocator()
     from jaxlm import run
     from jaxlm.config import dump
+    from jaxlm.run_config import load_config
 
     overrides = [*(set_ or []), *([f"name={name}"] if name else [])]
-    cfg = run.load_config(config, *overrides)
+    cfg = load_config(config, *overrides)
     if print_config:
         print(json.dumps(dump(cfg), indent=2))
         return

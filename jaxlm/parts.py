@@ -1,0 +1,119 @@
+"""The parts of a run, put together: mesh, model, optimiser, compiled step. The only place that builds them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from jaxlm import mesh as meshes
+from jaxlm.batch import Batch
+from jaxlm.errors import UserError
+from jaxlm.evaluate import perplexity
+from jaxlm.losses import LossConfig, cross_entropy
+from jaxlm.models import build as models
+from jaxlm.models.build import Family
+from jaxlm.run_config import RunConfig
+from jaxlm.train import optimizer as optimizers
+from jaxlm.train import state as states
+from jaxlm.train.compile import Compiled, compile_step, place, state_shardings
+from jaxlm.train.layout import Layout
+from jaxlm.train.state import TrainState
+from jaxlm.train.step import make_step
+
+
+class Parts(NamedTuple):
+    """What a config becomes on devices."""
+
+    family: Family
+    mesh: Mesh
+    init: Callable[[], TrainState]  # at random, on the mesh
+    abstract: TrainState  # shapes, dtypes and shardings
+    compiled: Compiled
+    sums: Callable[[Any, Any], jax.Array]  # perplexity.row_sums, jitted
+    place: Callable[[Batch], Batch]  # this process's rows -> arrays on the mesh, for `sums`
+
+
+def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
+    """Mesh, model, optimiser and compiled step of `cfg` in `layout` for a tokenizer of `vocab` ids."""
+    mesh = meshes.build(layout.mesh)
+    family = build_family(cfg, vocab, mesh.devices.flat[0].platform)
+    rate = optimizers.schedule(cfg.optimizer.schedule, cfg.optimizer.peak_rate, cfg.loop.steps)
+    optimizer = optimizers.build(cfg.optimizer, cfg.loop.steps, family.axes, family.precision)
+
+    def init() -> TrainState:
+        params = family.init(jax.random.key(cfg.seed))
+        return states.start(params, optimizer, averaged=cfg.optimizer.average is not None)
+
+    def make(axis: str | None):
+        return make_step(
+            make_loss(family, cfg.loss),
+            optimizer,
+            rate=rate,
+            seed=cfg.seed if cfg.model.dropout else None,
+            microbatches=cfg.step.microbatches,
+            average=cfg.optimizer.average,
+            axis=axis,
+        )
+
+    shapes = jax.eval_shape(init)
+    meshes.check_divides(mesh, family.axes, shapes.params)
+    shardings = state_shardings(mesh, shapes, family.axes)
+    abstract = jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
+    )
+    compiled = compile_step(
+        make, layout.compile, mesh, abstract, shardings, (cfg.data.batch, cfg.data.length)
+    )
+    on_rows = meshes.batch_sharding(mesh)
+    return Parts(
+        family=family,
+        mesh=mesh,
+        init=jax.jit(init, out_shardings=shardings),
+        abstract=abstract,
+        compiled=compiled,
+        sums=in_mesh(jax.jit(perplexity.row_sums(family), in_shardings=(shardings.params, on_rows)), mesh),
+        place=lambda batch: place(batch, on_rows),
+    )
+
+
+def build_family(cfg: RunConfig, vocab: int, platform: str) -> Family:
+    if cfg.model.vocab is not None and cfg.model.vocab < vocab:
+        raise UserError(
+            f"model.vocab={cfg.model.vocab} is under the tokenizer's {vocab}: raise it, or leave it out"
+        )
+    return models.build(
+        cfg.model,
+        vocab=cfg.model.vocab or vocab,
+        length=cfg.data.length,
+        packed=cfg.data.rows != "chunked",
+        platform=platform,
+    )
+
+
+def make_loss(family: Family, cfg: LossConfig):
+    """(params, batch, keys_B) -> (sum to minimise, sums of nats and weight), for train/step.py."""
+
+    def loss(params, batch, keys_B):
+        objective_B, nats_B = cross_entropy(
+            family.hidden(params, batch, keys_B),
+            family.head(params),
+            batch.target,
+            batch.weight,
+            precision=family.precision,
+            cfg=cfg,
+            softcap=family.softcap,
+        )
+        return objective_B.sum(), {"loss": nats_B.sum(), "weight": batch.weight.sum()}
+
+    return loss
+
+
+def in_mesh(function: Callable, mesh: Mesh) -> Callable:
+    """`function` called with `mesh` in scope, for `mesh.constrain`."""
+
+    def call(*args):
+        with jax.set_mesh(mesh):
+            return function(*args)
+
+    return call

@@ -1,0 +1,63 @@
+"""RunConfig: everything a run is told, and the rules between its parts."""
+
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+
+from jaxlm.checkpoint_folder import CheckpointConfig
+from jaxlm.config import Config, load
+from jaxlm.data.dataset import DataConfig
+from jaxlm.losses import LossConfig
+from jaxlm.mesh import MeshConfig
+from jaxlm.models.build import ModelConfig
+from jaxlm.run_folder import FORMAT
+from jaxlm.train.loop import LoopConfig
+from jaxlm.train.optimizer import AdamWConfig, OptimizerConfig
+from jaxlm.train.telemetry import TelemetryConfig
+
+
+class StepConfig(Config):
+    microbatches: int = pydantic.Field(
+        1, gt=0
+    )  # parts of the batch, one after another: less memory, same step
+    compile: Literal["auto", "jit", "shard_map", "pmap"] = (
+        "auto"  # auto: shard_map for replicated state on CPU
+    )
+
+
+class RunConfig(Config):
+    format_version: Literal[1] = FORMAT
+    name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][\w.-]*$")  # of the run folder
+    seed: int = 0  # of initial parameters and dropout; data.seed orders the rows
+    init: str | None = None  # a run folder whose parameters this run starts from; None: at random
+    data: DataConfig
+    model: ModelConfig
+    optimizer: OptimizerConfig = AdamWConfig()
+    loss: LossConfig = LossConfig()
+    step: StepConfig = StepConfig()
+    loop: LoopConfig
+    mesh: MeshConfig = MeshConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _fields_agree(self):
+        if self.data.batch % self.step.microbatches:
+            raise ValueError(
+                f"data.batch={self.data.batch} is not a multiple of step.microbatches={self.step.microbatches}"
+            )
+        warmup = self.optimizer.schedule.warmup
+        if warmup > self.loop.steps:
+            raise ValueError(
+                f"optimizer.schedule.warmup={warmup} is over loop.steps={self.loop.steps}: the peak would not be reached"
+            )
+        longest = self.model.max_length
+        if self.model.position == "learned" and longest is not None and longest < self.data.length:
+            raise ValueError(f"model.max_length={longest} is under data.length={self.data.length}: raise it")
+        return self
+
+
+def load_config(path_or_name: str | Path, *overrides: str) -> RunConfig:
+    """A shipped config, a .py or .json file, or a run folder's, with `path=value` overrides."""
+    return load(path_or_name, RunConfig, overrides)
