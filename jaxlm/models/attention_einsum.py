@@ -64,6 +64,8 @@ def chunk_length(heads: int, length: int, memory: int) -> int:
 def einsum_attention_in_chunks(q_BLGRK, k_BMGK, v_BMGK, *, chunk: int, segments, positions, **rest) -> Array:
     """`einsum_attention`, `chunk` queries at a time; the backward pass computes their scores anew."""
     L, M = q_BLGRK.shape[1], k_BMGK.shape[1]
+    if chunk >= L:
+        return einsum_attention(q_BLGRK, k_BMGK, v_BMGK, segments=segments, positions=positions, **rest)
     of_query, of_key = positions or (jnp.arange(L)[None], jnp.arange(M)[None])
 
     @jax.checkpoint

@@ -141,7 +141,7 @@ class Attention(nn.Module):
             cache, positions = remember(cache, k_BMGK, v_BMGK, seen.position_BL)
             k_BMGK, v_BMGK = cache["k"], cache["v"]
         elif seen.segment_BL is not None:
-            segments = (seen.segment_BL,) * 2  # within a segment the order of the row is that of positions
+            segments = seen.segment_BL, seen.segment_BL  # positions: in a segment, as in the row
         o_BLGRK = attend(
             q_BLGRK,
             k_BMGK,

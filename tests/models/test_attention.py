@@ -1,4 +1,4 @@
-"""Every backend computes one definition; the choice between them is a pure function."""
+"""Every backend computes one definition."""
 
 import itertools
 import logging
@@ -11,7 +11,8 @@ import pytest
 from jaxlm import mesh
 from jaxlm.errors import UserError
 from jaxlm.models import attention, attention_einsum
-from jaxlm.models.attention import Case, Choice, attend, choose
+from jaxlm.models.attention import attend
+from jaxlm.models.attention_choice import announce
 from jaxlm.models.attention_einsum import chunk_length, einsum_attention, einsum_attention_in_chunks
 from jaxlm.models.attention_gpu import cudnn_attention, triton_attention
 from jaxlm.models.attention_tpu import splash_attention
@@ -253,70 +254,7 @@ def test_scores_are_counted_for_each_device():
         assert attention.devices_sharing() == 8
 
 
-# The choice
-
-
-GPU = Case("gpu", "bfloat16", head_width=64, length=1024, memory=1024, cudnn=True)
-TPU = GPU._replace(platform="tpu", cudnn=False)
-
-
-@pytest.mark.parametrize(
-    "case, name, reason",
-    [
-        (GPU._replace(platform="cpu", cudnn=False), "einsum", ""),
-        (GPU, "cudnn", ""),
-        (GPU._replace(packed=True), "cudnn", ""),
-        (GPU._replace(window=128), "cudnn", ""),
-        (GPU._replace(length=1000, memory=1000), "cudnn", ""),
-        (GPU._replace(cached=True, length=7), "einsum", ""),
-        (GPU._replace(length=1, memory=1), "einsum", ""),
-        (GPU._replace(cudnn=False), "triton", "not cudnn, because there is no NVIDIA GPU"),
-        (GPU._replace(cudnn=False, packed=True), "triton", "not cudnn"),
-        (GPU._replace(cudnn=False, window=128), "einsum", "not triton, because it has no window"),
-        (GPU._replace(head_width=100), "triton", "multiple of 8 and at most 128 wide, and they are 100 wide"),
-        (GPU._replace(head_width=256), "einsum", "at most 128 wide, and they are 256 wide"),
-        (GPU._replace(precision="float32"), "einsum", "model.precision is 'float32'"),
-        (GPU._replace(causal=False, window=8), "einsum", "its window looks back only"),
-        (GPU._replace(packed=True, length=1023, memory=1023), "einsum", "even length, and it is 1023"),
-        (GPU._replace(memory=512), "einsum", "as many keys as queries, and there are 512 and 1024"),
-        (TPU, "splash", ""),
-        (TPU._replace(packed=True, window=128, head_width=256), "splash", ""),
-        (TPU._replace(cached=True), "einsum", ""),
-        (TPU._replace(length=1000, memory=1000), "einsum", "blocks of 128 positions, and a row has 1000"),
-        (TPU._replace(precision="float32"), "einsum", "model.precision is 'float32'"),
-    ],
-)
-def test_the_platforms_kernel_is_chosen_where_it_can_run_and_the_reason_is_given_where_not(
-    case, name, reason
-):
-    choice = choose(case)
-    assert choice.name == name
-    assert reason in choice.reason
-    assert bool(choice.reason) == bool(reason)
-
-
-@pytest.mark.parametrize(
-    "wanted, case, reason",
-    [
-        ("cudnn", GPU._replace(platform="cpu"), "it runs on a GPU, and the platform is 'cpu'"),
-        ("splash", GPU, "it runs on a TPU, and the platform is 'gpu'"),
-        ("triton", GPU._replace(length=1000, memory=1000), "a row has 1000"),
-        ("cudnn", GPU._replace(precision="float32"), "model.precision is 'float32'"),
-    ],
-)
-def test_a_backend_asked_for_that_cannot_run_is_the_users_mistake(wanted, case, reason):
-    with pytest.raises(UserError) as error:
-        choose(case, wanted)
-    assert f"model.attention={wanted!r}" in str(error.value)
-    assert reason in str(error.value)
-
-
-def test_a_backend_asked_for_is_taken_where_it_can_run():
-    assert choose(GPU, "triton") == Choice("triton")
-    assert choose(GPU, "einsum") == Choice("einsum")
-    assert choose(GPU._replace(cached=True), "cudnn") == Choice(
-        "einsum"
-    )  # decoding: nothing else has positions
+# Which backend is asked
 
 
 def test_attend_refuses_a_backend_of_another_platform():
@@ -325,7 +263,7 @@ def test_attend_refuses_a_backend_of_another_platform():
 
 
 def test_a_fallback_is_logged_once(caplog):
-    attention.announce.cache_clear()
+    announce.cache_clear()
     with caplog.at_level(logging.WARNING, logger="jaxlm"):
         for _ in range(3):
             attend(*random_heads(), precision="float32", platform="tpu")

@@ -245,7 +245,7 @@ def test_flops_are_those_counted_by_hand():
     attention = 16 * 16 + 2 * 16 * 8 + 16 * 16  # q, k and v, o
     mlp = 2 * 16 * 64
     weights = 2 * (attention + mlp) + 13 * 16
-    # In each layer 2 products, 2 operations, 4 heads of 4 channels, half of 12 keys; the backward pass is twice that.
+    # In each layer 2 products, 2 operations, 4 heads of 4 channels, half of 12 keys; and backward.
     scores = 3 * 2 * (2 * 2 * 4 * 4 * 12 / 2)
     assert family(kv_heads=2).flops_per_token(LENGTH) == 6 * weights + scores
 
