@@ -42,6 +42,13 @@ class Model(NamedTuple):
     separator: int
 
 
+class Weights(NamedTuple):
+    """Parameters as decoding reads them."""
+
+    params: dict
+    table_DV: Any  # of the head; as V D, XLA's CPU compiler would transpose it, in bfloat16, at each dispatch
+
+
 class Rows(NamedTuple):
     """Where the rows of a batch stand; donated from step to step."""
 
@@ -77,15 +84,19 @@ def generate(
         family.init_state, family.decode, family.head, family.softcap, family.precision,
         tokenizer.vocab, tokenizer.separator,
     )  # fmt: skip
-    rows = prefill(model, params, ids, tokens, family.length)
-    keys_B = row_keys(seed, ids)
+    weights = as_operands(model, params)
+    # XLA's CPU compiler has no product of a single bfloat16 row: each dispatch would turn all weights into
+    # float32. So a lone prompt gets an idle row beside it.
+    idle = int(len(ids) == 1 and model.precision == "bfloat16_operands")
+    rows = prefill(model, weights, ids, idle, tokens, family.length)
+    keys_B = row_keys(seed, ids, idle)
     show = on_text or (lambda row, piece: None)
     texts = [Text(tokenizer, functools.partial(show, row)) for row in range(len(ids))]
     stride = 1 if on_text else STEPS
     waiting = None
     for start in range(0, tokens, stride):
         steps = min(stride, tokens - start)
-        rows, new = advance(model, cfg, params, keys_B, rows, steps)
+        rows, new = advance(model, cfg, weights, keys_B, rows, steps)
         read(waiting, texts)  # of the dispatch before: the device works on meanwhile
         waiting = new, steps
         if all(text.stopped for text in texts):
@@ -114,10 +125,10 @@ def check(family: Family, tokenizer: Tokenizer, ids: list[np.ndarray], tokens: i
     )
 
 
-def row_keys(seed: int, ids: list[np.ndarray]) -> jax.Array:
-    """A key for each row from its prompt and, among equal prompts, its turn."""
+def row_keys(seed: int, ids: list[np.ndarray], idle: int) -> jax.Array:
+    """A key for each row from its prompt and, among equal prompts, its turn; any key for idle rows."""
     seen: collections.Counter[int] = collections.Counter()
-    turns, hashes = [], [zlib.crc32(row.tobytes()) for row in ids]
+    turns, hashes = [], [zlib.crc32(row.tobytes()) for row in ids] + [0] * idle
     for digest in hashes:
         turns.append(seen[digest])
         seen[digest] += 1
@@ -126,27 +137,44 @@ def row_keys(seed: int, ids: list[np.ndarray]) -> jax.Array:
     return jax.vmap(of_row)(np.array(hashes, np.uint32), np.array(turns, np.uint32))
 
 
-def prefill(model: Model, params: dict, ids: list[np.ndarray], tokens: int, limit: int | None) -> Rows:
-    """Rows that have read all of their prompts but the last token, which the first step feeds."""
-    length_B = np.array([len(row) for row in ids], np.int32)
-    slots = padded(int(length_B.max()) + tokens - 1, limit)
-    width = min(padded(int(length_B.max()) - 1, PIECE), slots)
-    pieces = -(-(int(length_B.max()) - 1) // width)
-    token_BP = np.full((len(ids), pieces * width), model.separator, np.int32)
-    for row, into in zip(ids, token_BP, strict=True):
-        into[: len(row) - 1] = row[:-1]
-    state = empty_state(model, len(ids), slots)
+def prefill(
+    model: Model, weights: Weights, ids: list[np.ndarray], idle: int, tokens: int, limit: int | None
+) -> Rows:
+    """Rows that have read their prompts but for the last token, which the first step feeds; then idle rows."""
+    length_B = np.array([len(row) for row in ids] + [1] * idle, np.int32)
+    longest = int(length_B.max())
+    slots = padded(longest + tokens - 1, limit)
+    width = min(padded(longest - 1, PIECE), slots)
+    token_BP = np.full((len(length_B), -(-(longest - 1) // width) * width), model.separator, np.int32)
+    last_B = np.full(len(length_B), model.separator, np.int32)
+    for n, row in enumerate(ids):
+        token_BP[n, : len(row) - 1] = row[:-1]
+        last_B[n] = row[-1]
+    state = empty_state(model, len(length_B), slots)
     for start in range(0, token_BP.shape[1], width):
-        piece_BL = token_BP[:, start : min(start + width, slots)]
-        state = feed(model, params, state, piece_BL, start)
-    last_B = np.array([row[-1] for row in ids], np.int32)
-    return Rows(state, last_B, length_B - 1, np.zeros(len(ids), bool))
+        state = feed(model, weights.params, state, token_BP[:, start : min(start + width, slots)], start)
+    return Rows(state, last_B, length_B - 1, np.arange(len(length_B)) >= len(ids))
 
 
 def padded(tokens: int, limit: int | None) -> int:
     """The next power of two, at most `limit`."""
     power = max(SHORTEST, 1 << max(tokens - 1, 0).bit_length())
     return power if limit is None else min(power, limit)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def as_operands(model: Model, params: dict) -> Weights:
+    """`params` and the table of the head, matrices rounded once as `einsum` would round them at each step.
+
+    A leaf named "w" is `models.layers.Einsum`'s, and nothing but the operand of a product; the other leaves
+    stay as they are. Rounding takes longer than the products of one token do.
+    """
+    if model.precision == "float32":
+        return Weights(params, model.head(params).T)
+    is_matrix = lambda path: jax.tree_util.keystr(path[-1:], simple=True) == "w"
+    rounded = lambda path, x: x.astype(jnp.bfloat16) if is_matrix(path) else x
+    table_DV = model.head(params).T.astype(jnp.bfloat16)
+    return Weights(jax.tree_util.tree_map_with_path(rounded, params), table_DV)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -165,7 +193,7 @@ def feed(model: Model, params: dict, state, token_BL: Int[Array, "B L"], start: 
 def advance(
     model: Model,
     cfg: SamplingConfig,
-    params: dict,
+    weights: Weights,
     keys_B: Key[Array, "B"],
     rows: Rows,
     steps: Int[Array, ""],
@@ -175,12 +203,13 @@ def advance(
     `steps` is a value and not a shape: streaming by single tokens runs the same program.
     """
     B = rows.token_B.shape[0]
-    table_VD = model.head(params)
 
     def step(going):
         n, rows, token_BS, nats_BS = going
-        hidden_BLD, state = model.decode(params, rows.token_B[:, None], rows.position_B[:, None], rows.state)
-        logits_BLV = einsum("BLD,VD->BLV", hidden_BLD, table_VD, model.precision).astype(jnp.float32)
+        hidden_BLD, state = model.decode(
+            weights.params, rows.token_B[:, None], rows.position_B[:, None], rows.state
+        )
+        logits_BLV = einsum("BLD,DV->BLV", hidden_BLD, weights.table_DV, model.precision).astype(jnp.float32)
         logits_BV = soft_cap(logits_BLV, model.softcap)[:, 0]
         now_B = jax.vmap(jax.random.fold_in)(keys_B, rows.position_B)
         token_B = sample(logits_BV, now_B, cfg, vocab=model.vocab)
@@ -204,5 +233,7 @@ def read(waiting, texts: list[Text]) -> None:
     if waiting is None:
         return
     (token_BS, nats_BS), steps = jax.device_get(waiting)
-    for text, row, nats in zip(texts, token_BS[:, :steps].tolist(), nats_BS[:, :steps].tolist(), strict=True):
-        text.add(row, nats)
+    for text, row, nats in zip(
+        texts, token_BS.tolist(), nats_BS.tolist(), strict=False
+    ):  # idle rows have none
+        text.add(row[:steps], nats[:steps])

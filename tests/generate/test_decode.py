@@ -40,7 +40,11 @@ MODELS = {
     "rotary_grouped": {"position": "rotary", "kv_heads": 2, "norm": "rmsnorm", "activation": "swiglu"},
     "rotary_grouped_scan": {"position": "rotary", "kv_heads": 1, "scan_layers": True, "qk_norm": True},
     "window_softcap": {"position": "rotary", "window": 5, "softcap": 2.0},
+    "bfloat16": {"precision": "bfloat16", "position": "rotary", "tied": False},
+    "bfloat16_operands": {"precision": "bfloat16_operands", "bias": True},
 }
+FLOAT32 = [name for name in MODELS if not name.startswith("bfloat16")]
+ROUNDED = [name for name in MODELS if name.startswith("bfloat16")]
 
 
 @functools.cache
@@ -87,12 +91,36 @@ def run(name: str, prompts=PROMPTS, cfg=GREEDY, tokens=24, seed=0, **more):
     return generate(family, params, Letters(), prompts, cfg, tokens=tokens, seed=seed, **more)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", FLOAT32)
 def test_cached_generation_is_the_full_forward_again_and_again(name):
     for completion in run(name):
         tokens, mean = greedy_by_definition(name, completion.prompt, tokens=24)
         assert completion.tokens + [Letters.separator] * completion.stopped == tokens
         np.testing.assert_allclose(completion.log_probability, mean, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_weights_rounded_once_are_weights_rounded_at_each_step(name, monkeypatch):
+    once = run(name)
+    in_full = lambda model, params: decode.Weights(params, model.head(params).T)
+    monkeypatch.setattr(decode, "as_operands", in_full)
+    for a, b in zip(once, run(name), strict=True):
+        assert a.tokens == b.tokens
+        np.testing.assert_allclose(a.log_probability, b.log_probability, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_rounded_weights_give_the_probabilities_of_the_full_forward(name):
+    for completion in run(name) + run(name, ["hello"]):
+        ids = [Letters.separator, *Letters().encode(completion.prompt), *completion.tokens]
+        ids += [Letters.separator] * completion.stopped
+        token_1L = np.zeros((1, LENGTH), np.int32)
+        token_1L[0, : len(ids)] = ids
+        row_LV = np.asarray(full_forward(name)(model(name)[1], token_1L))
+        first = 1 + len(completion.prompt)
+        nats = [row_LV[n - 1, ids[n]] for n in range(first, len(ids))]
+        # bfloat16 has 8 bits, so logits of about 1 are right to some 0.01; the mean is better than that.
+        np.testing.assert_allclose(completion.log_probability, np.mean(nats), atol=0.02)
 
 
 def test_a_model_of_packed_rows_generates_the_same():
