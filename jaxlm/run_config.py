@@ -1,7 +1,7 @@
 """RunConfig: everything a run is told, and the rules between its parts."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pydantic
 
@@ -11,7 +11,7 @@ from jaxlm.data.dataset import DataConfig
 from jaxlm.losses import LossConfig
 from jaxlm.mesh import MeshConfig
 from jaxlm.models.build import ModelConfig
-from jaxlm.run_folder import FORMAT
+from jaxlm.run_folder import FORMAT, check_format
 from jaxlm.train.loop import LoopConfig
 from jaxlm.train.optimizer import AdamWConfig, OptimizerConfig
 from jaxlm.train.telemetry import TelemetryConfig
@@ -41,16 +41,26 @@ class RunConfig(Config):
     checkpoint: CheckpointConfig = CheckpointConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
 
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _written_by_this_version(cls, saved: Any) -> Any:
+        """Told before anything else: what else another version writes is no mistake of the user."""
+        if isinstance(saved, dict):
+            check_format(saved)
+        return saved
+
     @pydantic.model_validator(mode="after")
     def _fields_agree(self):
         if self.data.batch % self.step.microbatches:
             raise ValueError(
-                f"data.batch={self.data.batch} is not a multiple of step.microbatches={self.step.microbatches}"
+                f"data.batch={self.data.batch} is not a multiple of "
+                f"step.microbatches={self.step.microbatches}: change one"
             )
         warmup = self.optimizer.schedule.warmup
         if warmup > self.loop.steps:
             raise ValueError(
-                f"optimizer.schedule.warmup={warmup} is over loop.steps={self.loop.steps}: the peak would not be reached"
+                f"optimizer.schedule.warmup={warmup} is over loop.steps={self.loop.steps}: "
+                f"the peak would not be reached, so lower the warm-up"
             )
         longest = self.model.max_length
         if self.model.position == "learned" and longest is not None and longest < self.data.length:

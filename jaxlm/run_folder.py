@@ -50,12 +50,20 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(self.config, config)
             return
-        lines = difference(read_json(self.config), config)
-        if lines:
+        old = read_json(self.config)
+        check_format(old, f"{self.config}: ")
+        lines = difference(old, config)
+        if lines and not self.metrics.exists():  # it never began to train: a mistake that may be mended
+            with self.locked():
+                self.data.unlink(missing_ok=True)
+                self.layout.unlink(missing_ok=True)
+                write_json(self.config, config)
+        elif lines:
             raise UserError(
                 f"{str(self.path)!r} is a run of another config:\n  "
                 + "\n  ".join(lines)
-                + "\nuse the old config to go on with it, --name or --run-dir for another folder, or --fresh to set it aside"
+                + "\nuse the old config to go on with it, --name or --run-dir for another folder, "
+                + "or --fresh to set it aside"
             )
 
     def _set_aside(self) -> None:
@@ -96,6 +104,16 @@ class RunFolder:
                 "devices": [f"{d.platform} {d.device_kind}" for d in devices],
                 "packages": {name: metadata.version(name) for name in PACKAGES},
             },
+        )
+
+
+def check_format(saved: dict[str, Any], where: str = "") -> None:
+    """UserError where another version wrote `saved`; asked first, as its fields are nobody's mistake."""
+    found = saved.get("format_version", FORMAT)
+    if found != FORMAT:
+        raise UserError(
+            f"{where}format_version={found!r}, but this jaxlm ({__version__}) reads {FORMAT}: use the jaxlm "
+            f"that wrote it (a run's environment.json names it), or make the config anew"
         )
 
 

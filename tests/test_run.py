@@ -1,0 +1,381 @@
+"""A run from text to its last checkpoint: broken and gone on with, it is the unbroken one."""
+
+import fcntl
+import json
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from jaxlm import config as configs
+from jaxlm import parts, run, saved
+from jaxlm.config import dump, parse
+from jaxlm.errors import Damaged, Diverged, Interrupted, UserError
+from jaxlm.mesh import MeshConfig
+from jaxlm.run_config import RunConfig
+from jaxlm.train import layout as layouts
+from jaxlm.train.compile import abstract_batch
+from tests import tiny_run
+from tests.faults import injector
+
+
+class Unbroken:
+    """The run that others are compared with, and what was counted while it ran."""
+
+    def __init__(self, folder):
+        self.source, self.shards = tiny_run.write_text(folder), folder / "shards"
+        self.path = folder / "unbroken"
+        self.compilations, self.readers = [], []
+        jax.monitoring.register_event_duration_secs_listener(self._note)
+        original = run.Reader
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(run, "Reader", lambda: self.readers.append(original()) or self.readers[-1])
+            self.outcome = run.train(self.config(), self.path, shards_dir=self.shards)
+        self._counting = False
+
+    _counting = True
+
+    def _note(self, event, seconds, fun_name="", **_):
+        if self._counting and event.endswith("backend_compile_duration"):
+            self.compilations.append(fun_name)
+
+    def config(self, *overrides):
+        return tiny_run.config(self.source, *overrides)
+
+    def train(self, path, *overrides, **options):
+        return run.train(self.config(*overrides), path, shards_dir=self.shards, **options)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    return Unbroken(tmp_path_factory.mktemp("run"))
+
+
+def stop_at(step, number=signal.SIGTERM):
+    """A `show` that sends this process a signal when a line of that step is logged."""
+
+    def show(at, metrics):
+        if at == step and "loss" in metrics:
+            signal.raise_signal(number)
+
+    return show
+
+
+class Crash(Exception):
+    pass
+
+
+def crash_at(step):
+    def show(at, metrics):
+        if at == step and "loss" in metrics:
+            raise Crash
+
+    return show
+
+
+def assert_same_run(path, unbroken):
+    assert tiny_run.parameters(path) == tiny_run.parameters(unbroken.path)
+    assert tiny_run.metrics(path) == tiny_run.metrics(unbroken.path)
+
+
+# --- a run that nobody disturbs
+
+
+def test_a_run_learns_and_leaves_its_folder_in_order(unbroken):
+    assert unbroken.outcome.step == 20 and unbroken.outcome.run == str(unbroken.path)
+    lines = tiny_run.metrics(unbroken.path)
+    losses = {line["step"]: line["loss"] for line in lines if "loss" in line}
+    scores = {line["step"]: line["eval/loss"] for line in lines if "eval/loss" in line}
+    assert list(losses) == [5, 10, 15, 20] and list(scores) == [10, 20]
+    assert losses[20] < losses[5] - 0.3 and scores[20] < scores[10]
+    there = {path.name for path in unbroken.path.iterdir()}
+    assert there >= {"config.json", "layout.json", "data.json", "environment.json", "metrics.jsonl"}
+    assert there >= {"checkpoints", "tokenizer"}
+    assert run.train(unbroken.config(), unbroken.path).metrics == {}, "a finished run returns at once"
+
+
+def test_the_train_step_is_compiled_exactly_once(unbroken):
+    assert unbroken.compilations.count("jit(step)") == 1, unbroken.compilations
+
+
+def test_the_host_reads_the_device_once_for_each_log(unbroken):
+    assert [reader.reads for reader in unbroken.readers] == [4]
+
+
+def test_a_finished_run_returns_at_once_and_changes_nothing(unbroken):
+    before = (unbroken.path / "metrics.jsonl").read_bytes()
+    steps = []
+    outcome = unbroken.train(unbroken.path, show=lambda step, metrics: steps.append(step))
+    assert outcome.step == 20 and steps == []
+    assert (unbroken.path / "metrics.jsonl").read_bytes() == before
+
+
+def test_the_same_config_gives_the_same_bits(unbroken, tmp_path):
+    unbroken.train(tmp_path / "again")
+    assert_same_run(tmp_path / "again", unbroken)
+
+
+def test_the_evaluation_of_training_is_that_of_a_saved_run(unbroken):
+    (last,) = [line for line in tiny_run.metrics(unbroken.path) if line["step"] == 20 and "eval/loss" in line]
+    found = saved.evaluate(unbroken.path)
+    for name in ("loss", "bits_per_byte", "tokens", "bytes", "standard_error"):
+        np.testing.assert_allclose(found[name], last[f"eval/{name}"], rtol=1e-6, err_msg=name)
+
+
+# --- broken and gone on with
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ten_and_ten_steps_are_twenty(unbroken, tmp_path, number):
+    with pytest.raises(Interrupted, match="the same command goes on from there") as stopped:
+        unbroken.train(tmp_path / "broken", show=stop_at(10, number))
+    assert stopped.value.exit_code == 75
+    outcome = unbroken.train(tmp_path / "broken")
+    assert outcome.step == 20
+    assert_same_run(tmp_path / "broken", unbroken)
+
+
+def test_a_crash_between_two_saves_costs_only_the_steps_since(unbroken, tmp_path):
+    with pytest.raises(Crash):
+        unbroken.train(tmp_path / "broken", "loop.save_every=8", show=crash_at(15))
+    unbroken.train(tmp_path / "broken", "loop.save_every=8")
+    assert_same_run(tmp_path / "broken", unbroken)
+
+
+def test_a_crash_before_the_first_save_begins_anew(unbroken, tmp_path):
+    with pytest.raises(Crash):
+        unbroken.train(tmp_path / "broken", "loop.save_every=20", show=crash_at(5))
+    unbroken.train(tmp_path / "broken", "loop.save_every=20")
+    assert_same_run(tmp_path / "broken", unbroken)
+
+
+def test_a_damaged_newest_checkpoint_costs_only_the_steps_since_the_one_before(unbroken, tmp_path, caplog):
+    with pytest.raises(Interrupted):
+        unbroken.train(tmp_path / "broken", show=stop_at(15))
+    newest = max((tmp_path / "broken" / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    data = max(injector.files_below(newest), key=lambda path: path.stat().st_size)
+    injector.flip_byte(data, seed=0)
+    unbroken.train(tmp_path / "broken")
+    assert f"checkpoint {newest} is damaged, not used" in caplog.text
+    assert_same_run(tmp_path / "broken", unbroken)
+
+
+def test_when_every_checkpoint_is_damaged_nothing_is_trained_over_it(unbroken, tmp_path):
+    with pytest.raises(Interrupted):
+        unbroken.train(tmp_path / "broken", show=stop_at(10))
+    for step in (tmp_path / "broken" / "checkpoints").iterdir():
+        injector.flip_byte(step / "manifest.json", seed=1)
+    with pytest.raises(Damaged) as error:
+        unbroken.train(tmp_path / "broken")
+    assert error.value.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    "mesh", [MeshConfig(layout="single"), MeshConfig(layout="axes", data=2, fsdp=2)], ids=str
+)
+def test_a_run_goes_on_on_other_devices(unbroken, tmp_path, mesh):
+    """The layout is obeyed from layout.json; whoever wants another one writes or removes that file."""
+    path = tmp_path / "moved"
+    with pytest.raises(Interrupted):
+        unbroken.train(path, show=stop_at(10))
+    layout = layouts.told(mesh, "auto", 2)
+    (path / "layout.json").write_text(json.dumps(layout.dump()))
+    unbroken.train(path)
+    for got, expected in zip(tiny_run.metrics(path), tiny_run.metrics(unbroken.path), strict=True):
+        assert got.keys() == expected.keys()
+        np.testing.assert_allclose([*got.values()], [*expected.values()], rtol=1e-4)
+
+
+def test_the_layout_of_a_run_is_obeyed_not_chosen_anew(unbroken, tmp_path, monkeypatch):
+    asked = []
+
+    def choose(config, candidates, vocab):
+        asked.append(vocab)
+        return candidates[-1]
+
+    monkeypatch.setattr(layouts, "choose", choose)
+    auto = ("mesh.layout=auto", "mesh.devices=2")
+    with pytest.raises(Crash):
+        unbroken.train(tmp_path / "auto", *auto, show=crash_at(5))
+    unbroken.train(tmp_path / "auto", *auto)
+    assert len(asked) == 1
+    assert json.loads((tmp_path / "auto" / "layout.json").read_text())["mesh"]["layout"] == "sharded"
+
+
+# --- refused
+
+
+def test_a_changed_config_is_refused_with_the_difference(unbroken):
+    with pytest.raises(UserError) as error:
+        unbroken.train(unbroken.path, "loop.steps=30", "model.width=64")
+    for words in ("loop.steps: 20 -> 30", "model.width: 32 -> 64", "--fresh", "--name"):
+        assert words in str(error.value)
+    assert unbroken.train(unbroken.path).step == 20, "and nothing of the old run is touched"
+
+
+def test_fresh_sets_the_old_run_aside(unbroken, tmp_path):
+    path = tmp_path / "mine"
+    unbroken.train(path, "loop.steps=5")
+    old = tiny_run.parameters(path)
+    assert unbroken.train(path, "loop.steps=6", fresh=True).step == 6
+    assert tiny_run.parameters(tmp_path / "mine.old1") == old != tiny_run.parameters(path)
+
+
+def test_two_processes_cannot_train_one_run(unbroken):
+    with open(unbroken.path / "lock", "w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="is being trained by another process"):
+            unbroken.train(unbroken.path)
+
+
+def test_shards_that_have_changed_are_refused(unbroken, tmp_path):
+    source = tiny_run.write_text(tmp_path)
+    cfg = tiny_run.config(source)
+    with pytest.raises(Crash):
+        run.train(cfg, tmp_path / "mine", shards_dir=tmp_path / "shards", show=crash_at(5))
+    source.write_text(source.read_text() + "one more line.\n")
+    (tmp_path / "shards").rename(tmp_path / "lost")
+    with pytest.raises(UserError, match="the source has changed"):
+        run.train(cfg, tmp_path / "mine", shards_dir=tmp_path / "shards")
+
+
+def test_shards_that_moved_are_made_again_and_the_run_goes_on(unbroken, tmp_path):
+    with pytest.raises(Crash):
+        run.train(unbroken.config(), tmp_path / "mine", shards_dir=tmp_path / "shards", show=crash_at(15))
+    (tmp_path / "shards").rename(tmp_path / "lost")
+    run.train(unbroken.config(), tmp_path / "mine", shards_dir=tmp_path / "elsewhere")
+    assert_same_run(tmp_path / "mine", unbroken)
+
+
+def test_a_config_of_another_version_is_refused_with_both_versions(unbroken):
+    other = {**dump(unbroken.config()), "format_version": 7}
+    with pytest.raises(UserError, match=r"format_version=7.*this jaxlm.*reads 1"):
+        parse(other, RunConfig)
+
+
+def test_a_run_of_another_version_is_refused_even_where_its_fields_are_unknown(unbroken, tmp_path):
+    """The version is told first: the fields of another version are no mistakes of the user."""
+    path = tmp_path / "old"
+    unbroken.train(path, "loop.steps=5")
+    other = {**json.loads((path / "config.json").read_text()), "format_version": 7, "colour": "red"}
+    (path / "config.json").write_text(json.dumps(other))
+    for opening in (lambda: unbroken.train(path, "loop.steps=5"), lambda: saved.load(path)):
+        with pytest.raises(UserError, match=r"format_version=7") as error:
+            opening()
+        assert "colour" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "overrides, words",
+    [
+        (["step.microbatches=3"], ["data.batch=4", "step.microbatches=3"]),
+        (["optimizer.schedule.warmup=21"], ["optimizer.schedule.warmup=21", "loop.steps=20"]),
+        (["data.length=64"], ["model.max_length=32", "data.length=64"]),
+        (["name=../elsewhere"], ["name"]),
+    ],
+    ids=str,
+)
+def test_fields_that_contradict_each_other_are_refused_before_anything_runs(unbroken, overrides, words):
+    with pytest.raises(UserError) as error:
+        unbroken.config(*overrides)
+    assert all(word in str(error.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    "overrides, words",
+    [
+        (["model.vocab=100"], ["model.vocab=100", "257"]),
+        (["mesh.devices=3"], ["data.batch=4", "3 devices"]),
+        (["mesh.devices=16", "data.batch=16"], ["needs 16 devices, but there are 8"]),
+        (["data.source=nowhere.txt"], ["data.source='nowhere.txt'", "does not exist"]),
+    ],
+    ids=str,
+)
+def test_what_only_data_or_devices_show_is_the_users_mistake_too(unbroken, tmp_path, overrides, words):
+    with pytest.raises(UserError) as error:
+        unbroken.train(tmp_path / "mine", *overrides)
+    assert all(word in str(error.value) for word in words)
+
+
+def test_a_mistake_can_be_mended_and_the_same_name_used_again(unbroken, tmp_path):
+    """A run that never began claims nothing."""
+    with pytest.raises(UserError):
+        unbroken.train(tmp_path / "mine", "data.source=nowhere.txt")
+    assert unbroken.train(tmp_path / "mine", "loop.steps=5").step == 5
+
+
+# --- warm start, moving average, divergence
+
+
+def test_a_warm_start_begins_with_the_other_runs_parameters(unbroken, tmp_path):
+    still = ("optimizer.peak_rate=1e-9", "loop.steps=1", "optimizer.schedule.warmup=0")
+    unbroken.train(tmp_path / "warm", f"init={unbroken.path}", *still)
+    warm, cold = saved.load(tmp_path / "warm"), saved.load(unbroken.path)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7), warm.params, cold.params)
+
+
+def test_a_warm_start_from_another_shape_is_refused(unbroken, tmp_path):
+    with pytest.raises(UserError) as error:
+        unbroken.train(tmp_path / "warm", f"init={unbroken.path}", "model.width=64")
+    for words in ("init=", "params/block_0", "float32[32] is saved, float32[64] is wanted"):
+        assert words in str(error.value)
+
+
+def test_a_warm_start_from_nothing_is_refused(unbroken, tmp_path):
+    with pytest.raises(UserError, match="is no run folder"):
+        unbroken.train(tmp_path / "warm", f"init={tmp_path}")
+
+
+def test_the_moving_average_is_what_is_evaluated_and_loaded(unbroken, tmp_path):
+    path = tmp_path / "average"
+    unbroken.train(path, "optimizer.average=0.9", "loop.steps=10")
+    averaged = saved.load(path).params
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saved, "parse", lambda *args, **options: plain_config(path))
+        plain = saved.load(path).params
+    moved = [np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (averaged, plain)), strict=True)]
+    assert max(moved) > 1e-3
+    (line,) = [line for line in tiny_run.metrics(path) if "eval/loss" in line]
+    np.testing.assert_allclose(saved.evaluate(path)["loss"], line["eval/loss"], rtol=1e-6)
+
+
+def plain_config(path):
+    cfg = RunConfig.model_validate(json.loads((path / "config.json").read_text()))
+    return cfg.model_copy(update={"optimizer": cfg.optimizer.model_copy(update={"average": None})})
+
+
+def test_a_run_that_diverges_says_so_and_keeps_what_it_saved(unbroken, tmp_path):
+    with pytest.raises(Diverged):
+        unbroken.train(
+            tmp_path / "wild", "optimizer.peak_rate=1e38", "optimizer.clip=none", "loop.log_every=1",
+            "optimizer.schedule.warmup=0",
+        )  # fmt: skip
+
+
+def test_microbatches_and_ways_of_compiling_train_the_same_run(unbroken, tmp_path):
+    expected = tiny_run.metrics(unbroken.path)
+    for name, overrides in {
+        "parts": ["step.microbatches=2"],
+        "jit": ["step.compile=jit"],
+        "pmap": ["step.compile=pmap"],
+    }.items():
+        unbroken.train(tmp_path / name, *overrides)
+        for got, wanted in zip(tiny_run.metrics(tmp_path / name), expected, strict=True):
+            np.testing.assert_allclose([*got.values()], [*wanted.values()], rtol=1e-4, err_msg=name)
+
+
+# --- configs that come with jaxlm
+
+
+@pytest.mark.parametrize("name", configs.shipped())
+def test_a_shipped_config_builds(name):
+    cfg = configs.load(name, RunConfig)
+    assert cfg.name == name
+    family = parts.build_family(cfg, 4_096, "cpu")
+    params = jax.eval_shape(family.init, jax.random.key(cfg.seed))
+    batch = abstract_batch((cfg.data.batch, cfg.data.length))
+    loss = parts.make_loss(family, cfg.loss)
+    total, sums = jax.eval_shape(loss, params, batch, None)
+    assert total.shape == () and sums["loss"].dtype == "float32"
+    assert family.flops_per_token(cfg.data.length) > 0
