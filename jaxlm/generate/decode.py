@@ -140,7 +140,7 @@ def row_keys(seed: int, ids: list[np.ndarray], idle: int) -> jax.Array:
 def prefill(
     model: Model, weights: Weights, ids: list[np.ndarray], idle: int, tokens: int, limit: int | None
 ) -> Rows:
-    """Rows that have read their prompts but for the last token, which the first step feeds; then idle rows."""
+    """Rows that have read their prompts but for the last token, which the first step feeds; and idle ones."""
     length_B = np.array([len(row) for row in ids] + [1] * idle, np.int32)
     longest = int(length_B.max())
     slots = padded(longest + tokens - 1, limit)
