@@ -41,7 +41,13 @@ def encode(
     progress: Progress,
 ) -> dict[str, dict[str, int]]:
     """Write every split into `folder`; {split: counts}. `characters` is what `progress` calls the total."""
-    with _writers(folder, tokenizer) as writers:
+    with contextlib.ExitStack() as files:
+        writers = {
+            split: files.enter_context(
+                Writer(folder, split, vocab=tokenizer.vocab, separator=tokenizer.separator)
+            )
+            for split in SPLITS
+        }
         done, tokens = 0, []
         for batch, ids in _encoded(_batches(_parts(splitted)), tokenizer, workers):
             for part, part_ids in zip(batch, ids, strict=True):
@@ -91,17 +97,3 @@ def _encoded(
                 yield oldest, ids.result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _writers(folder: Path, tokenizer: Tokenizer) -> Iterator[dict[str, Writer]]:
-    writers = {
-        split: Writer(folder, split, vocab=tokenizer.vocab, separator=tokenizer.separator) for split in SPLITS
-    }
-    try:
-        yield writers
-    except BaseException:
-        for writer in writers.values():
-            with contextlib.suppress(OSError, ValueError):  # the disk may be full, the files closed already
-                writer.close()
-        raise

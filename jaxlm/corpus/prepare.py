@@ -197,7 +197,7 @@ def _clear_errors(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise JaxlmError(
                 f"no space left for shards in {root}: nothing half-written stays there; make room, or name "
                 f"another folder, and run the same command again"

@@ -38,8 +38,8 @@ class Survey:
         if cfg.split.kind == "hash":
             mend = "set data.split.kind=contiguous, which cuts inside documents, give more documents"
         return (
-            f"the {empty} split would be empty: data.source={cfg.source!r} has {self.characters:,} characters "
-            f"in {sum(self.documents.values())} documents, too little for data.split.kind={cfg.split.kind}, "
+            f"the {empty} split would be empty: data.source={cfg.source!r} has {self.characters:,} characters"
+            f" in {sum(self.documents.values())} documents, too little for kind={cfg.split.kind}, "
             f"validation={cfg.split.validation}, test={cfg.split.test}; {mend}, or change the fractions "
             f"(0 asks for no such split)"
         )

@@ -1,0 +1,150 @@
+"""What a source holds: every text once, in one order, and the rest counted."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from jaxlm.corpus.collect import documents, fingerprint
+from jaxlm.corpus.document import Document, Tally
+from jaxlm.data.dataset import DataConfig
+from jaxlm.errors import UserError
+
+
+def config(source, **fields) -> DataConfig:
+    return DataConfig(source=str(source), length=8, batch=2, **fields)
+
+
+def collected(source, **fields) -> tuple[dict[str, str], Tally]:
+    tally = Tally()
+    return {d.source: d.text for d in documents(config(source, **fields), tally)}, tally
+
+
+def hashed(source, exclude=None, **fields) -> str:
+    return fingerprint(config(source, **fields), exclude, lambda done, total, what: None)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    source = tmp_path / "source"
+    for name, content in {
+        "b.txt": b"second", "a/z.md": b"first\r\n", "a/code.py": b"pass\n", "c.jsonl": b'{"text": "third"}\n',
+        ".hidden": b"no", ".git/config": b"no", "__pycache__/x.txt": b"no",
+        "image.png": b"\x89PNG\0\0\0" * 50, "empty.txt": b"", "latin.txt": b"caf\xe9",
+    }.items():  # fmt: skip
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(content)
+    return source
+
+
+def test_a_folder_gives_its_texts_in_the_order_of_names(folder):
+    found, tally = collected(folder)
+    assert list(found.items()) == [
+        ("a/code.py", "pass\n"), ("a/z.md", "first\r\n"), ("b.txt", "second"), ("c.jsonl:1", "third"),
+    ]  # fmt: skip
+    assert tally.skipped == {"binary": 1, "empty": 1, "not UTF-8, convert it with iconv -t UTF-8": 1}
+    assert tally.first["binary"] == "image.png"
+
+
+def test_include_chooses_by_name_or_by_path(folder):
+    assert list(collected(folder, include=("*.md", "*.py"))[0]) == ["a/code.py", "a/z.md"]
+    assert list(collected(folder, include=("a/*.py",))[0]) == ["a/code.py"]
+    assert list(collected(folder, include=("*.rst",))[0]) == []
+
+
+def test_links_in_a_circle_end_and_a_folder_is_read_once(folder):
+    (folder / "a" / "up").symlink_to(folder, target_is_directory=True)
+    (folder / "again").symlink_to(folder / "a", target_is_directory=True)
+    (folder / "nowhere").symlink_to(folder / "missing")
+    found, tally = collected(folder)
+    assert sorted(found.values()) == ["first\r\n", "pass\n", "second", "third"]
+    assert tally.skipped["not readable, No such file or directory"] == 1
+
+
+def test_a_pipe_in_a_folder_is_passed_over(folder):
+    os.mkfifo(folder / "pipe.txt")
+    assert collected(folder)[1].skipped["no regular file"] == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_a_file_without_permission_is_counted(folder):
+    (folder / "b.txt").chmod(0)
+    assert collected(folder)[1].skipped["not readable, Permission denied"] == 1
+
+
+def test_one_file_is_one_document_whatever_its_ending(tmp_path):
+    for name in ("book.txt", "main.rs", "NOTES"):
+        (tmp_path / name).write_bytes(b"line one\r\nline two\0")
+        assert collected(tmp_path / name)[0] == {name: "line one\r\nline two\0"}
+
+
+def test_a_missing_source_names_the_nearest(tmp_path):
+    (tmp_path / "input.txt").write_text("text")
+    with pytest.raises(UserError, match=r"inptu\.txt' does not exist; did you mean .*input\.txt"):
+        collected(tmp_path / "inptu.txt")
+
+
+def test_a_source_that_is_no_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="neither a regular file nor a folder"):
+        collected(tmp_path / "pipe")
+
+
+def test_an_id_is_the_text_alone():
+    assert Document.of("text", "a").id == Document.of("text", "b").id != Document.of("text ", "a").id
+
+
+def test_the_fingerprint_changes_with_every_byte_and_name_and_with_nothing_else(folder, tmp_path):
+    before = hashed(folder)
+    assert hashed(folder) == before
+    folder.rename(tmp_path / "moved")
+    folder = tmp_path / "moved"
+    assert hashed(folder) == before
+    os.utime(folder / "b.txt", (1, 1))
+    assert hashed(folder) == before
+    seen = {before}
+    (folder / "b.txt").write_bytes(b"secone")
+    seen.add(hashed(folder))
+    (folder / "b.txt").rename(folder / "b2.txt")
+    seen.add(hashed(folder))
+    (folder / "new.txt").write_bytes(b"")
+    seen.add(hashed(folder))
+    assert len(seen) == 4
+
+
+def test_the_folder_for_shards_inside_the_source_is_left_out(folder):
+    before = hashed(folder)
+    (folder / "shards" / "x").mkdir(parents=True)
+    (folder / "shards" / "x" / "manifest.json").write_text("{}")
+    assert hashed(folder) != before == hashed(folder, exclude=folder / "shards")
+
+
+def test_the_library_is_python_files_and_help_topics():
+    found, tally = collected("stdlib")
+    assert "os.py" in found and "json/decoder.py" in found
+    assert not [name for name in found if "site-packages" in name or name.startswith("/")]
+    assert "pydoc_data/topics.py" not in found
+    assert 'The "with" statement' in found["pydoc_data/topics/with"]
+    assert sum(map(len, found.values())) > 5_000_000
+    assert set(tally.skipped) <= {"empty", "binary", "not UTF-8, convert it with iconv -t UTF-8"}
+
+
+def test_another_process_finds_the_same_library():
+    code = """
+from jaxlm.corpus.collect import documents, fingerprint
+from jaxlm.data.dataset import DataConfig
+cfg = DataConfig(source="stdlib", length=8, batch=2, include=("re/*", "json/*"))
+print(fingerprint(cfg, None, lambda *_: None), [d.id for d in documents(cfg)])
+"""
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1 and len(outputs.pop()) > 200
