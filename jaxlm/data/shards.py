@@ -14,6 +14,7 @@ the hash and size of every other file: together they notice every flipped bit.
 Left out: reading text (corpus/), cutting the stream into rows (data/pack.py).
 """
 
+import contextlib
 import os
 import shutil
 import struct
@@ -33,14 +34,17 @@ PLANS = "plans"  # row plans are made from the shards, so they are no part of th
 
 
 class Writer:
-    """Appends documents to one split in `folder`; memory does not grow with the number of documents."""
+    """Appends documents to one split in `folder`; memory does not grow with the number of documents.
+
+    `close` completes the files; leaving its `with` only lets go of them.
+    """
 
     def __init__(self, folder: Path, split: str, *, vocab: int, separator: int):
         assert split in SPLITS and 0 <= separator < vocab
         self.vocab, self.separator, self.dtype = vocab, separator, _dtype(vocab)
         folder.mkdir(parents=True, exist_ok=True)
         self._tokens, self._offsets, self._bytes = (
-            open(folder / f"{split}.{part}", "wb")  # noqa: SIM115 (close() closes them)
+            open(folder / f"{split}.{part}", "wb")  # noqa: SIM115 (closed by close or __exit__)
             for part in ("tokens", "offsets", "bytes")
         )
         self._separator_bytes = np.array([separator], self.dtype).tobytes()
@@ -76,6 +80,14 @@ class Writer:
             "predicted": self._end,
             "bytes": self._source_bytes,
         }
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in (self._tokens, self._offsets, self._bytes):
+            with contextlib.suppress(OSError):  # on a full disk, closing fails as writing did
+                file.close()
 
 
 def commit(building: Path, final: Path, *, facts: dict[str, Any]) -> None:
