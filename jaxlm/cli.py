@@ -36,10 +36,11 @@ EPILOG = (
 )
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool) -> bool:
     if asked:
         typer.echo(f"jaxlm {__version__}")
         raise typer.Exit
+    return asked
 
 
 def build(asked: str | None) -> typer.Typer:

@@ -141,10 +141,12 @@ def text_shards(folder: Path, cfg: RunConfig, tokenizer: Tokenizer, text: str | 
         split: Writer(building, split, vocab=tokenizer.vocab, separator=tokenizer.separator)
         for split in ("train", "validation", "test")
     }
-    for document in documents(source):
-        writers["test"].add(tokenizer.encode(document.text), len(document.text.encode()))
+    try:
+        for document in documents(source):
+            writers["test"].add(tokenizer.encode(document.text), len(document.text.encode()))
+    finally:
+        counts = {split: writer.close() for split, writer in writers.items()}
     tokenizer.save(building / "tokenizer")
-    counts = {split: writer.close() for split, writer in writers.items()}
     commit(
         building,
         folder / "shards",

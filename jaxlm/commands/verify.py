@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from jaxlm.commands import terminal
-from jaxlm.errors import Damaged
+from jaxlm.errors import Damaged, JaxlmError
 
 
 def main(
@@ -14,7 +14,6 @@ def main(
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     from jaxlm.checkpoint_folder import CheckpointFolder
-    from jaxlm.data.shards import Shards
     from jaxlm.run_folder import RunFolder, read_json
 
     folder = RunFolder(run).require()
@@ -22,7 +21,7 @@ def main(
     problems = {f"checkpoints/{step}": checkpoints.problems(step) for step in checkpoints.committed()}
     if folder.data.exists():
         where = Path(read_json(folder.data)["shards"])
-        problems[str(where)] = Shards.open(where).verify() if where.exists() else ["missing"]
+        problems[str(where)] = _problems(where)
     damaged = {name: lines for name, lines in problems.items() if lines}
     if json_:
         terminal.print_json({"run": run, "checked": list(problems), "problems": damaged})
@@ -31,3 +30,14 @@ def main(
             print(f"{name}: {'; '.join(lines) or 'good'}")
     if damaged:
         raise Damaged(f"{len(damaged)} of {len(problems)} are damaged: {', '.join(damaged)}")
+
+
+def _problems(shards: Path) -> list[str]:
+    from jaxlm.data.shards import Shards
+
+    if not shards.exists():
+        return ["missing"]
+    try:
+        return Shards.open(shards).verify()
+    except JaxlmError as error:  # too damaged to be opened
+        return [str(error)]

@@ -1,0 +1,190 @@
+"""The verbs that look at a finished run, and the words of theirs that other programs rely on."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tests import tiny_run
+from tests.faults import injector
+
+EVAL_WORDS = {
+    "step", "loss", "perplexity", "bits_per_byte", "tokens", "bytes", "standard_error",
+    "gzip_bits_per_byte", "xz_bits_per_byte",
+}  # fmt: skip
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    """The trained run, to be harmed."""
+    return shutil.copytree(trained.path, tmp_path / "copy")
+
+
+# --- eval
+
+
+def test_eval_answers_in_the_words_that_others_rely_on(jaxlm, trained):
+    found = jaxlm("eval", trained.path, "--json").json
+    assert found.keys() >= EVAL_WORDS and found["step"] == 20
+    np.testing.assert_allclose(np.exp(found["loss"]), found["perplexity"], rtol=1e-6)
+    bits = found["loss"] * found["tokens"] / np.log(2) / found["bytes"]
+    np.testing.assert_allclose(found["bits_per_byte"], bits, rtol=1e-6)
+    last = json.loads((trained.path / "evaluations.jsonl").read_text().splitlines()[-1])
+    assert last == found
+
+
+def test_eval_of_another_step_and_another_split(jaxlm, trained):
+    newest, before = (jaxlm("eval", trained.path, "--json", *o).json for o in ((), ("--step", "15")))
+    assert before["step"] == 15 and before["loss"] != newest["loss"]
+    test = jaxlm("eval", trained.path, "--split", "test", "--json").json
+    assert test["source"] == "test" and 0 < test["bytes"] < newest["bytes"]
+
+
+def test_eval_of_a_text_counts_its_bytes(jaxlm, trained, tmp_path):
+    text = tmp_path / "other.txt"
+    text.write_text("the old king sees nobody. Ünïcödé, 漢字.\n" * 9, encoding="utf-8")
+    found = jaxlm("eval", trained.path, "--text", text, "--json").json
+    assert found["bytes"] == text.stat().st_size and found["source"] == str(text)
+    assert found["tokens"] == found["bytes"] + 1, "a byte a token, and the end of the document"
+
+
+def test_eval_of_the_text_that_the_split_holds_is_eval_of_the_split(jaxlm, trained, tmp_path):
+    whole = trained.source.read_text()
+    start, end = round(0.85 * len(whole)), round(0.95 * len(whole))
+    (tmp_path / "held_out.txt").write_text(whole[start:end])
+    text = jaxlm("eval", trained.path, "--text", tmp_path / "held_out.txt", "--json").json
+    split = jaxlm("eval", trained.path, "--json").json
+    assert text["bytes"] == split["bytes"]
+    np.testing.assert_allclose(text["loss"], split["loss"], rtol=1e-5)
+
+
+def test_eval_for_people_shows_the_same_numbers(jaxlm, trained):
+    found, shown = jaxlm("eval", trained.path, "--json").json, jaxlm("eval", trained.path).out
+    for name in ("loss", "bits_per_byte", "gzip_bits_per_byte", "xz_bits_per_byte"):
+        assert f"{found[name]:.4f}" in shown
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--step", "7"], ["no checkpoint step 7", "[15, 20]"]),
+        (["--split", "held-out"], ["'held-out'", "train, validation, test"]),
+        (["--text", "nowhere.txt"], ["nowhere.txt", "does not exist"]),
+    ],
+    ids=str,
+)
+def test_eval_of_what_is_not_there_is_the_users_mistake(jaxlm, trained, options, words):
+    answer = jaxlm("eval", trained.path, *options)
+    assert (answer.code, answer.out) == (2, "") and "Traceback" not in answer.err
+    assert all(word in answer.err for word in words)
+
+
+def test_eval_finds_shards_that_moved_when_it_is_told(jaxlm, trained, copy, tmp_path):
+    data = json.loads((copy / "data.json").read_text())
+    (copy / "data.json").write_text(json.dumps({**data, "shards": data["shards"].replace("shards", "gone")}))
+    assert jaxlm("eval", copy).code == 2
+    assert jaxlm("eval", copy, "--shards-dir", trained.shards, "--json").json["step"] == 20
+
+
+def test_eval_refuses_shards_the_run_was_not_trained_on(jaxlm, copy):
+    data = json.loads((copy / "data.json").read_text())
+    (copy / "data.json").write_text(json.dumps({**data, "digest": "0" * 32}))
+    answer = jaxlm("eval", copy)
+    assert answer.code == 2 and "the run was trained on 0000" in answer.err
+
+
+@pytest.mark.parametrize("verb", ["eval", "inspect", "verify", "report"])
+def test_what_is_no_run_is_named(jaxlm, tmp_path, verb):
+    answer = jaxlm(verb, tmp_path / "nothing")
+    assert answer.code == 2 and "nothing" in answer.err and "Traceback" not in answer.err
+
+
+# --- inspect
+
+
+def test_inspect_knows_the_parameters_of_the_newest_step(jaxlm, trained):
+    facts = jaxlm("inspect", trained.path, "--json").json
+    assert (facts["step"], facts["steps"], facts["saved_steps"]) == (20, 20, [15, 20])
+    assert facts["parameters_sha256"] == tiny_run.parameters(trained.path)
+    before = jaxlm("inspect", trained.path, "--step", "15", "--json").json
+    assert before["step"] == 15 and before["parameters_sha256"] != facts["parameters_sha256"]
+    assert before["parameters"] == facts["parameters"] > 20_000
+    for name in ("layout", "data", "environment"):
+        assert facts[name] == json.loads((trained.path / f"{name}.json").read_text())
+
+
+def test_inspect_of_a_run_that_saved_nothing_says_what_there_is(jaxlm, copy):
+    shutil.rmtree(copy / "checkpoints")
+    facts = jaxlm("inspect", copy, "--json").json
+    assert facts["saved_steps"] == [] and "parameters_sha256" not in facts
+
+
+# --- verify
+
+
+def test_verify_finds_an_untouched_run_good(jaxlm, trained):
+    answer = jaxlm("verify", trained.path, "--json")
+    assert answer.code == 0 and answer.json["problems"] == {}
+    assert len(answer.json["checked"]) == 3, "two checkpoints and the shards"
+    assert jaxlm("verify", trained.path).out.count(": good") == 3
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_verify_finds_a_flip_in_any_checkpoint(jaxlm, copy, seed):
+    files = injector.files_below(copy / "checkpoints")
+    injector.flip_byte(files[seed * len(files) // 5], seed)
+    answer = jaxlm("verify", copy, "--json")
+    assert answer.code == 4 and len(answer.json["problems"]) == 1 and "damaged" in answer.err
+
+
+def test_verify_finds_a_flip_in_the_shards_and_shards_that_are_gone(jaxlm, copy, trained, tmp_path):
+    data = json.loads((copy / "data.json").read_text())
+    shards = shutil.copytree(data["shards"], tmp_path / "shards")
+    (copy / "data.json").write_text(json.dumps({**data, "shards": str(shards)}))
+    injector.flip_byte(shards / "train.tokens", seed=0)
+    answer = jaxlm("verify", copy, "--json")
+    assert answer.code == 4 and str(shards) in answer.json["problems"]
+    injector.truncate(shards / "train.tokens", seed=0)
+    answer = jaxlm("verify", copy, "--json")
+    assert answer.code == 4 and "train.tokens" in str(answer.json["problems"])
+    shutil.rmtree(shards)
+    answer = jaxlm("verify", copy, "--json")
+    assert answer.code == 4 and answer.json["problems"] == {str(shards): ["missing"]}
+
+
+# --- prepare and configs
+
+
+def test_prepare_answers_with_folder_digest_and_counts(jaxlm, trained):
+    found = jaxlm("prepare", trained.config, "--shards-dir", trained.shards, "--json").json
+    data = json.loads((trained.path / "data.json").read_text())
+    assert (found["shards"], found["digest"]) == (data["shards"], data["digest"])
+    assert found["train"] == data["counts"]["train"] and found["vocab"] == 257
+    assert jaxlm("prepare", trained.config, "--shards-dir", trained.shards).out.strip() == data["shards"]
+
+
+def test_configs_are_listed_with_what_they_say_of_themselves(jaxlm):
+    found = jaxlm("configs", "--json").json
+    assert all(facts["summary"] for facts in found.values())
+    assert set(jaxlm("configs").out.split()) >= set(found)
+
+
+# --- report and generate
+
+
+def test_report_prints_the_page_it_wrote(jaxlm, copy):
+    answer = jaxlm("report", copy)
+    assert (answer.code, answer.out) == (0, f"{copy}/report.html\n")
+    assert "<html" in (copy / "report.html").read_text()
+
+
+def test_a_broken_pipe_is_no_traceback(jaxlm, monkeypatch):
+    from jaxlm.commands import terminal
+
+    def closed():
+        raise BrokenPipeError
+
+    with pytest.raises(SystemExit) as exit:
+        terminal.guarded(closed)
+    assert exit.value.code == 1
