@@ -11,6 +11,7 @@ from jaxlm.batch import Batch
 from jaxlm.config import parse
 from jaxlm.errors import UserError
 from jaxlm.losses import soft_cap
+from jaxlm.models.attention_choice import announce
 from jaxlm.models.build import build
 from jaxlm.models.transformer import SIZES, TransformerConfig
 
@@ -289,6 +290,7 @@ def test_an_attention_backend_that_cannot_run_is_the_users_mistake():
 
 
 def test_a_model_for_another_platform_says_which_attention_it_lacks(caplog):
+    announce.cache_clear()  # another test may have been told already
     model = build(config(heads=1), vocab=VOCAB, length=LENGTH, packed=False, platform="tpu")
     params = jax.eval_shape(model.init, jax.random.key(0))
     with caplog.at_level(logging.WARNING, logger="jaxlm"):
