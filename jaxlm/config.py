@@ -7,6 +7,7 @@ What errors of validation look like is in `config_errors.py`.
 import ast
 import importlib.resources
 import json
+import math
 import runpy
 import traceback
 from collections.abc import Iterable
@@ -61,7 +62,7 @@ def override(config: C, assignments: Iterable[str]) -> C:
     if not assignments:
         return config
     saved = dump(config)
-    for assignment in sorted(assignments, key=lambda a: not a.partition("=")[0].endswith(".kind")):
+    for assignment in sorted(assignments, key=_when):
         path, equals, text = assignment.partition("=")
         if not equals or not path:
             raise UserError(f"--set {assignment!r}: write it as path=value, e.g. loop.steps=100")
@@ -70,6 +71,12 @@ def override(config: C, assignments: Iterable[str]) -> C:
         except UserError as error:
             raise UserError(f"--set {assignment!r}: {error}") from None
     return parse(saved, type(config), origin="--set " + " ".join(assignments))
+
+
+def _when(assignment: str) -> float:
+    """Kinds come first, outer ones before inner ones; all else keeps its order."""
+    path = assignment.partition("=")[0]
+    return path.count(".") if path.endswith(".kind") else math.inf
 
 
 def difference(old: dict, new: dict, path: str = "") -> list[str]:
@@ -178,7 +185,8 @@ def _assign(saved: dict, kind: type[pydantic.BaseModel], path: list[str], text: 
     if rest == ["kind"] and kinds:
         if text not in kinds:
             raise UserError(nearest(text, kinds, "kinds are"))
-        saved[head] = inner if inner.get("kind") == text else {"kind": text}
+        if inner.get("kind") != text:  # its defaults too, so that parts of them can be assigned
+            saved[head] = kinds[text].model_construct().model_dump(mode="json")
         return
     if not inner and len(classes) > 1:
         raise UserError(f"{head!r} is not set: choose {head}.kind first, one of {', '.join(kinds)}")

@@ -1,4 +1,4 @@
-"""Check every byte of RUN's checkpoints and shards against their manifests; exit code 4 if anything differs."""
+"""Check every byte of RUN's checkpoints and shards against their manifests; exit code 4 if one differs."""
 
 from pathlib import Path
 from typing import Annotated

@@ -49,12 +49,15 @@ def test_a_name_chooses_the_folder(jaxlm, trained, tmp_path):
 
 
 def test_a_printed_config_is_the_config_again(jaxlm, trained, tmp_path):
-    assignments = ["optimizer.kind=muon", "optimizer.schedule.warmup=3"]
+    assignments = ["optimizer.schedule.warmup=3", "optimizer.schedule.kind=linear", "optimizer.kind=muon"]
     options = [part for assignment in assignments for part in ("--set", assignment)]
     printed = jaxlm("train", trained.config, "--print-config", *options)
+    assert printed.code == 0, printed.err
     (tmp_path / "printed.json").write_text(printed.out)
     cfg = load(tmp_path / "printed.json", RunConfig)
-    assert cfg.optimizer.kind == "muon"
+    assert (cfg.optimizer.kind, cfg.optimizer.schedule.kind, cfg.optimizer.schedule.warmup) == (
+        "muon", "linear", 3,
+    )  # fmt: skip
     assert cfg == load(trained.config, RunConfig, assignments)
     assert jaxlm("train", tmp_path / "printed.json", "--print-config").out == printed.out
 
