@@ -7,7 +7,6 @@ What errors of validation look like is in `config_errors.py`.
 import ast
 import importlib.resources
 import json
-import math
 import runpy
 import traceback
 from collections.abc import Iterable
@@ -73,10 +72,11 @@ def override(config: C, assignments: Iterable[str]) -> C:
     return parse(saved, type(config), origin="--set " + " ".join(assignments))
 
 
-def _when(assignment: str) -> float:
+def _when(assignment: str) -> tuple[bool, int]:
     """Kinds come first, outer ones before inner ones; all else keeps its order."""
     path = assignment.partition("=")[0]
-    return path.count(".") if path.endswith(".kind") else math.inf
+    is_kind = path.endswith(".kind")
+    return not is_kind, path.count(".") if is_kind else 0
 
 
 def difference(old: dict, new: dict, path: str = "") -> list[str]:
