@@ -39,11 +39,11 @@ class RunFolder:
 
     def claim(self, config: dict[str, Any], *, fresh: bool) -> None:
         """Make the folder of `config`, or find that it is; another run's folder is refused, never changed."""
-        if fresh and self.path.exists():
+        if fresh and self.config.exists():
             with self.locked():  # nobody trains in it
                 self._set_aside()
         if not self.config.exists():
-            if self.path.exists() and any(p.name != "lock" for p in self.path.iterdir()):
+            if self.path.exists() and not self._is_empty():
                 raise UserError(
                     f"{str(self.path)!r} exists and is no run folder: choose another with --run-dir or --name"
                 )
@@ -51,6 +51,10 @@ class RunFolder:
             write_json(self.config, config)
             return
         old = read_json(self.config)
+        if not isinstance(old, dict):
+            raise UserError(
+                f"{self.config} is no config of a run: restore it, or set the run aside with --fresh"
+            )
         check_format(old, f"{self.config}: ")
         lines = difference(old, config)
         if lines and not self.metrics.exists():  # it never began to train: a mistake that may be mended
@@ -65,6 +69,10 @@ class RunFolder:
                 + "\nuse the old config to go on with it, --name or --run-dir for another folder, "
                 + "or --fresh to set it aside"
             )
+
+    def _is_empty(self) -> bool:
+        """But for a lock; a file in the place of the folder is not empty."""
+        return self.path.is_dir() and all(inside.name == "lock" for inside in self.path.iterdir())
 
     def _set_aside(self) -> None:
         number = 1

@@ -67,7 +67,8 @@ def fit(
             meter.report()
             meter.pause()
             evaluation = evaluate(state)
-            log(n, {f"eval/{name}": value for name, value in evaluation.items()})
+            if evaluation:  # there may be nothing held out
+                log(n, {f"eval/{name}": value for name, value in evaluation.items()})
             meter.resume()
         if _due(n, cfg.save_every, cfg.steps) or stopping:
             meter.report()

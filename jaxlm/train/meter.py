@@ -58,8 +58,8 @@ class Meter:
         self._reported = step
         if metrics["nonfinite"] >= NONFINITE_LIMIT:
             raise Diverged(
-                f"{metrics['nonfinite']:.0f} steps in a row until step {step} had a loss or gradient that is not "
-                f"finite: lower optimizer.peak_rate, lengthen the warm-up, or look at the rows of these steps"
+                f"{metrics['nonfinite']:.0f} steps in a row until step {step} had a loss or gradient that is "
+                f"not finite: lower optimizer.peak_rate, lengthen the warm-up, or look at the rows of these steps"
             )
 
     def pause(self) -> None:

@@ -1,0 +1,157 @@
+"""The run folder: whose it is, who may write in it, and files that are whole or not at all."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from jaxlm import run_folder
+from jaxlm.errors import UserError
+from jaxlm.run_folder import RunFolder, append_json, read_json, write_json
+from tests.faults.injector import ROOT
+
+CONFIG = {"format_version": 1, "name": "mine", "loop": {"steps": 10}}
+OTHER = {"format_version": 1, "name": "mine", "loop": {"steps": 20}}
+
+
+def claimed(path, config=CONFIG, *, begun=True):
+    folder = RunFolder(path)
+    folder.claim(config, fresh=False)
+    if begun:
+        folder.metrics.touch()
+    return folder
+
+
+def test_a_new_folder_holds_the_config(tmp_path):
+    assert read_json(claimed(tmp_path / "new" / "deep").config) == CONFIG
+
+
+def test_the_same_config_is_let_in_again(tmp_path):
+    claimed(tmp_path / "run")
+    before = (tmp_path / "run" / "config.json").stat().st_mtime_ns
+    claimed(tmp_path / "run")
+    assert (tmp_path / "run" / "config.json").stat().st_mtime_ns == before
+
+
+def test_another_config_is_refused_with_the_difference(tmp_path):
+    folder = claimed(tmp_path / "run")
+    with pytest.raises(UserError, match=r"loop\.steps: 10 -> 20"):
+        folder.claim(OTHER, fresh=False)
+    assert read_json(folder.config) == CONFIG
+
+
+def test_a_run_that_never_began_takes_another_config(tmp_path):
+    folder = claimed(tmp_path / "run", begun=False)
+    write_json(folder.data, {"shards": "of the old config"})
+    write_json(folder.layout, {"of": "the old config"})
+    folder.claim(OTHER, fresh=False)
+    assert read_json(folder.config) == OTHER
+    assert not folder.data.exists() and not folder.layout.exists()
+
+
+def test_a_run_that_is_about_to_begin_elsewhere_is_left_alone(tmp_path):
+    folder = claimed(tmp_path / "run", begun=False)
+    with folder.locked(), pytest.raises(UserError, match="another process"):
+        RunFolder(folder.path).claim(OTHER, fresh=False)
+    assert read_json(folder.config) == CONFIG
+
+
+def test_a_folder_with_something_else_in_it_is_never_used(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.tex").write_text("...")
+    for fresh in (False, True):
+        with pytest.raises(UserError, match="exists and is no run folder"):
+            RunFolder(tmp_path / "thesis").claim(CONFIG, fresh=fresh)
+        assert (tmp_path / "thesis" / "chapter1.tex").read_text() == "..."
+
+
+def test_a_file_in_the_way_is_named(tmp_path):
+    (tmp_path / "run").write_text("no folder")
+    with pytest.raises(UserError, match="exists and is no run folder"):
+        RunFolder(tmp_path / "run").claim(CONFIG, fresh=False)
+
+
+def test_fresh_sets_each_old_run_aside_under_a_name_of_its_own(tmp_path):
+    for steps in (1, 2, 3):
+        folder = RunFolder(tmp_path / "run")
+        folder.claim({**CONFIG, "loop": {"steps": steps}}, fresh=True)
+        folder.metrics.touch()
+    steps = {path.name: read_json(path / "config.json")["loop"]["steps"] for path in tmp_path.iterdir()}
+    assert steps == {"run.old1": 1, "run.old2": 2, "run": 3}
+
+
+def test_fresh_does_not_touch_a_run_that_is_being_trained(tmp_path):
+    folder = claimed(tmp_path / "run")
+    with folder.locked(), pytest.raises(UserError, match="another process"):
+        RunFolder(folder.path).claim(OTHER, fresh=True)
+    assert read_json(folder.config) == CONFIG
+
+
+def test_another_process_is_kept_out_until_the_first_one_ends(tmp_path):
+    folder = claimed(tmp_path / "run")
+    code = (
+        "import sys; from jaxlm.run_folder import RunFolder\n"
+        "with RunFolder(sys.argv[1]).locked():\n    print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(folder.path)],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as other:  # fmt: skip
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match="is being trained by another process"), folder.locked():
+            pass
+        other.kill()  # the kernel lets go of the lock
+        other.wait()
+        with folder.locked():
+            pass
+
+
+def test_a_config_file_that_is_cut_is_named(tmp_path):
+    folder = claimed(tmp_path / "run")
+    folder.config.write_text('{"name": "mi')
+    with pytest.raises(UserError, match=r"config\.json is not valid JSON"):
+        folder.claim(CONFIG, fresh=False)
+
+
+@pytest.mark.parametrize("text", ["[]", '"name"', "7"])
+def test_a_config_file_that_is_no_object_is_named(tmp_path, text):
+    folder = claimed(tmp_path / "run")
+    folder.config.write_text(text)
+    with pytest.raises(UserError, match=r"config\.json"):
+        folder.claim(CONFIG, fresh=False)
+
+
+def test_what_is_no_run_is_named():
+    with pytest.raises(UserError, match="'nowhere' is no run folder"):
+        RunFolder("nowhere").require()
+
+
+def test_a_file_is_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "facts.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert read_json(path) == {"a": 1}
+
+
+def test_lines_are_appended(tmp_path):
+    for n in range(3):
+        append_json(tmp_path / "lines.jsonl", {"n": n})
+    assert [json.loads(line)["n"] for line in (tmp_path / "lines.jsonl").read_text().splitlines()] == [
+        0,
+        1,
+        2,
+    ]
+
+
+def test_the_environment_names_versions_devices_and_the_commit(tmp_path):
+    import jax
+
+    folder = claimed(tmp_path / "run")
+    folder.write_environment(jax.devices()[:2], "glibc", 1_234)
+    facts = read_json(folder.environment)
+    assert facts["parameters"] == 1_234 and facts["allocator"] == "glibc"
+    assert facts["devices"] == ["cpu cpu"] * 2
+    assert facts["packages"]["jax"] == jax.__version__
+    assert facts["git"] == run_folder.git_commit()

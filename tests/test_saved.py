@@ -1,0 +1,113 @@
+"""A run reopened: its parameters, its tokenizer, and what it scores."""
+
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+import jaxlm
+from jaxlm import saved
+from jaxlm.data.loader import evaluation_batches
+from jaxlm.data.shards import Shards
+from jaxlm.errors import Damaged, UserError
+from jaxlm.flat import flatten, parameters_sha256
+from jaxlm.run import train
+from jaxlm.run_folder import RunFolder, read_json
+from tests import tiny_run
+from tests.faults import injector
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    cfg = tiny_run.config(tiny_run.write_text(folder))
+    train(cfg, folder / "run", shards_dir=folder / "shards")
+    return folder / "run"
+
+
+def test_a_run_unpacks_as_model_parameters_and_tokenizer(trained):
+    model, params, tokenizer, *_ = jaxlm.load(trained)
+    assert model.vocab == tokenizer.vocab == 257
+    flat = {name: np.asarray(leaf) for name, leaf in flatten({"params": params}).items()}
+    assert parameters_sha256(flat) == tiny_run.parameters(trained)
+    assert tokenizer.decode(tokenizer.encode("nobody sees.\n")) == "nobody sees.\n"
+
+
+def test_another_step_can_be_opened(trained):
+    newest, before = saved.load(trained), saved.load(trained, step=15)
+    assert (newest.step, before.step) == (20, 15)
+    same = jax.tree.map(lambda a, b: (np.asarray(a) == np.asarray(b)).all(), newest.params, before.params)
+    assert not all(jax.tree.leaves(same))
+
+
+def test_a_model_that_was_opened_predicts_as_it_scored(trained):
+    """The score spelled out: the mean of -log p over the held-out bytes, from plain logits."""
+    model, params, _, cfg, _ = saved.load(trained)
+    nats = weight = 0.0
+    source = evaluation_batches(Shards.open(read_json(RunFolder(trained).data)["shards"]), cfg.data)
+    for batch in map(jax.device_put, source):
+        logits = np.asarray(model.hidden(params, batch) @ model.head(params).T, np.float64)
+        log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        of_target = np.take_along_axis(log_p, np.asarray(batch.target)[..., None], -1)[..., 0]
+        nats -= (of_target * batch.weight).sum()
+        weight += batch.weight.sum()
+    found = saved.evaluate(trained)
+    assert found["tokens"] == weight
+    np.testing.assert_allclose(found["loss"], nats / weight, rtol=1e-5)
+
+
+def test_a_damaged_newest_step_falls_back_with_a_warning(trained, tmp_path, caplog):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    injector.flip_byte(copy / "checkpoints" / "20" / "manifest.json", seed=0)
+    assert saved.load(copy).step == 15
+    assert "is damaged, not used" in caplog.text
+    with pytest.raises(Damaged):
+        saved.load(copy, step=20)
+
+
+def test_a_tokenizer_of_another_size_does_not_open_the_run(trained, tmp_path):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    config = (copy / "config.json").read_text().replace('"vocab": null', '"vocab": 100')
+    (copy / "config.json").write_text(config)
+    with pytest.raises(UserError, match=r"model.vocab=100 is under the tokenizer's 257"):
+        saved.load(copy)
+
+
+def test_a_run_that_saved_nothing_cannot_be_opened(trained, tmp_path):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    shutil.rmtree(copy / "checkpoints")
+    with pytest.raises(UserError, match="no checkpoint"):
+        saved.load(copy)
+
+
+def test_where_devices_are_too_few_for_the_layout_one_is_used(trained, tmp_path, caplog):
+    copy = shutil.copytree(trained, tmp_path / "run")
+    layout = (copy / "layout.json").read_text().replace('"devices": 2', '"devices": 64')
+    (copy / "layout.json").write_text(layout)
+    found = saved.evaluate(copy)
+    assert "evaluating on one device" in caplog.text
+    np.testing.assert_allclose(found["loss"], saved.evaluate(trained)["loss"], rtol=1e-5)
+
+
+def test_an_empty_split_is_named(tmp_path):
+    cfg = tiny_run.config(tiny_run.write_text(tmp_path), "data.split.test=0", "loop.steps=5")
+    train(cfg, tmp_path / "run", shards_dir=tmp_path / "shards")
+    with pytest.raises(UserError, match=r"split 'test'.*is empty"):
+        saved.evaluate(tmp_path / "run", split="test")
+
+
+def test_text_with_characters_never_seen_is_scored_too(trained, tmp_path):
+    (tmp_path / "other.txt").write_text("ζ ✓ \t\n" * 20, encoding="utf-8")
+    found = saved.evaluate(trained, text=tmp_path / "other.txt")
+    assert np.isfinite(found["loss"]) and found["bytes"] == (tmp_path / "other.txt").stat().st_size
+
+
+def test_a_run_without_a_validation_split_trains_and_says_what_it_cannot_score(tmp_path):
+    cfg = tiny_run.config(
+        tiny_run.write_text(tmp_path), "data.split.validation=0", "data.split.test=0", "loop.steps=5"
+    )
+    train(cfg, tmp_path / "run", shards_dir=tmp_path / "shards")
+    assert [sorted(line)[0].startswith("eval") for line in tiny_run.metrics(tmp_path / "run")] == [False]
+    with pytest.raises(UserError, match="is empty"):
+        saved.evaluate(tmp_path / "run")
