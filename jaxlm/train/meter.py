@@ -59,7 +59,7 @@ class Meter:
         if metrics["nonfinite"] >= NONFINITE_LIMIT:
             raise Diverged(
                 f"{metrics['nonfinite']:.0f} steps in a row until step {step} had a loss or gradient that is "
-                f"not finite: lower optimizer.peak_rate, lengthen the warm-up, or look at the rows of these steps"
+                f"not finite: lower optimizer.peak_rate, lengthen the warm-up, or look at these steps' rows"
             )
 
     def pause(self) -> None:
