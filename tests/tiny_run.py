@@ -20,6 +20,7 @@ from jaxlm.train.telemetry import TelemetryConfig
 
 jax.devices()  # starts jax with the eight devices of conftest.py; a run that came first would choose its own
 
+ROOT = Path(__file__).resolve().parent.parent
 # Fields of metrics.jsonl that depend on the machine's mood; all others are equal, bit for bit.
 TIMINGS = {"seconds", "step_ms", "data_wait_ms", "tokens_per_second", "model_flops_per_second", "mfu"}
 
