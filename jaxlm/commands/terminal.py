@@ -5,6 +5,7 @@ Results go to stdout, everything else to stderr. Bars on a terminal, plain lines
 
 import json
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -54,7 +55,7 @@ def preparation():
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, Any] = {}
 
-        def progress(done: int, total: int, what: str) -> None:
+        def progress(done: int, total: int | None, what: str) -> None:
             if what not in tasks:
                 tasks[what] = bar.add_task(what, total=total)
             bar.update(tasks[what], completed=done, total=total)
@@ -63,15 +64,19 @@ def preparation():
 
 
 class _PlainProgress:
+    """A line when something begins, every SHOW_EVERY seconds, and when it ends; `total` None: not known."""
+
     def __init__(self) -> None:
         self._said: dict[str, float] = {}
 
-    def __call__(self, done: int, total: int, what: str) -> None:
-        now = time.monotonic()
-        if what not in self._said or done >= total or now - self._said[what] > SHOW_EVERY:
-            if self._said.get(what) != -1.0:
-                print(f"jaxlm: {what}: {done:,} of {total:,}", file=sys.stderr)
-            self._said[what] = -1.0 if done >= total else now
+    def __call__(self, done: int, total: int | None, what: str) -> None:
+        now, ended = time.monotonic(), done == total
+        if what in self._said and not ended and now - self._said[what] < SHOW_EVERY:
+            return
+        if not (ended and self._said.get(what) == math.inf):
+            of = "" if total is None else f" of {total:,}"
+            print(f"jaxlm: {what}: {done:,}{of}", file=sys.stderr)
+        self._said[what] = math.inf if ended else now
 
 
 @contextmanager

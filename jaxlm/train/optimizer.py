@@ -6,11 +6,13 @@ Decay applies to weight matrices and tables, not to biases and norms.
 from typing import Annotated, Any, Literal
 
 import jax
+import jax.numpy as jnp
 import optax
 import pydantic
 
 from jaxlm.config import Config
 from jaxlm.models.layers import Precision
+from jaxlm.train.adamw import adamw as skipping_adamw
 from jaxlm.train.muon import muon
 
 
@@ -101,19 +103,24 @@ def schedule(cfg: ScheduleConfig, peak: float, steps: int) -> optax.Schedule:
     return optax.join_schedules([rise, after], [cfg.warmup])
 
 
-def build(cfg: OptimizerConfig, steps: int, axes: Any, precision: Precision) -> optax.GradientTransformation:
-    """The optimiser of `cfg` for `steps` steps over parameters with logical `axes` (models/build.py)."""
+def build(
+    cfg: OptimizerConfig, steps: int, axes: Any, precision: Precision
+) -> optax.GradientTransformationExtraArgs:
+    """The optimiser of `cfg` for `steps` steps over parameters with logical `axes` (models/build.py).
+
+    `update(grads, state, params, finite=False)` gives zeros, and the state as it was.
+    """
     rate = lambda peak: schedule(cfg.schedule, peak, steps)
     clip = optax.clip_by_global_norm(cfg.clip) if cfg.clip else optax.identity()
     if isinstance(cfg, SgdConfig):
-        return optax.chain(clip, optax.sgd(rate(cfg.peak_rate), cfg.momentum or None))
+        return optax.chain(clip, skippable(optax.sgd(rate(cfg.peak_rate), cfg.momentum or None)))
     if isinstance(cfg, AdamWConfig):
         return optax.chain(clip, adamw(cfg, rate(cfg.peak_rate)))
     hidden = muon(rate(cfg.peak_rate), axes, momentum=cfg.momentum, decay=cfg.decay, precision=precision)
     return optax.chain(
         clip,
         optax.partition(
-            {"muon": hidden, "adamw": adamw(cfg.others, rate(cfg.others.peak_rate))},
+            {"muon": skippable(hidden), "adamw": adamw(cfg.others, rate(cfg.others.peak_rate))},
             lambda params: jax.tree_util.tree_map_with_path(
                 lambda path, _: "muon" if is_hidden_matrix(path) else "adamw", params
             ),
@@ -121,8 +128,19 @@ def build(cfg: OptimizerConfig, steps: int, axes: Any, precision: Precision) -> 
     )
 
 
-def adamw(cfg: AdamWConfig, rate: optax.Schedule) -> optax.GradientTransformation:
-    return optax.adamw(rate, cfg.beta1, cfg.beta2, cfg.eps, weight_decay=cfg.decay, mask=decays)
+def adamw(cfg: AdamWConfig, rate: optax.Schedule) -> optax.GradientTransformationExtraArgs:
+    return skipping_adamw(rate, cfg.beta1, cfg.beta2, cfg.eps, cfg.decay, decays)
+
+
+def skippable(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """`optimizer`, leaving its state and the parameters as they are where `finite` is False."""
+
+    def update(grads, state, params=None, *, finite=True, **_):
+        changes, new = optimizer.update(grads, state, params)
+        changes = jax.tree.map(lambda c: jnp.where(finite, c, 0.0), changes)
+        return changes, jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
+
+    return optax.GradientTransformationExtraArgs(optimizer.init, update)
 
 
 def decays(params: Any) -> Any:

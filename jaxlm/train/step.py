@@ -21,7 +21,7 @@ Step = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
 
 def make_step(
     loss: Loss,
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformationExtraArgs,
     *,
     rate: optax.Schedule,
     seed: int | None,
@@ -44,10 +44,9 @@ def make_step(
         grads = jax.tree.map(lambda g: g / weight, grads)
         norm = optax.tree.norm(grads)
         finite = jnp.isfinite(sums["loss"]) & jnp.isfinite(norm)
-        updates, opt = optimizer.update(grads, state.opt, state.params)
+        updates, opt = optimizer.update(grads, state.opt, state.params, finite=finite)
         params = optax.apply_updates(state.params, updates)
-        averaged = state.average if average is None else moved(state.average, params, average, state.step)
-        keep = lambda new, old: jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+        averaged = state.average if average is None else moved(state.average, params, average, state.step, finite)
         metrics = {
             "loss": sums["loss"] / weight,
             "tokens": sums["weight"],
@@ -60,9 +59,9 @@ def make_step(
         }
         return TrainState(
             step=state.step + 1,
-            params=keep(params, state.params),
-            opt=keep(opt, state.opt),
-            average=keep(averaged, state.average),
+            params=params,
+            opt=opt,
+            average=averaged,
             nonfinite=metrics["nonfinite"],
             skipped=metrics["skipped"],
         ), metrics
@@ -111,7 +110,7 @@ def sum_over(axis: str, tree: Any) -> Any:
     return jax.tree.unflatten(structure, parts)
 
 
-def moved(average: Any, params: Any, decay: float, step: jax.Array) -> Any:
+def moved(average: Any, params: Any, decay: float, step: jax.Array, finite: jax.Array) -> Any:
     """The moving average one step on; early on it forgets faster, so that it does not remember the start."""
-    decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    decay = jnp.where(finite, jnp.minimum(decay, (1.0 + step) / (10.0 + step)), 1.0)
     return jax.tree.map(lambda a, p: decay * a + (1.0 - decay) * p, average, params)

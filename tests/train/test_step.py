@@ -8,10 +8,14 @@ import numpy as np
 import optax
 import pytest
 
+from jaxlm.train import optimizer as optimizers
+from jaxlm.train.optimizer import AdamWConfig, MuonConfig
 from jaxlm.train.step import make_step, row_keys
 from tests.train import tiny
 
-OPTIMIZERS = {"sgd": tiny.keeping_sgd(), "adamw": optax.adamw(1e-2)}
+OPTIMIZERS = {"sgd": tiny.keeping_sgd()} | {
+    cfg.kind: optimizers.build(cfg, 100, tiny.family().axes, "float32") for cfg in (AdamWConfig(), MuonConfig())
+}
 
 
 @functools.cache
@@ -96,11 +100,11 @@ def test_dropout_differs_by_seed_step_and_row():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("parts", [1, 2])
-def test_a_batch_that_is_not_finite_costs_that_step_only(value, parts):
+@pytest.mark.parametrize("parts, optimizer", [(1, "adamw"), (2, "adamw"), (1, "muon")])
+def test_a_batch_that_is_not_finite_costs_that_step_only(value, parts, optimizer):
     bad = 2
     batches = lambda n: poisoned(tiny.batch(n), value) if n == bad else tiny.batch(n)
-    options = dict(optimizer="adamw", average=0.9, microbatches=parts)
+    options = dict(optimizer=optimizer, average=0.9, microbatches=parts)
     before, _ = after(bad, batches=batches, **options)
     hit, metrics = after(bad + 1, batches=batches, **options)
     tiny.assert_same_bits((hit.params, hit.opt, hit.average), (before.params, before.opt, before.average))
@@ -123,7 +127,7 @@ def test_steps_in_a_row_that_are_not_finite_are_counted():
 def test_the_learning_rate_that_is_told_is_the_one_that_was_used():
     """A skipped step does not move the optimiser's own count."""
     rate = lambda n: 1.0 / (1 + n)
-    model, optimizer = tiny.family(dropout=0.0), optax.sgd(rate)
+    model, optimizer = tiny.family(dropout=0.0), optimizers.skippable(optax.sgd(rate))
     step = jax.jit(make_step(tiny.loss_of(model), optimizer, rate=rate, seed=None))
     state, told = tiny.start(model, optimizer), []
     for n in range(4):

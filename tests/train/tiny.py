@@ -11,6 +11,7 @@ from jaxlm.losses import LossConfig, cross_entropy
 from jaxlm.mesh import MeshConfig
 from jaxlm.models import build as models
 from jaxlm.models.transformer import TransformerConfig
+from jaxlm.train import optimizer as optimizers
 from jaxlm.train import state as states
 from jaxlm.train.compile import compile_step, state_shardings
 from jaxlm.train.step import make_step
@@ -54,9 +55,11 @@ def loss_of(model):
 
 def keeping_sgd(rate=RATE):
     """Gradient descent whose state is the newest gradient: it hides nothing."""
-    return optax.GradientTransformation(
-        init=lambda params: jax.tree.map(jnp.zeros_like, params),
-        update=lambda grads, state, params: (jax.tree.map(lambda g: -rate * g, grads), grads),
+    return optimizers.skippable(
+        optax.GradientTransformation(
+            init=lambda params: jax.tree.map(jnp.zeros_like, params),
+            update=lambda grads, state, params: (jax.tree.map(lambda g: -rate * g, grads), grads),
+        )
     )
 
 
