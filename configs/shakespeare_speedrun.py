@@ -1,0 +1,35 @@
+"""The fewest seconds to 1.88 nats a character on tiny Shakespeare, with nanoGPT's width, layers and length.
+
+    jaxlm train shakespeare_speedrun --set data.source=input.txt
+"""
+
+from jaxlm.data.dataset import ContiguousSplit, DataConfig
+from jaxlm.data.tokenizer_config import SentencePieceConfig
+from jaxlm.models.transformer import TransformerConfig
+from jaxlm.run_config import RunConfig
+from jaxlm.train.loop import LoopConfig
+from jaxlm.train.optimizer import AdamWConfig, MuonConfig, WsdConfig
+
+
+def config() -> RunConfig:
+    return RunConfig(
+        name="shakespeare_speedrun",
+        data=DataConfig(
+            source="input.txt",
+            tokenizer=SentencePieceConfig(model="char", vocab=512, byte_fallback=False),
+            split=ContiguousSplit(validation=0.1),
+            rows="chunked",
+            length=64,
+            batch=24,
+        ),
+        model=TransformerConfig(
+            layers=4, heads=4, width=128, position="rotary", norm="rmsnorm", activation="relu2", qk_norm=True,
+            residual="zero",
+        ),
+        optimizer=MuonConfig(
+            peak_rate=0.02,
+            others=AdamWConfig(peak_rate=5e-3, decay=0.0),
+            schedule=WsdConfig(warmup=20, decay=0.6),
+        ),
+        loop=LoopConfig(steps=600, log_every=20, eval_every=50, save_every=600),
+    )
