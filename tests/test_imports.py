@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     "cli commands api __main__",
     "launch plan audit report measure",
-    "run run_folder saved",
+    "run run_config run_folder parts saved",
     "train evaluate",
     "data corpus generate interop interpret compress checkpoint checkpoint_folder losses host",
     "models mesh config config_errors batch errors hashing flat",
