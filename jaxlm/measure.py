@@ -1,6 +1,6 @@
 """Measure a step in a process of its own: `python -m jaxlm.measure < QUESTION.json`.
 
-The question is what train/layout.py asks; the answer is one line, {"step_ms": median}.
+The question is what training/layout.py asks; the answer is one line, {"step_ms": median}.
 """
 
 import json
@@ -17,7 +17,7 @@ def main() -> None:
     from jaxlm import parts
     from jaxlm.config import parse
     from jaxlm.run_config import RunConfig
-    from jaxlm.train.layout import Layout
+    from jaxlm.training.layout import Layout
 
     layout = Layout.parse(question["layout"])
     host.start_jax(layout.devices)

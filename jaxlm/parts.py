@@ -9,17 +9,17 @@ from jax.sharding import Mesh
 from jaxlm import mesh as meshes
 from jaxlm.batch import Batch
 from jaxlm.errors import UserError
-from jaxlm.evaluate import perplexity
+from jaxlm.evaluation import perplexity
 from jaxlm.losses import LossConfig, cross_entropy
 from jaxlm.models import build as models
 from jaxlm.models.build import Family
 from jaxlm.run_config import RunConfig
-from jaxlm.train import optimizer as optimizers
-from jaxlm.train import state as states
-from jaxlm.train.compile import Compiled, compile_step, place, state_shardings
-from jaxlm.train.layout import Layout
-from jaxlm.train.state import TrainState
-from jaxlm.train.step import make_step
+from jaxlm.training import optimizer as optimizers
+from jaxlm.training import state as states
+from jaxlm.training.compile import Compiled, compile_step, place, state_shardings
+from jaxlm.training.layout import Layout
+from jaxlm.training.state import TrainState
+from jaxlm.training.step import make_step
 
 
 class Parts(NamedTuple):
@@ -92,7 +92,7 @@ def build_family(cfg: RunConfig, vocab: int, platform: str) -> Family:
 
 
 def make_loss(family: Family, cfg: LossConfig):
-    """(params, batch, keys_B) -> (sum to minimise, sums of nats and weight), for train/step.py."""
+    """(params, batch, keys_B) -> (sum to minimise, sums of nats and weight), for training/step.py."""
 
     def loss(params, batch, keys_B):
         objective_B, nats_B = cross_entropy(

@@ -16,18 +16,18 @@ from jaxlm.data import tokenizer as tokenizers
 from jaxlm.data.loader import batches, evaluation_batches
 from jaxlm.data.shards import Shards
 from jaxlm.errors import Interrupted, UserError
-from jaxlm.evaluate import perplexity
+from jaxlm.evaluation import perplexity
 from jaxlm.flat import flatten, kinds, require_same, unflatten
 from jaxlm.parts import Parts, build
 from jaxlm.run_config import RunConfig
 from jaxlm.run_folder import RunFolder, read_json, write_json
-from jaxlm.train import layout as layouts
-from jaxlm.train import loop, speed
-from jaxlm.train.interrupt import profiled, stop_on_signals
-from jaxlm.train.layout import Layout
-from jaxlm.train.meter import Reader
-from jaxlm.train.state import TrainState
-from jaxlm.train.telemetry import Telemetry
+from jaxlm.training import layout as layouts
+from jaxlm.training import loop, speed
+from jaxlm.training.interrupt import profiled, stop_on_signals
+from jaxlm.training.layout import Layout
+from jaxlm.training.meter import Reader
+from jaxlm.training.state import TrainState
+from jaxlm.training.telemetry import Telemetry
 
 log = logging.getLogger("jaxlm")
 

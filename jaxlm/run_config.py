@@ -12,9 +12,9 @@ from jaxlm.losses import LossConfig
 from jaxlm.mesh import MeshConfig
 from jaxlm.models.build import ModelConfig
 from jaxlm.run_folder import FORMAT, check_format
-from jaxlm.train.loop import LoopConfig
-from jaxlm.train.optimizer import AdamWConfig, OptimizerConfig
-from jaxlm.train.telemetry import TelemetryConfig
+from jaxlm.training.loop import LoopConfig
+from jaxlm.training.optimizer import AdamWConfig, OptimizerConfig
+from jaxlm.training.telemetry import TelemetryConfig
 
 
 class StepConfig(Config):

@@ -20,17 +20,17 @@ from jaxlm.data.loader import evaluation_batches
 from jaxlm.data.shards import Shards, Writer, commit
 from jaxlm.data.tokenizer import Tokenizer
 from jaxlm.errors import UserError
-from jaxlm.evaluate import baselines, perplexity
+from jaxlm.evaluation import baselines, perplexity
 from jaxlm.flat import unflatten
-from jaxlm.generate import decode
-from jaxlm.generate.sampling import SamplingConfig
-from jaxlm.generate.text import Completion
+from jaxlm.generation import decode
+from jaxlm.generation.sampling import SamplingConfig
+from jaxlm.generation.text import Completion
 from jaxlm.models.build import Family
 from jaxlm.parts import build_family, in_mesh
 from jaxlm.run_config import RunConfig
 from jaxlm.run_folder import RunFolder, read_json
-from jaxlm.train.compile import place
-from jaxlm.train.layout import Layout
+from jaxlm.training.compile import place
+from jaxlm.training.layout import Layout
 
 log = logging.getLogger("jaxlm")
 
@@ -177,7 +177,7 @@ def generate(
     sampling: SamplingConfig = SamplingConfig(),
     on_text: Callable[[int, str], None] | None = None,
 ) -> Generated:
-    """Continue `prompts` by the model of a run; see generate/decode.py for what the arguments mean."""
+    """Continue `prompts` by the model of a run; see generation/decode.py for what the arguments mean."""
     host.start_jax(1)
     model, params, tokenizer, _, step = load(run, step)
     if not prompts:

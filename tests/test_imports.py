@@ -19,8 +19,8 @@ FLOORS = (
     "cli commands api __main__",
     "launch plan audit report measure",
     "run run_config run_folder parts saved",
-    "train evaluate",
-    "data corpus generate interop interpret compress checkpoint checkpoint_folder losses host",
+    "training evaluation",
+    "data corpus generation interop interpret compress checkpoint checkpoint_folder losses host",
     "models mesh config config_errors batch errors hashing flat",
 )
 
@@ -31,7 +31,7 @@ HOMES = {
     "grain": {"data.loader"},
     "sentencepiece": {"data.tokenizer"},
     "dask": {"corpus.executor"},
-    "tensorboardX": {"train.telemetry"},
+    "tensorboardX": {"training.telemetry"},
     "torch": set(),
     "transformers": set(),
     "tensorflow": set(),
@@ -43,7 +43,7 @@ MAY_HAVE_JAX = {"data.loader"}  # grain loads jax itself
 
 
 def module_name(path: Path) -> str:
-    """`train.step` for jaxlm/train/step.py; a package is named by its folder, jaxlm itself is ""."""
+    """`training.step` for jaxlm/training/step.py; a package is named by its folder, jaxlm itself is ""."""
     parts = path.relative_to(ROOT / "jaxlm").with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 

@@ -6,7 +6,7 @@ from jaxlm import parts
 from jaxlm.config import dump
 from jaxlm.measure import median_step_ms
 from jaxlm.mesh import MeshConfig
-from jaxlm.train import layout as layouts
+from jaxlm.training import layout as layouts
 from tests import tiny_run
 
 

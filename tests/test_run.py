@@ -14,8 +14,8 @@ from jaxlm.config import dump, parse
 from jaxlm.errors import Damaged, Diverged, Interrupted, UserError
 from jaxlm.mesh import MeshConfig
 from jaxlm.run_config import RunConfig
-from jaxlm.train import layout as layouts
-from jaxlm.train.compile import abstract_batch
+from jaxlm.training import layout as layouts
+from jaxlm.training.compile import abstract_batch
 from tests import tiny_run
 from tests.faults import injector
 

@@ -14,9 +14,9 @@ from jaxlm.flat import parameters_sha256
 from jaxlm.mesh import MeshConfig
 from jaxlm.models.transformer import TransformerConfig
 from jaxlm.run_config import RunConfig
-from jaxlm.train.loop import LoopConfig
-from jaxlm.train.optimizer import AdamWConfig, CosineConfig
-from jaxlm.train.telemetry import TelemetryConfig
+from jaxlm.training.loop import LoopConfig
+from jaxlm.training.optimizer import AdamWConfig, CosineConfig
+from jaxlm.training.telemetry import TelemetryConfig
 
 jax.devices()  # starts jax with the eight devices of conftest.py; a run that came first would choose its own
 

@@ -32,7 +32,7 @@ def main(
     host.restart_with_allocator()
     from jaxlm import saved
     from jaxlm.config import parse
-    from jaxlm.generate.sampling import SamplingConfig
+    from jaxlm.generation.sampling import SamplingConfig
     from jaxlm.run_folder import RunFolder, append_json
 
     settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}

@@ -4,7 +4,7 @@ Which rows a step reads is a pure function of (shards, seed, step), so the whole
 number of processes sees the same global batches: process r of n takes rows r * b to (r + 1) * b - 1 of each,
 b = batch / n. Grain's source is indexed by the step and reads a whole batch at once: record by record it is
 ten times slower, and holds the interpreter's lock longer.
-Left out: putting batches on devices (train/), shuffling (data/order.py says why it is not Grain's).
+Left out: putting batches on devices (training/), shuffling (data/order.py says why it is not Grain's).
 """
 
 import sys

@@ -5,13 +5,13 @@ ReLU, multi-head to multi-query attention, tied or separate head. Encoders are l
 """
 
 import functools
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pydantic
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from jaxlm.batch import Batch
 from jaxlm.config import Config

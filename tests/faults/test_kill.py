@@ -113,7 +113,7 @@ def test_killed_while_a_checkpoint_is_being_written(case):
     [
         ("jaxlm.checkpoint_folder:CheckpointFolder.finish", 3),  # committed by Orbax, without our manifest
         ("jaxlm.checkpoint_folder:CheckpointFolder.remove_old", 4),
-        ("jaxlm.train.telemetry:MetricsFile.sync", 3),
+        ("jaxlm.training.telemetry:MetricsFile.sync", 3),
     ],
 )
 def test_killed_at_a_chosen_place(case, target, call):

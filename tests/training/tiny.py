@@ -1,4 +1,4 @@
-"""What the tests of train/ share: a decoder of two layers, batches of ragged weights, steps on meshes."""
+"""What the tests of training/ share: a decoder of two layers, batches of ragged weights, steps on meshes."""
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +11,10 @@ from jaxlm.losses import LossConfig, cross_entropy
 from jaxlm.mesh import MeshConfig
 from jaxlm.models import build as models
 from jaxlm.models.transformer import TransformerConfig
-from jaxlm.train import optimizer as optimizers
-from jaxlm.train import state as states
-from jaxlm.train.compile import compile_step, state_shardings
-from jaxlm.train.step import make_step
+from jaxlm.training import optimizer as optimizers
+from jaxlm.training import state as states
+from jaxlm.training.compile import compile_step, state_shardings
+from jaxlm.training.step import make_step
 
 VOCAB, ROWS, LENGTH = 64, 8, 16  # each divides over eight devices
 RATE = 0.3

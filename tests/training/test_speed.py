@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jaxlm.train.speed import peak, with_flops
+from jaxlm.training.speed import peak, with_flops
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import pydantic
 
 from jaxlm.config import Config
 from jaxlm.models.layers import Precision
-from jaxlm.train.adamw import adamw as skipping_adamw
-from jaxlm.train.muon import muon
+from jaxlm.training.adamw import adamw as skipping_adamw
+from jaxlm.training.muon import muon
 
 
 class CosineConfig(Config):

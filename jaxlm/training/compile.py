@@ -18,8 +18,8 @@ from jax.sharding import PartitionSpec as P
 from jaxlm import mesh as meshes
 from jaxlm.batch import Batch
 from jaxlm.errors import UserError
-from jaxlm.train.state import TrainState
-from jaxlm.train.step import Step
+from jaxlm.training.state import TrainState
+from jaxlm.training.step import Step
 
 Way = Literal["jit", "shard_map", "pmap"]
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxlm.generate.sampling import COOLEST, SamplingConfig, candidates, sample
+from jaxlm.generation.sampling import COOLEST, SamplingConfig, candidates, sample
 
 V = 12
 

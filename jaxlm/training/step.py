@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxlm.batch import Batch
-from jaxlm.train.state import TrainState
+from jaxlm.training.state import TrainState
 
 # (params, batch, keys_B) -> (sum to minimise, {"loss": sum of nats, "weight": sum of weights})
 Loss = Callable[[Any, Batch, jax.Array | None], tuple[jax.Array, dict[str, jax.Array]]]

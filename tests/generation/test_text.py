@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxlm.errors import Diverged
-from jaxlm.generate.text import Text
+from jaxlm.generation.text import Text
 
 
 class Bytes:

@@ -9,9 +9,9 @@ import pytest
 
 from jaxlm.batch import Batch
 from jaxlm.errors import Diverged, UserError
-from jaxlm.generate import decode
-from jaxlm.generate.decode import STEPS, generate
-from jaxlm.generate.sampling import SamplingConfig
+from jaxlm.generation import decode
+from jaxlm.generation.decode import STEPS, generate
+from jaxlm.generation.sampling import SamplingConfig
 from jaxlm.losses import soft_cap
 from jaxlm.models.build import Family, build
 from jaxlm.models.transformer import TransformerConfig

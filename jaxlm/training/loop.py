@@ -10,9 +10,9 @@ import pydantic
 from jaxlm.batch import Batch
 from jaxlm.config import Config
 from jaxlm.errors import UserError
-from jaxlm.train.meter import Meter
-from jaxlm.train.state import TrainState
-from jaxlm.train.step import Step
+from jaxlm.training.meter import Meter
+from jaxlm.training.state import TrainState
+from jaxlm.training.step import Step
 
 # More steps in flight deadlock several CPU devices on few cores: their all-reduces wait for threads that
 # later steps hold. Two never did, and keep the device busy.

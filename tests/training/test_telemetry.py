@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from jaxlm.errors import UserError
-from jaxlm.train.telemetry import MetricsFile, Telemetry, TelemetryConfig, read_lines
+from jaxlm.training.telemetry import MetricsFile, Telemetry, TelemetryConfig, read_lines
 
 
 def write(path, steps, start=0):

@@ -6,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from jaxlm.train import muon as muons
-from jaxlm.train.muon import as_matrices, muon, newton_schulz, orthogonalize
-from tests.train import tiny
+from jaxlm.training import muon as muons
+from jaxlm.training.muon import as_matrices, muon, newton_schulz, orthogonalize
+from tests.training import tiny
 
 
 def matrix(rows, columns, seed=0):

@@ -8,10 +8,10 @@ import numpy as np
 import optax
 import pytest
 
-from jaxlm.train import optimizer as optimizers
-from jaxlm.train.optimizer import AdamWConfig, MuonConfig
-from jaxlm.train.step import make_step, row_keys
-from tests.train import tiny
+from jaxlm.training import optimizer as optimizers
+from jaxlm.training.optimizer import AdamWConfig, MuonConfig
+from jaxlm.training.step import make_step, row_keys
+from tests.training import tiny
 
 OPTIMIZERS = {"sgd": tiny.keeping_sgd()} | {
     cfg.kind: optimizers.build(cfg, 100, tiny.family().axes, "float32") for cfg in (AdamWConfig(), MuonConfig())

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from jaxlm.errors import Diverged, UserError
-from jaxlm.train import interrupt, loop, meter
-from jaxlm.train.loop import LoopConfig, fit
-from jaxlm.train.meter import Reader
-from jaxlm.train.state import TrainState
-from tests.train import tiny
+from jaxlm.training import interrupt, loop, meter
+from jaxlm.training.loop import LoopConfig, fit
+from jaxlm.training.meter import Reader
+from jaxlm.training.state import TrainState
+from tests.training import tiny
 
 START = TrainState(step=0, params=(), opt=(), average=(), nonfinite=0, skipped=0)
 

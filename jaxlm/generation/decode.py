@@ -19,8 +19,8 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from jaxlm.errors import UserError
-from jaxlm.generate.sampling import SamplingConfig, sample
-from jaxlm.generate.text import Completion, Text, Tokenizer
+from jaxlm.generation.sampling import SamplingConfig, sample
+from jaxlm.generation.text import Completion, Text, Tokenizer
 from jaxlm.losses import soft_cap
 from jaxlm.models.build import Family
 from jaxlm.models.layers import Precision, einsum

@@ -7,7 +7,7 @@ import pytest
 from jaxlm.batch import Batch
 from jaxlm.errors import UserError
 from jaxlm.mesh import MeshConfig
-from tests.train import tiny
+from tests.training import tiny
 
 STEPS = 20
 ONE = MeshConfig(layout="single")

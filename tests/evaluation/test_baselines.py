@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from jaxlm.errors import UserError
-from jaxlm.evaluate.baselines import gzip_bits_per_byte, xz_bits_per_byte
+from jaxlm.evaluation.baselines import gzip_bits_per_byte, xz_bits_per_byte
 
 
 def prose(words: int, seed: int = 0) -> bytes:

@@ -15,7 +15,7 @@ import pydantic
 
 from jaxlm.errors import JaxlmError, UserError
 from jaxlm.mesh import MeshConfig
-from jaxlm.train.compile import Way
+from jaxlm.training.compile import Way
 
 log = logging.getLogger("jaxlm")
 TIMEOUT = 120  # chosen: seconds a candidate may take, start and compilation included

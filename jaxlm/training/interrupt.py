@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-from jaxlm.train.step import Step
+from jaxlm.training.step import Step
 
 log = logging.getLogger("jaxlm")
 SKIPPED = 5  # steps before a trace: the first ones are not like the rest

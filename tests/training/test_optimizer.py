@@ -8,9 +8,9 @@ import pytest
 
 from jaxlm.config import Config, parse
 from jaxlm.errors import UserError
-from jaxlm.train import optimizer as optimizers
-from jaxlm.train.optimizer import AdamWConfig, CosineConfig, LinearConfig, MuonConfig, SgdConfig, WsdConfig
-from tests.train import tiny
+from jaxlm.training import optimizer as optimizers
+from jaxlm.training.optimizer import AdamWConfig, CosineConfig, LinearConfig, MuonConfig, SgdConfig, WsdConfig
+from tests.training import tiny
 
 FLAT = LinearConfig(warmup=0, final=1.0)
 AXES = {

@@ -6,8 +6,8 @@ import pytest
 
 from jaxlm.errors import JaxlmError, UserError
 from jaxlm.mesh import MeshConfig
-from jaxlm.train import layout as layouts
-from jaxlm.train.layout import Layout
+from jaxlm.training import layout as layouts
+from jaxlm.training.layout import Layout
 
 
 def kinds(found):
