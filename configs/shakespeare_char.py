@@ -10,8 +10,8 @@ from jaxlm.data.dataset import ContiguousSplit, DataConfig
 from jaxlm.data.tokenizer import SentencePieceConfig
 from jaxlm.models.transformer import TransformerConfig
 from jaxlm.run_config import RunConfig
-from jaxlm.train.loop import LoopConfig
-from jaxlm.train.optimizer import AdamWConfig, CosineConfig
+from jaxlm.training.loop import LoopConfig
+from jaxlm.training.optimizer import AdamWConfig, CosineConfig
 
 
 def config() -> RunConfig:
@@ -26,8 +26,6 @@ def config() -> RunConfig:
             batch=12,
         ),
         model=TransformerConfig(layers=4, heads=4, width=128),
-        optimizer=AdamWConfig(
-            peak_rate=1e-3, beta2=0.99, decay=0.1, schedule=CosineConfig(warmup=100, final=0.1)
-        ),
+        optimizer=AdamWConfig(peak_rate=1e-3, beta2=0.99, decay=0.1, schedule=CosineConfig(warmup=100, final=0.1)),
         loop=LoopConfig(steps=2_000, log_every=20, eval_every=500, save_every=1_000),
     )

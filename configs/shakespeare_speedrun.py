@@ -1,14 +1,14 @@
 """The fewest seconds to 1.88 nats a character on tiny Shakespeare, with nanoGPT's width, layers and length.
 
-    jaxlm train shakespeare_speedrun --set data.source=input.txt
+jaxlm train shakespeare_speedrun --set data.source=input.txt
 """
 
 from jaxlm.data.dataset import ContiguousSplit, DataConfig
 from jaxlm.data.tokenizer_config import SentencePieceConfig
 from jaxlm.models.transformer import TransformerConfig
 from jaxlm.run_config import RunConfig
-from jaxlm.train.loop import LoopConfig
-from jaxlm.train.optimizer import AdamWConfig, MuonConfig, WsdConfig
+from jaxlm.training.loop import LoopConfig
+from jaxlm.training.optimizer import AdamWConfig, MuonConfig, WsdConfig
 
 
 def config() -> RunConfig:
@@ -23,7 +23,13 @@ def config() -> RunConfig:
             batch=24,
         ),
         model=TransformerConfig(
-            layers=4, heads=4, width=128, position="rotary", norm="rmsnorm", activation="relu2", qk_norm=True,
+            layers=4,
+            heads=4,
+            width=128,
+            position="rotary",
+            norm="rmsnorm",
+            activation="relu2",
+            qk_norm=True,
             residual="zero",
         ),
         optimizer=MuonConfig(

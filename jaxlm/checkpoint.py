@@ -132,9 +132,7 @@ class Checkpoints:
         how = {name: ocp.ArrayRestoreArgs(sharding=leaf.sharding or first) for name, leaf in wanted.items()}
         return chosen, unflatten(abstract, self._read_arrays(chosen, how)), manifest["meta"]
 
-    def read(
-        self, step: int | None = None, prefix: str = "params/"
-    ) -> tuple[int, dict[str, np.ndarray], dict]:
+    def read(self, step: int | None = None, prefix: str = "params/") -> tuple[int, dict[str, np.ndarray], dict]:
         """(step, {name: array on the host}, meta): the arrays whose names begin with `prefix`, no others."""
         self.wait()
         chosen = self._valid_step(step)

@@ -20,9 +20,7 @@ class Verb(NamedTuple):
 VERBS = {
     "prepare": Verb("jaxlm.commands.prepare", "Text to token shards, by the data part of a config."),
     "train": Verb("jaxlm.commands.train", "Train a config, or go on with its run; prepares the text first."),
-    "eval": Verb(
-        "jaxlm.commands.eval", "Score a run: nats a token, perplexity, bits a byte, beside gzip and xz."
-    ),
+    "eval": Verb("jaxlm.commands.eval", "Score a run: nats a token, perplexity, bits a byte, beside gzip and xz."),
     "generate": Verb("jaxlm.commands.generate", "Let a run continue one or several prompts."),
     "report": Verb("jaxlm.commands.report", "Make a run's report.html: curves, scores, samples, config."),
     "verify": Verb("jaxlm.commands.verify", "Check every byte of a run's checkpoints and shards."),
@@ -45,9 +43,7 @@ def _version(asked: bool) -> bool:
 
 def build(asked: str | None) -> typer.Typer:
     """The command line; only the verb that is asked for is imported, the others are names with a help line."""
-    app = typer.Typer(
-        no_args_is_help=True, add_completion=False, epilog=EPILOG, pretty_exceptions_enable=False
-    )
+    app = typer.Typer(no_args_is_help=True, add_completion=False, epilog=EPILOG, pretty_exceptions_enable=False)
     app.callback()(jaxlm)
     for name, verb in VERBS.items():
         module = importlib.import_module(verb.module) if name == asked else None

@@ -131,17 +131,13 @@ def _run(path: Path, kind: type[C]) -> C:
         message = error.msg if isinstance(error, SyntaxError) else error
         raise UserError(f"{_place(path, error)}: {kind_of_error}{message}") from error
     if not isinstance(config, kind):
-        raise UserError(
-            f"{path}: config() returned {type(config).__name__}, but this command wants {kind.__name__}"
-        )
+        raise UserError(f"{path}: config() returned {type(config).__name__}, but this command wants {kind.__name__}")
     return config
 
 
 def _place(path: Path, error: Exception) -> str:
     """`file, line 12`: the last line of the config file that `error` passed through, or failed to compile."""
-    lines = [
-        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
-    ]
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     if isinstance(error, SyntaxError) and error.filename == str(path):
         lines.append(error.lineno)
     return f"{path}, line {lines[-1]}" if lines and lines[-1] else str(path)

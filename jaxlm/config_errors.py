@@ -41,11 +41,7 @@ def nearest(name: str, known: Iterable[str], all_of_them: str) -> str:
 
 def config_classes(annotation: Any) -> list[Class]:
     """The config classes that a field of this annotation may hold."""
-    return [
-        part
-        for part in members(annotation)
-        if isinstance(part, type) and issubclass(part, pydantic.BaseModel)
-    ]
+    return [part for part in members(annotation) if isinstance(part, type) and issubclass(part, pydantic.BaseModel)]
 
 
 def members(annotation: Any) -> list[Any]:

@@ -71,9 +71,7 @@ def computes_on_cpu() -> bool:
     told = os.environ.get("JAX_PLATFORMS", "")
     if told:
         return told.split(",")[0] == "cpu"
-    return not any(
-        Path(device).exists() for device in ("/dev/nvidia0", "/dev/accel0", "/dev/vfio/0", "/dev/kfd")
-    )
+    return not any(Path(device).exists() for device in ("/dev/nvidia0", "/dev/accel0", "/dev/vfio/0", "/dev/kfd"))
 
 
 def start_jax(cpu_devices: int | None = None, cache: bool = True) -> None:
@@ -97,11 +95,7 @@ def start_jax(cpu_devices: int | None = None, cache: bool = True) -> None:
 def cpu_model() -> str:
     info = Path("/proc/cpuinfo")
     names = (
-        [
-            line.split(":", 1)[1].strip()
-            for line in info.read_text().splitlines()
-            if line.startswith("model name")
-        ]
+        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
         if info.exists()
         else []
     )

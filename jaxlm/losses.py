@@ -73,9 +73,7 @@ def soft_cap(logits: Array, cap: float | None) -> Array:
     return logits if cap is None else cap * jnp.tanh(logits / cap)
 
 
-def weighted_sums(
-    logits_BLV: Array, target_BL: Array, weight_BL: Array, cfg: LossConfig
-) -> tuple[Array, Array]:
+def weighted_sums(logits_BLV: Array, target_BL: Array, weight_BL: Array, cfg: LossConfig) -> tuple[Array, Array]:
     normaliser_BL = jax.nn.logsumexp(logits_BLV, axis=-1)
     of_target_BL = jnp.take_along_axis(logits_BLV, target_BL[..., None], axis=-1)[..., 0]
     nats_BL = normaliser_BL - of_target_BL

@@ -90,9 +90,7 @@ def build(cfg: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     devices = list(jax.devices() if devices is None else devices)
     shape = sizes(cfg, len(devices))
     count = math.prod(shape.values())
-    return jax.make_mesh(
-        tuple(shape.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices[:count]
-    )
+    return jax.make_mesh(tuple(shape.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices[:count])
 
 
 def check_divides(mesh: Mesh, axes: Any, shapes: Any) -> None:

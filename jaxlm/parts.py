@@ -59,12 +59,8 @@ def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
     shapes = jax.eval_shape(init)
     meshes.check_divides(mesh, family.axes, shapes.params)
     shardings = state_shardings(mesh, shapes, family.axes)
-    abstract = jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
-    )
-    compiled = compile_step(
-        make, layout.compile, mesh, abstract, shardings, (cfg.data.batch, cfg.data.length)
-    )
+    abstract = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
+    compiled = compile_step(make, layout.compile, mesh, abstract, shardings, (cfg.data.batch, cfg.data.length))
     on_rows = meshes.batch_sharding(mesh)
     return Parts(
         family=family,
@@ -79,9 +75,7 @@ def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
 
 def build_family(cfg: RunConfig, vocab: int, platform: str) -> Family:
     if cfg.model.vocab is not None and cfg.model.vocab < vocab:
-        raise UserError(
-            f"model.vocab={cfg.model.vocab} is under the tokenizer's {vocab}: raise it, or leave it out"
-        )
+        raise UserError(f"model.vocab={cfg.model.vocab} is under the tokenizer's {vocab}: raise it, or leave it out")
     return models.build(
         cfg.model,
         vocab=cfg.model.vocab or vocab,

@@ -85,9 +85,7 @@ def open_shards(cfg: RunConfig, folder: RunFolder, root: Path, workers: int | No
     if not known:
         tokenizers.load(shards.folder / "tokenizer").save(folder.tokenizer)
         counts = {split: shards.counts(split) for split in ("train", "validation", "test")}
-        write_json(
-            folder.data, {"shards": str(shards.folder.resolve()), "digest": shards.digest, "counts": counts}
-        )
+        write_json(folder.data, {"shards": str(shards.folder.resolve()), "digest": shards.digest, "counts": counts})
     return shards
 
 
@@ -99,9 +97,7 @@ def choose_layout(cfg: RunConfig, folder: RunFolder, vocab: int) -> Layout:
     cores = host.cores() if on_cpu else None
     way = cfg.step.compile
     if cfg.mesh.layout == "auto" and on_cpu:
-        layout = layouts.choose(
-            dump(cfg), layouts.candidates(cfg.mesh, way, host.cores(), cfg.data.batch), vocab
-        )
+        layout = layouts.choose(dump(cfg), layouts.candidates(cfg.mesh, way, host.cores(), cfg.data.batch), vocab)
     else:
         layout = layouts.told(cfg.mesh, way, cores)
     log.info(
@@ -115,9 +111,7 @@ def choose_layout(cfg: RunConfig, folder: RunFolder, vocab: int) -> Layout:
     return layout
 
 
-def first_state(
-    cfg: RunConfig, parts: Parts, checkpoints: Checkpoints, digest: str
-) -> tuple[int, TrainState, float]:
+def first_state(cfg: RunConfig, parts: Parts, checkpoints: Checkpoints, digest: str) -> tuple[int, TrainState, float]:
     """(step, state, seconds of training so far): from the newest valid checkpoint, a warm start, or at random."""
     if checkpoints.latest() is not None:
         step, state, meta = checkpoints.restore(parts.abstract)
@@ -146,9 +140,7 @@ def warm_params(run: str, parts: Parts) -> Any:
 class Session:
     """One process's work on a run: what the loop calls back."""
 
-    def __init__(
-        self, cfg: RunConfig, folder: RunFolder, parts: Parts, shards: Shards, checkpoints: Checkpoints
-    ):
+    def __init__(self, cfg: RunConfig, folder: RunFolder, parts: Parts, shards: Shards, checkpoints: Checkpoints):
         self.cfg, self.folder, self.parts = cfg, folder, parts
         self.shards, self.checkpoints = shards, checkpoints
         self.last: dict[str, float] = {}  # newest value of each metric
@@ -157,13 +149,9 @@ class Session:
         start, state, seconds = first_state(self.cfg, self.parts, self.checkpoints, self.shards.digest)
         if start:
             log.info("going on from step %d of %d", start, self.cfg.loop.steps)
-        self.telemetry = Telemetry(
-            self.cfg.telemetry, self.folder.path, start=start, config=dump(self.cfg), show=show
-        )
+        self.telemetry = Telemetry(self.cfg.telemetry, self.folder.path, start=start, config=dump(self.cfg), show=show)
         rank, processes = jax.process_index(), jax.process_count()
-        source = batches(
-            self.shards, self.cfg.data, start_step=start, process_index=rank, process_count=processes
-        )
+        source = batches(self.shards, self.cfg.data, start_step=start, process_index=rank, process_count=processes)
         try:
             with stop_on_signals() as stop:
                 self._fit(state, source, start, seconds, stop, profile)

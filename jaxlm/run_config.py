@@ -18,12 +18,8 @@ from jaxlm.training.telemetry import TelemetryConfig
 
 
 class StepConfig(Config):
-    microbatches: int = pydantic.Field(
-        1, gt=0
-    )  # parts of the batch, one after another: less memory, same step
-    compile: Literal["auto", "jit", "shard_map", "pmap"] = (
-        "auto"  # auto: shard_map for replicated state on CPU
-    )
+    microbatches: int = pydantic.Field(1, gt=0)  # parts of the batch, one after another: less memory, same step
+    compile: Literal["auto", "jit", "shard_map", "pmap"] = "auto"  # auto: shard_map for replicated state on CPU
 
 
 class RunConfig(Config):

@@ -32,9 +32,7 @@ class RunFolder:
     def require(self) -> "RunFolder":
         """self, or UserError where this is no run."""
         if not self.config.is_file():
-            raise UserError(
-                f"{str(self.path)!r} is no run folder (it has no config.json): `jaxlm train` makes one"
-            )
+            raise UserError(f"{str(self.path)!r} is no run folder (it has no config.json): `jaxlm train` makes one")
         return self
 
     def claim(self, config: dict[str, Any], *, fresh: bool) -> None:
@@ -52,9 +50,7 @@ class RunFolder:
             return
         old = read_json(self.config)
         if not isinstance(old, dict):
-            raise UserError(
-                f"{self.config} is no config of a run: restore it, or set the run aside with --fresh"
-            )
+            raise UserError(f"{self.config} is no config of a run: restore it, or set the run aside with --fresh")
         check_format(old, f"{self.config}: ")
         lines = difference(old, config)
         if lines and not self.metrics.exists():  # it never began to train: a mistake that may be mended

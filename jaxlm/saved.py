@@ -58,9 +58,7 @@ def load(run: str | Path, step: int | None = None) -> Saved:
     with Checkpoints(folder.checkpoints, CheckpointConfig(), read_only=True) as saved:
         step, flat, _ = saved.read(step, prefix=prefix)
     abstract = jax.eval_shape(family.init, jax.random.key(0))
-    params = unflatten(
-        abstract, {name.removeprefix(prefix): jax.numpy.asarray(x) for name, x in flat.items()}
-    )
+    params = unflatten(abstract, {name.removeprefix(prefix): jax.numpy.asarray(x) for name, x in flat.items()})
     return Saved(family, params, tokenizer, cfg, step)
 
 
@@ -86,9 +84,7 @@ def evaluate(
         split = "test" if text else split
         counts = shards.counts(split)
         if not counts["predicted"]:
-            raise UserError(
-                f"split {split!r} of {str(shards.folder)!r} is empty: choose another with --split"
-            )
+            raise UserError(f"split {split!r} of {str(shards.folder)!r} is empty: choose another with --split")
         source = evaluation_batches(shards, cfg.data, split)
         try:
             found = perplexity.score(sums, params, (place(b, rows) for b in source), counts["bytes"])
@@ -126,9 +122,7 @@ def _shards(folder: RunFolder, cfg: RunConfig, tokenizer: Tokenizer, text, shard
     where = Path(known["shards"]) if shards_dir is None else Path(shards_dir) / Path(known["shards"]).name
     shards = Shards.open(where)
     if shards.digest != known["digest"]:
-        raise UserError(
-            f"shards {str(where)!r} have digest {shards.digest}, the run was trained on {known['digest']}"
-        )
+        raise UserError(f"shards {str(where)!r} have digest {shards.digest}, the run was trained on {known['digest']}")
     yield shards
 
 
@@ -182,7 +176,5 @@ def generate(
     model, params, tokenizer, _, step = load(run, step)
     if not prompts:
         raise UserError("no prompt: give --prompt TEXT, or lines on standard input")
-    found = decode.generate(
-        model, params, tokenizer, prompts, sampling, tokens=tokens, seed=seed, on_text=on_text
-    )
+    found = decode.generate(model, params, tokenizer, prompts, sampling, tokens=tokens, seed=seed, on_text=on_text)
     return Generated(step, found)

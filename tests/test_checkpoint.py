@@ -293,9 +293,7 @@ def test_a_disk_that_fills_up_in_a_save_leaves_the_older_step_and_says_so(tmp_pa
         with injector.file_size_limit(size), pytest.raises(JaxlmError) as error:
             checkpoints.save(2, large(2), meta={})
             checkpoints.wait()
-        assert str(error.value).startswith(
-            f"checkpoint {tmp_path}/2 was not saved: File too large (1,048,576 bytes"
-        )
+        assert str(error.value).startswith(f"checkpoint {tmp_path}/2 was not saved: File too large (1,048,576 bytes")
         assert_only_step_1_is_there(tmp_path)
         checkpoints.save(3, large(3), meta={})  # there is room again: training went on
     assert reader(tmp_path).steps() == [1, 3]

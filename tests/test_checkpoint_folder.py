@@ -98,9 +98,7 @@ def test_a_manifest_of_another_step_or_format_is_damaged(folder, monkeypatch):
     monkeypatch.setattr("jaxlm.checkpoint_folder.FORMAT_VERSION", 2)
     make(folder, 7)
     monkeypatch.undo()
-    assert folder.problems(7) == [
-        "manifest.json: (format, step) is (2, 7), this jaxlm reads (1, 7) in that folder"
-    ]
+    assert folder.problems(7) == ["manifest.json: (format, step) is (2, 7), this jaxlm reads (1, 7) in that folder"]
 
 
 def test_a_folder_that_is_not_there_holds_no_steps(tmp_path):

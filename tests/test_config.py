@@ -287,9 +287,7 @@ def test_an_error_below_the_file_names_the_line_that_called(tmp_path):
 
 
 def test_a_user_error_raised_in_a_file_keeps_its_words(tmp_path):
-    path = file(
-        tmp_path, "from jaxlm.errors import UserError\ndef config(): raise UserError('no such size')\n"
-    )
+    path = file(tmp_path, "from jaxlm.errors import UserError\ndef config(): raise UserError('no such size')\n")
     assert refusal(load, path, Run) == f"{path}, line 4: no such size"
 
 
@@ -341,9 +339,7 @@ def two_shipped(monkeypatch):
 
 def test_an_unknown_name_shows_the_nearest_shipped_config(two_shipped):
     message = refusal(load, "quikstart", Run)
-    assert (
-        message == "no config 'quikstart': did you mean 'quickstart'? Or give the path of a .py or .json file"
-    )
+    assert message == "no config 'quikstart': did you mean 'quickstart'? Or give the path of a .py or .json file"
 
 
 def test_an_unknown_name_with_none_near_lists_the_shipped_configs(two_shipped):

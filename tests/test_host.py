@@ -75,9 +75,7 @@ def test_glibc_takes_the_settings_of_a_running_process(monkeypatch):
     assert done.stdout.split("\n")[:2] == ["glibc, memory kept", "1"]
 
 
-@pytest.mark.parametrize(
-    "platforms, expected", [("cpu", True), ("cpu,cuda", True), ("cuda", False), ("tpu", False)]
-)
+@pytest.mark.parametrize("platforms, expected", [("cpu", True), ("cpu,cuda", True), ("cuda", False), ("tpu", False)])
 def test_where_jax_will_compute_is_what_the_environment_says(monkeypatch, platforms, expected):
     monkeypatch.setenv("JAX_PLATFORMS", platforms)
     assert host.computes_on_cpu() is expected

@@ -50,9 +50,7 @@ def lines_with(pattern: str) -> list[str]:
 
 
 def test_a_module_opens_with_what_it_holds():
-    assert [
-        place for place, module in found(ast.Module) if module.body and not ast.get_docstring(module)
-    ] == []
+    assert [place for place, module in found(ast.Module) if module.body and not ast.get_docstring(module)] == []
 
 
 def test_a_module_is_named_after_what_it_holds():
@@ -75,9 +73,7 @@ def test_a_handler_of_everything_hides_nothing():
         place
         for place, handler in found(ast.ExceptHandler)
         if (handler.type is None or getattr(handler.type, "id", "") in everything)
-        and not any(
-            isinstance(node, ast.Raise) or is_use_of(node, handler.name) for node in ast.walk(handler)
-        )
+        and not any(isinstance(node, ast.Raise) or is_use_of(node, handler.name) for node in ast.walk(handler))
     ]
     assert silent == []
 
@@ -103,9 +99,7 @@ def test_a_config_is_short_and_opens_with_its_command():
 
 def test_every_dependency_is_locked_with_hashes():
     lock = (ROOT / "requirements.lock").read_text()
-    entries = re.findall(
-        r"^([A-Za-z0-9._-]+)==\S+.*\\\n((?:    --hash=sha256:[0-9a-f]{64}.*\n)+)", lock, re.MULTILINE
-    )
+    entries = re.findall(r"^([A-Za-z0-9._-]+)==\S+.*\\\n((?:    --hash=sha256:[0-9a-f]{64}.*\n)+)", lock, re.MULTILINE)
     locked = {canonical(name) for name, _ in entries}
     project = PYPROJECT["project"]
     wanted = project["dependencies"] + project["optional-dependencies"]["test"]
@@ -126,9 +120,7 @@ def test_the_changelog_knows_this_version():
 
 def test_make_shows_every_target_a_user_may_want():
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE).group(1).split()
-    shown = subprocess.run(
-        ["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    shown = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert re.findall(r"^  make ([a-z-]+) ", shown, re.MULTILINE) == phony
 
 
@@ -143,8 +135,6 @@ def test_the_wheel_carries_the_configs_and_nothing_of_the_tests(tmp_path):
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    carried = {
-        name.removeprefix("jaxlm/configs/") for name in names if re.match(r"jaxlm/configs/[^/]+\.py$", name)
-    }
+    carried = {name.removeprefix("jaxlm/configs/") for name in names if re.match(r"jaxlm/configs/[^/]+\.py$", name)}
     assert carried == {path.name for path in CONFIGS}
     assert {name.split("/")[0] for name in names} == {"jaxlm", f"jaxlm-{jaxlm.__version__}.dist-info"}

@@ -48,9 +48,7 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-SOURCES = {
-    module_name(path): path.read_text(encoding="utf-8") for path in sorted((ROOT / "jaxlm").rglob("*.py"))
-}
+SOURCES = {module_name(path): path.read_text(encoding="utf-8") for path in sorted((ROOT / "jaxlm").rglob("*.py"))}
 
 
 def imported(source: str) -> set[str]:
@@ -73,9 +71,7 @@ def neighbours(source: str) -> set[str]:
     """The modules of jaxlm that `source` imports; a folder where it is the folder itself that is meant."""
     inner = {name.removeprefix("jaxlm").lstrip(".") for name in imported(source) if within(name, {"jaxlm"})}
     modules = inner & SOURCES.keys()
-    return {
-        m for m in modules if not (source_is_empty(m) and any(o.startswith(f"{m}.") for o in modules))
-    } - {""}
+    return {m for m in modules if not (source_is_empty(m) and any(o.startswith(f"{m}.") for o in modules))} - {""}
 
 
 def source_is_empty(module: str) -> bool:
@@ -120,15 +116,11 @@ def test_a_library_is_imported_at_its_home_alone(library):
         for module, source in SOURCES.items()
         if any(within(name, {library}) for name in imported(source)) and not within(module, HOMES[library])
     ]
-    assert not strangers, (
-        f"{library} lives in {sorted(HOMES[library]) or 'tests and benchmarks'}, not in {strangers}"
-    )
+    assert not strangers, f"{library} lives in {sorted(HOMES[library]) or 'tests and benchmarks'}, not in {strangers}"
 
 
 def test_preparing_text_needs_no_jax():
-    reached = {
-        module: any(within(name, {"jax", "jaxlib"}) for name in imported(s)) for module, s in SOURCES.items()
-    }
+    reached = {module: any(within(name, {"jax", "jaxlib"}) for name in imported(s)) for module, s in SOURCES.items()}
     order = graphlib.TopologicalSorter(IMPORTS).static_order()
     for module in order:
         reached[module] |= any(reached[other] for other in IMPORTS[module])
@@ -139,9 +131,7 @@ def test_preparing_text_needs_no_jax():
 @pytest.mark.parametrize("module", ["jaxlm", "jaxlm.config", "jaxlm.data.dataset"])
 def test_a_light_import_does_not_start_jax(module):
     program = f"import sys, {module}; print(sorted({{'jax', 'flax', 'grain'}} & sys.modules.keys()))"
-    run = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 
 

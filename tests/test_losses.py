@@ -22,9 +22,7 @@ def case(seed=0):
 
 def sums(hidden_BLD, table_VD, target_BL, weight_BL, softcap=None, **config):
     cfg = LossConfig(**config)
-    return cross_entropy(
-        hidden_BLD, table_VD, target_BL, weight_BL, precision="float32", cfg=cfg, softcap=softcap
-    )
+    return cross_entropy(hidden_BLD, table_VD, target_BL, weight_BL, precision="float32", cfg=cfg, softcap=softcap)
 
 
 def with_gradients(softcap=None, **config):

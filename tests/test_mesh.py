@@ -38,9 +38,7 @@ def test_a_layout_gives_each_axis_its_size(cfg, expected):
     assert list(built.devices.flat) == jax.devices()[: built.size]
 
 
-@pytest.mark.parametrize(
-    "cfg", [MeshConfig(layout="replicated", devices=16), axes(data=4, tensor=4)], ids=str
-)
+@pytest.mark.parametrize("cfg", [MeshConfig(layout="replicated", devices=16), axes(data=4, tensor=4)], ids=str)
 def test_more_devices_than_there_are_is_the_users_mistake(cfg):
     with pytest.raises(UserError) as error:
         mesh.build(cfg)

@@ -104,9 +104,7 @@ def test_text_with_characters_never_seen_is_scored_too(trained, tmp_path):
 
 
 def test_a_run_without_a_validation_split_trains_and_says_what_it_cannot_score(tmp_path):
-    cfg = tiny_run.config(
-        tiny_run.write_text(tmp_path), "data.split.validation=0", "data.split.test=0", "loop.steps=5"
-    )
+    cfg = tiny_run.config(tiny_run.write_text(tmp_path), "data.split.validation=0", "data.split.test=0", "loop.steps=5")
     train(cfg, tmp_path / "run", shards_dir=tmp_path / "shards")
     assert [sorted(line)[0].startswith("eval") for line in tiny_run.metrics(tmp_path / "run")] == [False]
     with pytest.raises(UserError, match="is empty"):

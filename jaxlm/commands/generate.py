@@ -17,13 +17,9 @@ def main(
     run: Annotated[str, typer.Argument(help="Run folder.")],
     prompt: Annotated[list[str] | None, typer.Option(help="What to continue; may be repeated.")] = None,
     tokens: Annotated[int, typer.Option(min=1, help="Most tokens of each continuation.")] = 200,
-    temperature: Annotated[
-        float, typer.Option(help="1 as the model says, lower is safer, 0 the likeliest.")
-    ] = 0.8,
+    temperature: Annotated[float, typer.Option(help="1 as the model says, lower is safer, 0 the likeliest.")] = 0.8,
     top_k: Annotated[int | None, typer.Option(help="Only the k likeliest tokens.")] = None,
-    top_p: Annotated[
-        float, typer.Option(help="Only the likeliest tokens that reach this probability.")
-    ] = 0.95,
+    top_p: Annotated[float, typer.Option(help="Only the likeliest tokens that reach this probability.")] = 0.95,
     min_p: Annotated[float, typer.Option(help="Only tokens this share as likely as the likeliest.")] = 0.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same text.")] = 0,
     step: Annotated[int | None, typer.Option(help="A saved step; default: the newest.")] = None,
@@ -46,9 +42,7 @@ def main(
     )
     for completion in found.completions:
         sample = {"prompt": completion.prompt, "text": completion.text, "step": found.step}
-        append_json(
-            RunFolder(run).samples, sample | {"settings": settings | {"seed": seed, "tokens": tokens}}
-        )
+        append_json(RunFolder(run).samples, sample | {"settings": settings | {"seed": seed, "tokens": tokens}})
     if json_:
         rows = [completion._asdict() for completion in found.completions]
         terminal.print_json({"run": run, "step": found.step, "completions": rows})

@@ -15,9 +15,7 @@ from jaxlm.commands.train import SetOption
 def main(
     config: Annotated[str, typer.Argument(help="Shipped name, .py or .json file, or run folder.")],
     set_: SetOption = None,
-    shards_dir: Annotated[Path, typer.Option(help="Where shards are kept.", envvar="JAXLM_SHARDS")] = Path(
-        "shards"
-    ),
+    shards_dir: Annotated[Path, typer.Option(help="Where shards are kept.", envvar="JAXLM_SHARDS")] = Path("shards"),
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: all cores.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
@@ -29,8 +27,6 @@ def main(
         shards = prepare(cfg.data, shards_dir, workers=workers, progress=progress)
     if json_:
         counts = {split: shards.counts(split) for split in ("train", "validation", "test")}
-        terminal.print_json(
-            {"shards": str(shards.folder), "digest": shards.digest, "vocab": shards.vocab, **counts}
-        )
+        terminal.print_json({"shards": str(shards.folder), "digest": shards.digest, "vocab": shards.vocab, **counts})
     else:
         print(shards.folder)

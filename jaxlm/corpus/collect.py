@@ -102,8 +102,4 @@ def _topics(cfg: DataConfig) -> Iterator[tuple[str, str]]:
 def _nearest(path: Path) -> str:
     siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, siblings, n=1)
-    return (
-        f"; did you mean {str(path.with_name(near[0]))!r}?"
-        if near
-        else f' (to use Python\'s library: "{STDLIB}")'
-    )
+    return f"; did you mean {str(path.with_name(near[0]))!r}?" if near else f' (to use Python\'s library: "{STDLIB}")'

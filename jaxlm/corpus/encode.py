@@ -43,9 +43,7 @@ def encode(
     """Write every split into `folder`; {split: counts}. `characters` is what `progress` calls the total."""
     with contextlib.ExitStack() as files:
         writers = {
-            split: files.enter_context(
-                Writer(folder, split, vocab=tokenizer.vocab, separator=tokenizer.separator)
-            )
+            split: files.enter_context(Writer(folder, split, vocab=tokenizer.vocab, separator=tokenizer.separator))
             for split in SPLITS
         }
         done, tokens = 0, []

@@ -56,14 +56,10 @@ def _parse(line: str, path: Path, number: int) -> Any:
 def _text(record: Any, text_field: str, path: Path, number: int) -> str | None:
     where = f"{path}, line {number:,}"
     if not isinstance(record, dict):
-        raise UserError(
-            f"{where}: a {type(record).__name__}, but each line must be an object with {text_field!r}"
-        )
+        raise UserError(f"{where}: a {type(record).__name__}, but each line must be an object with {text_field!r}")
     if text_field not in record:
         names = ", ".join(map(repr, list(record)[:20])) or "none"
-        raise UserError(
-            f"{where}: no field {text_field!r}; set data.text_field to one of its fields: {names}"
-        )
+        raise UserError(f"{where}: no field {text_field!r}; set data.text_field to one of its fields: {names}")
     text = record[text_field]
     if text is not None and not isinstance(text, str):
         raise UserError(f"{where}: {text_field!r} is a {type(text).__name__}, but must be a string or null")

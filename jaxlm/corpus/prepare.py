@@ -57,9 +57,7 @@ def prepare(
     """
     root, progress = Path(root), progress or (lambda done, total, what: None)
     if root.exists() and os.path.exists(cfg.source) and os.path.samefile(root, cfg.source):
-        raise UserError(
-            f"data.source={cfg.source!r} is also the folder for shards: name another one for them"
-        )
+        raise UserError(f"data.source={cfg.source!r} is also the folder for shards: name another one for them")
     input_hash = fingerprint(cfg, root, progress)
     folder = root / _key(cfg, input_hash)
     made = _finished(folder)
@@ -106,9 +104,7 @@ def _make(cfg: DataConfig, input_hash: str, folder: Path, workers: int, progress
     try:
         facts = _build(cfg, building, workers, progress) | {"input": input_hash}
         if fingerprint(cfg, folder.parent, progress) != input_hash:
-            raise UserError(
-                f"data.source={cfg.source!r} changed while it was read: run again when it stays as it is"
-            )
+            raise UserError(f"data.source={cfg.source!r} changed while it was read: run again when it stays as it is")
         progress(0, None, "committing the shards")
         shards.commit(building, folder, facts=facts)
     except BaseException:
@@ -154,9 +150,7 @@ def _characters(cfg: DataConfig, root: Path, progress: Progress) -> int | None:
     return sum(len(document.text) for document in documents(cfg, exclude=root))
 
 
-def _splitted(
-    cfg: DataConfig, characters: int | None, tally: Tally, root: Path
-) -> Iterator[tuple[str, Document]]:
+def _splitted(cfg: DataConfig, characters: int | None, tally: Tally, root: Path) -> Iterator[tuple[str, Document]]:
     found = documents(cfg, tally, exclude=root)
     if isinstance(cfg.split, ContiguousSplit):
         assert characters is not None

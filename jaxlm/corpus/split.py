@@ -25,9 +25,7 @@ def by_hash(documents: Iterable[Document], cfg: HashSplit) -> Iterator[tuple[str
             yield "train", document
 
 
-def contiguous(
-    documents: Iterable[Document], cfg: ContiguousSplit, characters: int
-) -> Iterator[tuple[str, Document]]:
+def contiguous(documents: Iterable[Document], cfg: ContiguousSplit, characters: int) -> Iterator[tuple[str, Document]]:
     """`characters` is the length of all documents together."""
     train_end = int(characters * (1 - _exact(cfg.validation) - _exact(cfg.test)))
     validation_end = int(characters * (1 - _exact(cfg.test)))

@@ -35,9 +35,7 @@ class ContiguousSplit(_Split):
     """The first characters of the corpus train, the last ones are held out."""
 
     kind: Literal["contiguous"] = "contiguous"
-    validation: float = pydantic.Field(
-        default=0.1, ge=0, lt=1
-    )  # fraction of characters, before the test split
+    validation: float = pydantic.Field(default=0.1, ge=0, lt=1)  # fraction of characters, before the test split
     test: float = pydantic.Field(default=0.0, ge=0, lt=1)  # fraction of characters, at the very end
 
 

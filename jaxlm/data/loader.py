@@ -32,9 +32,7 @@ class Batches:
     """An iterator of numpy Batches that knows `step`, the global step of the batch that comes next."""
 
     def __init__(self, source: "_StepSource", start_step: int, prefetch: int):
-        options = grain.ReadOptions(
-            num_threads=min(_READ_THREADS, prefetch), prefetch_buffer_size=max(prefetch, 1)
-        )
+        options = grain.ReadOptions(num_threads=min(_READ_THREADS, prefetch), prefetch_buffer_size=max(prefetch, 1))
         self._iterator = iter(grain.MapDataset.source(source).to_iter_dataset(options))
         grain.experimental.set_next_index(self._iterator, start_step)
         self.step = start_step

@@ -76,9 +76,7 @@ class Packed:
         self.first, self.start, self.count = first, start, count
 
     def spans(self, rows: np.ndarray) -> Spans:
-        row, span = _ranges(
-            self.first[np.minimum(rows, self.rows)], self.first[np.minimum(rows + 1, self.rows)]
-        )
+        row, span = _ranges(self.first[np.minimum(rows, self.rows)], self.first[np.minimum(rows + 1, self.rows)])
         return Spans(row, self.start[span], self.count[span], np.zeros(span.size, np.int64))
 
 
@@ -157,9 +155,7 @@ def _stored(shards: Shards, split: str, length: int) -> Packed:
     if stored is not None:
         return stored
     packed = best_fit_decreasing(np.asarray(shards.offsets(split), np.int64), length)
-    content = (
-        np.concatenate([[packed.rows], packed.first, packed.start, packed.count]).astype("<i8").tobytes()
-    )
+    content = np.concatenate([[packed.rows], packed.first, packed.start, packed.count]).astype("<i8").tobytes()
     beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}")  # processes may share the folder
     try:
         path.parent.mkdir(exist_ok=True)

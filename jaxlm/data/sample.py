@@ -13,9 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import xxhash
 
-CHUNK_CHARACTERS = (
-    4_096  # chosen: a page; SentencePiece skips longer "sentences" than it is told, we never do
-)
+CHUNK_CHARACTERS = 4_096  # chosen: a page; SentencePiece skips longer "sentences" than it is told, we never do
 
 
 def cut(text: str, characters: int) -> Iterator[str]:

@@ -53,9 +53,7 @@ class Writer:
     def add(self, tokens: np.ndarray, source_bytes: int) -> None:
         """Append one document: its tokens without any separator, and the length of its text in bytes."""
         tokens = np.asarray(tokens)
-        if tokens.size and (
-            tokens.min() < 0 or tokens.max() >= self.vocab or (tokens == self.separator).any()
-        ):
+        if tokens.size and (tokens.min() < 0 or tokens.max() >= self.vocab or (tokens == self.separator).any()):
             raise ValueError(
                 f"document {self._documents}: tokens span {tokens.min()}..{tokens.max()}, but must be 0 to "
                 f"vocab - 1 = {self.vocab - 1} and must not hold the separator {self.separator}"
@@ -162,9 +160,7 @@ class Shards:
     def _check_split(self, split: str) -> None:
         known = self.manifest["splits"]
         if split not in known:
-            raise UserError(
-                f"split {split!r}: {self.folder} has {', '.join(s for s in SPLITS if s in known)}"
-            )
+            raise UserError(f"split {split!r}: {self.folder} has {', '.join(s for s in SPLITS if s in known)}")
 
     def _wrong_size(self, name: str) -> str | None:
         path, size = self.folder / name, self.manifest["files"][name][0]
@@ -194,9 +190,7 @@ def _write_manifest(building: Path, facts: dict[str, Any]) -> None:
 def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
     manifest = hashing.unseal((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
     if "format_version" not in manifest:
-        raise UserError(
-            f"{folder / MANIFEST} is no manifest of shards: name a folder made by `jaxlm prepare`"
-        )
+        raise UserError(f"{folder / MANIFEST} is no manifest of shards: name a folder made by `jaxlm prepare`")
     if manifest["format_version"] != FORMAT_VERSION:
         raise UserError(
             f"{folder}: format_version={manifest['format_version']}, this jaxlm reads {FORMAT_VERSION}: "

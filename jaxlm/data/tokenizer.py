@@ -90,8 +90,7 @@ class SentencePieceTokenizer(Tokenizer):
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         spans = [
-            [pair for part in cut(text, PART_CHARACTERS) for pair in set_apart(part, self._apart)]
-            for text in texts
+            [pair for part in cut(text, PART_CHARACTERS) for pair in set_apart(part, self._apart)] for text in texts
         ]
         plain = [_utf8(put_in(text)) for pairs in spans for text, _ in pairs]
         encoded = iter(self._processor.encode(plain, num_threads=1))

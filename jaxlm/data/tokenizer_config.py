@@ -12,9 +12,7 @@ class SentencePieceConfig(Config):
 
     kind: Literal["sentencepiece"] = "sentencepiece"
     model: Literal["unigram", "bpe", "char"] = "bpe"
-    vocab: int = pydantic.Field(
-        default=8_192, gt=2
-    )  # pieces, 2 specials and 256 bytes; an upper bound for "char"
+    vocab: int = pydantic.Field(default=8_192, gt=2)  # pieces, 2 specials and 256 bytes; an upper bound for "char"
     byte_fallback: bool = True  # False: a character never seen in training is an error
     sample_bytes: int = pydantic.Field(default=20_000_000, gt=0)  # of training text the model is fitted on
 

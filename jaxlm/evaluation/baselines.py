@@ -32,9 +32,7 @@ def xz_bits_per_byte(chunks: Iterable[bytes]) -> float:
     return _bits_per_byte(chunks, compressor.compress, compressor.flush)
 
 
-def _bits_per_byte(
-    chunks: Iterable[bytes], compress: Callable[[bytes], bytes], flush: Callable[[], bytes]
-) -> float:
+def _bits_per_byte(chunks: Iterable[bytes], compress: Callable[[bytes], bytes], flush: Callable[[], bytes]) -> float:
     read = written = 0
     for chunk in chunks:
         read += len(chunk)

@@ -45,9 +45,7 @@ def row_sums(family: Family) -> Callable[[Any, Batch], jax.Array]:
     return sums
 
 
-def score(
-    sums: Callable[[Any, Batch], jax.Array], params: Any, batches: Iterable[Batch], source_bytes: int
-) -> Score:
+def score(sums: Callable[[Any, Batch], jax.Array], params: Any, batches: Iterable[Batch], source_bytes: int) -> Score:
     """The Score of `params` over all rows of `batches`; at most two batches are in flight."""
     waiting, rows = [], []
     for batch in batches:

@@ -137,9 +137,7 @@ def row_keys(seed: int, ids: list[np.ndarray], idle: int) -> jax.Array:
     return jax.vmap(of_row)(np.array(hashes, np.uint32), np.array(turns, np.uint32))
 
 
-def prefill(
-    model: Model, weights: Weights, ids: list[np.ndarray], idle: int, tokens: int, limit: int | None
-) -> Rows:
+def prefill(model: Model, weights: Weights, ids: list[np.ndarray], idle: int, tokens: int, limit: int | None) -> Rows:
     """Rows that have read their prompts but for the last token, which the first step feeds; and idle ones."""
     length_B = np.array([len(row) for row in ids] + [1] * idle, np.int32)
     longest = int(length_B.max())
@@ -206,9 +204,7 @@ def advance(
 
     def step(going):
         n, rows, token_BS, nats_BS = going
-        hidden_BLD, state = model.decode(
-            weights.params, rows.token_B[:, None], rows.position_B[:, None], rows.state
-        )
+        hidden_BLD, state = model.decode(weights.params, rows.token_B[:, None], rows.position_B[:, None], rows.state)
         logits_BLV = einsum("BLD,DV->BLV", hidden_BLD, weights.table_DV, model.precision).astype(jnp.float32)
         logits_BV = soft_cap(logits_BLV, model.softcap)[:, 0]
         now_B = jax.vmap(jax.random.fold_in)(keys_B, rows.position_B)
@@ -233,7 +229,5 @@ def read(waiting, texts: list[Text]) -> None:
     if waiting is None:
         return
     (token_BS, nats_BS), steps = jax.device_get(waiting)
-    for text, row, nats in zip(
-        texts, token_BS.tolist(), nats_BS.tolist(), strict=False
-    ):  # idle rows have none
+    for text, row, nats in zip(texts, token_BS.tolist(), nats_BS.tolist(), strict=False):  # idle rows have none
         text.add(row[:steps], nats[:steps])

@@ -51,9 +51,7 @@ def sample(
     return jnp.take_along_axis(id_BC, chosen_B1, axis=-1)[:, 0]
 
 
-def candidates(
-    logits_BV: Float[Array, "B V"], cfg: SamplingConfig
-) -> tuple[Float[Array, "B C"], Int[Array, "B C"]]:
+def candidates(logits_BV: Float[Array, "B V"], cfg: SamplingConfig) -> tuple[Float[Array, "B C"], Int[Array, "B C"]]:
     """Weights to draw by, 0 where cut, and the ids they belong to."""
     # The best token at 0: neither a low temperature nor a large logit can overflow.
     logits_BC = (logits_BV - logits_BV.max(-1, keepdims=True)) / cfg.temperature

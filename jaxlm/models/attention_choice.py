@@ -73,9 +73,7 @@ def refusal(name: str, case: Case) -> str | None:
     if name == "triton" and case.window is not None:
         return f"it has no window, and model.window={case.window}"
     if name == "triton" and case.head_width > 128:
-        return (
-            f"a block of heads wider than 128 does not fit shared memory, and they are {case.head_width} wide"
-        )
+        return f"a block of heads wider than 128 does not fit shared memory, and they are {case.head_width} wide"
     return None
 
 

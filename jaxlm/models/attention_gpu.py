@@ -32,9 +32,7 @@ def cudnn_attention(
     *,
     causal: bool,
     window: int | None,
-    implementation: Literal[
-        "cudnn", "xla"
-    ] = "cudnn",  # xla: the same call where there is no cuDNN, for tests
+    implementation: Literal["cudnn", "xla"] = "cudnn",  # xla: the same call where there is no cuDNN, for tests
 ) -> Float[Array, "B L G R K"]:
     B, L, G, R, K = q_BLGRK.shape
     mask_B1LL = None

@@ -153,7 +153,9 @@ class Attention(nn.Module):
             platform=self.spec.platform,
             backend=c.attention,
         )
-        out = Einsum("BLGRK,GRKD->BLD", (G, R, K, D), ("kv", "group", "head", "width"), p, into_residual(c), c.bias, name="o")
+        out = Einsum(
+            "BLGRK,GRKD->BLD", (G, R, K, D), ("kv", "group", "head", "width"), p, into_residual(c), c.bias, name="o"
+        )
         return out(o_BLGRK), cache
 
 

@@ -139,9 +139,7 @@ def _axes(place: Place) -> str:
 
 
 def _legend(lines: tuple[Line, ...]) -> str:
-    step = max(
-        (series.step[-1] for series in (line.series for line in lines) if len(series.step)), default=None
-    )
+    step = max((series.step[-1] for series in (line.series for line in lines) if len(series.step)), default=None)
     keys = [f'<span class="key">step <b class="at">{NONE if step is None else f"{step:,.0f}"}</b></span>']
     for line in lines:
         last = line.series.last()

@@ -141,8 +141,7 @@ def tree(value: dict[str, Any], depth: int = 0) -> str:
     """Nested settings, plain ones first; what lies below a name folds away."""
     plain_ones = {name: inner for name, inner in value.items() if not (isinstance(inner, dict) and inner)}
     rows = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(_leaf(inner))}</dd></div>"
-        for name, inner in plain_ones.items()
+        f"<div><dt>{escape(name)}</dt><dd>{escape(_leaf(inner))}</dd></div>" for name, inner in plain_ones.items()
     )
     body = f"<dl>{rows}</dl>" if rows else ""
     for name, inner in value.items():

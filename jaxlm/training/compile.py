@@ -54,11 +54,7 @@ def compile_step(
             f"step.compile={way!r} replicates the state, but the mesh is {dict(mesh.shape)}: "
             f"use step.compile='jit', or mesh.layout='replicated'"
         )
-    return (
-        _by_pmap(make, mesh, state, rows)
-        if way == "pmap"
-        else _by_jit(make, way, mesh, state, shardings, rows)
-    )
+    return _by_pmap(make, mesh, state, rows) if way == "pmap" else _by_jit(make, way, mesh, state, shardings, rows)
 
 
 def _by_jit(make, way: Way, mesh: Mesh, state: TrainState, shardings: TrainState, rows) -> Compiled:
@@ -66,14 +62,10 @@ def _by_jit(make, way: Way, mesh: Mesh, state: TrainState, shardings: TrainState
     if way == "shard_map":
         # check_vma=False: with it, gradients of replicated parameters arrive summed already, and a
         # second sum would make them as many times too large as there are devices.
-        step = jax.shard_map(
-            make("data"), mesh=mesh, in_specs=(P(), P("data")), out_specs=P(), check_vma=False
-        )
+        step = jax.shard_map(make("data"), mesh=mesh, in_specs=(P(), P("data")), out_specs=P(), check_vma=False)
     else:
         step = make(None)
-    jitted = jax.jit(
-        step, in_shardings=(shardings, batch_sharding), out_shardings=(shardings, None), donate_argnums=0
-    )
+    jitted = jax.jit(step, in_shardings=(shardings, batch_sharding), out_shardings=(shardings, None), donate_argnums=0)
     with jax.set_mesh(mesh):
         executable = jitted.lower(state, abstract_batch(rows)).compile()
     same = lambda state: state

@@ -48,9 +48,7 @@ class Layout(NamedTuple):
 def told(cfg: MeshConfig, way: str, cores: int | None) -> Layout:
     """The layout that the config itself says; `cores` is None where jax does not run on CPU."""
     devices = None if cores is None else cpu_devices(cfg, cores)
-    return Layout(
-        cfg, devices, default_way(cfg, cores is not None) if way == "auto" else way, "the config says so", {}
-    )  # type: ignore[arg-type]
+    return Layout(cfg, devices, default_way(cfg, cores is not None) if way == "auto" else way, "the config says so", {})  # type: ignore[arg-type]
 
 
 def cpu_devices(cfg: MeshConfig, cores: int) -> int:
@@ -90,9 +88,7 @@ def choose(config: dict[str, Any], layouts: list[Layout], vocab: int) -> Layout:
         raise JaxlmError(f"no layout could run a step: {measured}")
     best = min(times, key=times.__getitem__)
     layout = next(layout for layout in layouts if layout.mesh.layout == best)
-    return layout._replace(
-        why="fastest of " + ", ".join(map(_show_pair, measured.items())), measured=measured
-    )
+    return layout._replace(why="fastest of " + ", ".join(map(_show_pair, measured.items())), measured=measured)
 
 
 def measure_in_child(config: dict[str, Any], layout: Layout, vocab: int) -> float | str:

@@ -43,9 +43,7 @@ def muon(
         velocity = jax.tree.map(lambda v, g: momentum * v + g, state.momentum, grads)
         ahead = jax.tree.map(lambda v, g: momentum * v + g, velocity, grads)
         step = rate(state.count)
-        updates = jax.tree.map(
-            lambda o, p: -step * (o + decay * p), orthogonalize(ahead, axes, precision), params
-        )
+        updates = jax.tree.map(lambda o, p: -step * (o + decay * p), orthogonalize(ahead, axes, precision), params)
         return updates, MuonState(state.count + 1, velocity)
 
     return optax.GradientTransformation(init, update)
@@ -60,10 +58,7 @@ def orthogonalize(tree: Any, axes: Any, precision: Precision) -> Any:
         groups[matrices.shape[1:]].append((index, matrices))
     leaves: list[Any] = [None] * len(named)
     for (rows, columns), members in groups.items():
-        stacked = (
-            newton_schulz(jnp.concatenate([m for _, m in members]), precision)
-            * max(1.0, columns / rows) ** 0.5
-        )
+        stacked = newton_schulz(jnp.concatenate([m for _, m in members]), precision) * max(1.0, columns / rows) ** 0.5
         start = 0
         for index, matrices in members:
             leaves[index] = stacked[start : start + len(matrices)].reshape(named[index][1].shape)
@@ -94,7 +89,5 @@ def newton_schulz(x_BIO: Array, precision: Precision) -> Array:
     x = x / (jnp.linalg.norm(x, axis=(1, 2), keepdims=True) + 1e-7)
     for _ in range(STEPS):
         gram = einsum("nio,njo->nij", x, x, precision)
-        x = a * x + einsum(
-            "nij,njo->nio", b * gram + c * einsum("nij,njk->nik", gram, gram, precision), x, precision
-        )
+        x = a * x + einsum("nij,njo->nio", b * gram + c * einsum("nij,njk->nik", gram, gram, precision), x, precision)
     return jnp.swapaxes(x, 1, 2) if tall else x

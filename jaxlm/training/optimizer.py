@@ -55,9 +55,7 @@ class AdamWConfig(Config):
     decay: float = pydantic.Field(0.1, ge=0)  # times the learning rate, a step
     clip: float | None = pydantic.Field(1.0, gt=0)  # global norm of the gradient; None: no clipping
     schedule: ScheduleConfig = CosineConfig()
-    average: float | None = pydantic.Field(
-        None, gt=0, lt=1
-    )  # decay of a moving average of parameters; None: none
+    average: float | None = pydantic.Field(None, gt=0, lt=1)  # decay of a moving average of parameters; None: none
 
 
 class MuonConfig(Config):
@@ -70,9 +68,7 @@ class MuonConfig(Config):
     others: AdamWConfig = AdamWConfig(peak_rate=3e-3, decay=0.0)  # its schedule and clip are not read
     clip: float | None = pydantic.Field(None, gt=0)  # global norm of the gradient; None: no clipping
     schedule: ScheduleConfig = WsdConfig()
-    average: float | None = pydantic.Field(
-        None, gt=0, lt=1
-    )  # decay of a moving average of parameters; None: none
+    average: float | None = pydantic.Field(None, gt=0, lt=1)  # decay of a moving average of parameters; None: none
 
 
 class SgdConfig(Config):
@@ -103,9 +99,7 @@ def schedule(cfg: ScheduleConfig, peak: float, steps: int) -> optax.Schedule:
     return optax.join_schedules([rise, after], [cfg.warmup])
 
 
-def build(
-    cfg: OptimizerConfig, steps: int, axes: Any, precision: Precision
-) -> optax.GradientTransformationExtraArgs:
+def build(cfg: OptimizerConfig, steps: int, axes: Any, precision: Precision) -> optax.GradientTransformationExtraArgs:
     """The optimiser of `cfg` for `steps` steps over parameters with logical `axes` (models/build.py).
 
     `update(grads, state, params, finite=False)` gives zeros, and the state as it was.

@@ -31,9 +31,7 @@ def peak(devices: Sequence[Any]) -> float | None:
     return None if known is None else known * len(devices)
 
 
-def with_flops(
-    metrics: Mapping[str, float], flops_per_token: float, peak: float | None
-) -> dict[str, float | None]:
+def with_flops(metrics: Mapping[str, float], flops_per_token: float, peak: float | None) -> dict[str, float | None]:
     """`metrics` with `model_flops_per_second` and `mfu` (null without a peak) where they hold a speed."""
     if "tokens_per_second" not in metrics:
         return dict(metrics)

@@ -51,9 +51,7 @@ def make_step(
             "loss": sums["loss"] / weight,
             "tokens": sums["weight"],
             "grad_norm": norm,
-            "learning_rate": rate(
-                state.step - state.skipped
-            ),  # a skipped step does not move the optimiser's count
+            "learning_rate": rate(state.step - state.skipped),  # a skipped step does not move the optimiser's count
             "nonfinite": jnp.where(finite, 0, state.nonfinite + 1),
             "skipped": state.skipped + ~finite,
         }

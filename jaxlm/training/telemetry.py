@@ -38,9 +38,7 @@ class MetricsFile:
         self._file = open(path, "ab")  # noqa: SIM115  (open for the whole run)
 
     def write(self, step: int, metrics: Mapping[str, float | None]) -> None:
-        finite = {
-            name: value if value is None or math.isfinite(value) else None for name, value in metrics.items()
-        }
+        finite = {name: value if value is None or math.isfinite(value) else None for name, value in metrics.items()}
         self._file.write(orjson.dumps({"step": step, **finite}) + b"\n")
         self._file.flush()
 
@@ -81,9 +79,7 @@ class Telemetry:
         self._show = show
         self._wandb = start_wandb(cfg.wandb, folder, config) if cfg.wandb else None
         self._file = MetricsFile(folder / "metrics.jsonl", start)
-        self._board = (
-            SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1) if cfg.tensorboard else None
-        )
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1) if cfg.tensorboard else None
 
     def write(self, step: int, metrics: Mapping[str, float | None]) -> None:
         self._file.write(step, metrics)
@@ -110,9 +106,7 @@ def start_wandb(project: str, folder: Path, config: Mapping[str, Any]) -> Any:
     try:
         import wandb
     except ImportError:
-        raise UserError(
-            f"telemetry.wandb={project!r} needs the package: pip install 'jaxlm[wandb]'"
-        ) from None
+        raise UserError(f"telemetry.wandb={project!r} needs the package: pip install 'jaxlm[wandb]'") from None
     return wandb.init(
         project=project,
         name=folder.name,

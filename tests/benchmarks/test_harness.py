@@ -14,9 +14,7 @@ sys.path.insert(0, str(BENCHMARKS))  # the scripts import it so, being run by pa
 import harness  # noqa: E402
 import machine  # noqa: E402
 
-PRINT = (
-    "import json, sys; print('chatter'); print(json.dumps({'median_ms': float(sys.argv[1]), 'loss': 1.0}))"
-)
+PRINT = "import json, sys; print('chatter'); print(json.dumps({'median_ms': float(sys.argv[1]), 'loss': 1.0}))"
 
 
 def prints(milliseconds: float, **more) -> harness.Contender:
@@ -90,10 +88,7 @@ def test_the_best_peer_is_the_fastest_that_ran():
     assert harness.best(results, ["c"]) == "c"
 
 
-SHOW = (
-    "import json, os;"
-    "print(json.dumps({k: os.environ.get(k) for k in ('GLIBC_TUNABLES', 'MALLOC_ARENA_MAX')}))"
-)
+SHOW = "import json, os;print(json.dumps({k: os.environ.get(k) for k in ('GLIBC_TUNABLES', 'MALLOC_ARENA_MAX')}))"
 
 
 def test_as_installed_takes_the_shells_allocator_settings_away(monkeypatch):
@@ -125,9 +120,7 @@ def test_tcmalloc_is_really_loaded():
 
 
 def test_json_is_one_object_with_the_agreed_words(capsys):
-    row = harness.compare(
-        "case", {"ours": [{"median_ms": 1.0}], "peer": [{"median_ms": 2.0}]}, "ours", "peer"
-    )
+    row = harness.compare("case", {"ours": [{"median_ms": 1.0}], "peer": [{"median_ms": 2.0}]}, "ours", "peer")
     harness.report("speed", [row], json=True)
     printed = json.loads(capsys.readouterr().out)
     assert printed.keys() == {"benchmark", "machine", "versions", "commit", "rows"}
@@ -160,9 +153,7 @@ def test_the_commit_says_when_files_differ_from_it(tmp_path, monkeypatch):
 def test_results_are_appended_and_never_replaced(tmp_path, capsys):
     path = tmp_path / "RESULTS.md"
     path.write_text("# Results\n")
-    row = harness.compare(
-        "case", {"ours": [{"median_ms": 1.0}], "peer": harness.Missing("no torch")}, "ours", "peer"
-    )
+    row = harness.compare("case", {"ours": [{"median_ms": 1.0}], "peer": harness.Missing("no torch")}, "ours", "peer")
     result = harness.report("speed", [row], json=False)
     harness.record(result, note="First.", path=path)
     harness.record(result, note="Second.", path=path)

@@ -104,9 +104,7 @@ def test_a_source_that_is_not_there_is_named(jaxlm, trained):
 
 def test_a_changed_config_is_refused_with_the_ways_out(jaxlm, trained):
     options = ("--run-dir", trained.path, "--set", "loop.steps=30")
-    mistake(
-        jaxlm("train", trained.config, *options), "loop.steps: 20 -> 30", "--fresh", "--name", "--run-dir"
-    )
+    mistake(jaxlm("train", trained.config, *options), "loop.steps: 20 -> 30", "--fresh", "--name", "--run-dir")
 
 
 def test_an_unknown_verb_is_met_with_the_nearest(jaxlm):

@@ -72,9 +72,7 @@ def test_a_wrong_line_is_named_with_the_mend(line, message, tmp_path):
 
 def test_null_and_empty_texts_are_skipped_and_counted(tmp_path):
     tally = Tally()
-    assert [d.text for d in read(tmp_path / "a", b'{"text":null}\n{"text":""}\n{"text":"a"}\n', tally)] == [
-        "a"
-    ]
+    assert [d.text for d in read(tmp_path / "a", b'{"text":null}\n{"text":""}\n{"text":"a"}\n', tally)] == ["a"]
     assert tally.skipped == {"empty": 2} and tally.first == {"empty": "a:1"}
 
 

@@ -94,9 +94,7 @@ def test_every_text_is_in_the_shards_with_its_size_in_bytes(corpus, tmp_path, to
 
 def test_the_tokenizer_sees_nothing_but_the_training_split(tmp_path):
     (tmp_path / "text.txt").write_text("ab" * 450 + "xyz" * 33 + "x")
-    cfg = config(
-        tmp_path / "text.txt", split=ContiguousSplit(), tokenizer=SentencePieceConfig(model="char", vocab=300)
-    )
+    cfg = config(tmp_path / "text.txt", split=ContiguousSplit(), tokenizer=SentencePieceConfig(model="char", vocab=300))
     shards = prepare(cfg, tmp_path / "shards")
     assert shards.vocab == 2 + 256 + 2  # specials, bytes, and a and b alone
 

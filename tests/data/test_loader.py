@@ -125,9 +125,7 @@ def test_chunks_and_lanes_are_evaluated_in_the_order_of_the_text(shards):
 
 def test_evaluation_is_shared_by_processes_in_equally_many_batches(shards):
     cfg = config(batch=6)
-    parts = [
-        list(evaluation_batches(shards, cfg, "train", process_index=r, process_count=3)) for r in range(3)
-    ]
+    parts = [list(evaluation_batches(shards, cfg, "train", process_index=r, process_count=3)) for r in range(3)]
     whole = [Batch(*map(np.concatenate, zip(*step, strict=True))) for step in zip(*parts, strict=True)]
     assert_equal(whole, list(evaluation_batches(shards, cfg, "train")))
 

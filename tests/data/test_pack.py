@@ -46,9 +46,7 @@ def test_packing_keeps_every_document_that_fits_whole(predicted, length):
     packed = best_fit_decreasing(offsets, length)
     pieces = dict(zip(packed.start.tolist(), packed.count.tolist(), strict=True))
     for start, end in itertools.pairwise(offsets.tolist()):
-        expected = [length] * ((end - start) // length) + [(end - start) % length] * (
-            (end - start) % length > 0
-        )
+        expected = [length] * ((end - start) // length) + [(end - start) % length] * ((end - start) % length > 0)
         assert [pieces[start + i * length] for i in range(len(expected))] == expected
 
 

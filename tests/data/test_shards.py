@@ -150,6 +150,4 @@ def test_nothing_is_there_until_it_is_whole(tmp_path, monkeypatch):
     assert not (tmp_path / "shards").exists()
     monkeypatch.undo()
     shutil.rmtree(tmp_path / "shards.building")
-    assert (
-        json.loads((build(tmp_path / "shards").folder / "manifest.json").read_text())["format_version"] == 1
-    )
+    assert json.loads((build(tmp_path / "shards").folder / "manifest.json").read_text())["format_version"] == 1

@@ -160,9 +160,7 @@ def test_without_bytes_a_character_that_the_sample_missed_is_known():
 
 @pytest.mark.parametrize("character", ["中", "\ufdd1", "\u2581", "\0"])
 def test_without_bytes_an_unknown_character_is_named(character):
-    tokenizer = tokenizers.train(
-        SentencePieceConfig(model="char", byte_fallback=False), ["some text"], seed=0
-    )
+    tokenizer = tokenizers.train(SentencePieceConfig(model="char", byte_fallback=False), ["some text"], seed=0)
     with pytest.raises(UserError, match=rf"U\+{ord(character):04X}.*byte_fallback=True"):
         tokenizer.encode(f"some {character} text")
 
@@ -170,9 +168,7 @@ def test_without_bytes_an_unknown_character_is_named(character):
 @pytest.mark.parametrize("model, fallback", list(itertools.product(["unigram", "bpe"], [True, False])))
 def test_a_vocabulary_larger_than_the_corpus_allows_names_the_largest(model, fallback):
     cfg = SentencePieceConfig(model=model, vocab=50_000, byte_fallback=fallback)
-    with pytest.raises(
-        UserError, match=r"vocab=50000 .* at most \d+ pieces; set data.tokenizer.vocab"
-    ) as error:
+    with pytest.raises(UserError, match=r"vocab=50000 .* at most \d+ pieces; set data.tokenizer.vocab") as error:
         tokenizers.train(cfg, CODE, seed=0)
     most = int(str(error.value).split("at most ")[1].split()[0])
     assert tokenizers.train(cfg.model_copy(update={"vocab": most}), CODE, seed=0).vocab == most

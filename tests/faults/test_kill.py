@@ -100,9 +100,7 @@ def test_killed_between_two_steps(case):
 def test_killed_while_a_checkpoint_is_being_written(case):
     child = case.start("in_a_save")
     checkpoints = case.folder / "in_a_save" / "checkpoints"
-    injector.kill_when(
-        child, lambda: any(checkpoints.glob("*.orbax-checkpoint-tmp*")), timeout_seconds=TIMEOUT
-    )
+    injector.kill_when(child, lambda: any(checkpoints.glob("*.orbax-checkpoint-tmp*")), timeout_seconds=TIMEOUT)
     case.run_through("in_a_save")
     case.same("in_a_save")
     assert not any(checkpoints.glob("*tmp*")), "what was half written is gone"

@@ -43,9 +43,7 @@ def in_loops(q, k, v, segments=None, positions=None, causal=True, window=None):
             if not hidden:
                 seen.append(m)
         weights = np.array([np.exp(np.dot(q[b, l, g, r], k[b, m, g]) / np.sqrt(K)) for m in seen])
-        o[b, l, g, r] = sum(
-            w * np.asarray(v[b, m, g]) for w, m in zip(weights / weights.sum(), seen, strict=True)
-        )
+        o[b, l, g, r] = sum(w * np.asarray(v[b, m, g]) for w, m in zip(weights / weights.sum(), seen, strict=True))
     return o
 
 
@@ -56,9 +54,7 @@ LATE = (
 )
 
 
-@pytest.mark.parametrize(
-    "groups, queries", [(4, 1), (2, 2), (1, 4)], ids=["multi-head", "grouped", "multi-query"]
-)
+@pytest.mark.parametrize("groups, queries", [(4, 1), (2, 2), (1, 4)], ids=["multi-head", "grouped", "multi-query"])
 @pytest.mark.parametrize(
     "case",
     [
@@ -109,9 +105,7 @@ def test_rounded_operands_stay_near_float32(precision):
     q, k, v = random_heads(L=16, M=16, K=8)
     got = attend(q, k, v, precision=precision).astype(jnp.float32)
     exact = attend(q, k, v, precision="float32")
-    np.testing.assert_allclose(
-        got, exact, atol=1e-6 if precision == "float32" else 0.03
-    )  # 8 bits of mantissa
+    np.testing.assert_allclose(got, exact, atol=1e-6 if precision == "float32" else 0.03)  # 8 bits of mantissa
 
 
 # Long rows in chunks
@@ -156,9 +150,7 @@ def test_a_chunk_holds_at_most_64_mib_of_scores_and_short_rows_are_whole():
     for heads, length in [(12, 4096), (96, 1024), (1, 100_000), (40_000, 5000)]:
         chunk = chunk_length(heads, length, length)
         assert chunk == 1 or 4 * heads * chunk * length <= 2**26
-    assert (
-        chunk_length(heads=12, length=4096, memory=4096) == 316
-    )  # 13 chunks; 341 would fit and leave a rest
+    assert chunk_length(heads=12, length=4096, memory=4096) == 316  # 13 chunks; 341 would fit and leave a rest
 
 
 def test_attend_takes_chunks_only_where_the_scores_would_not_fit(monkeypatch):
@@ -177,9 +169,7 @@ def test_memory_of_a_long_row_is_bounded():
     loss = lambda *qkv: attend(*qkv, precision="float32").sum()
     compiled = jax.jit(jax.grad(loss, argnums=(0, 1, 2))).lower(*shapes).compile()
     all_scores = 4 * 4 * L * L
-    assert (
-        compiled.memory_analysis().temp_size_in_bytes < all_scores
-    )  # plain attention keeps more than twice that
+    assert compiled.memory_analysis().temp_size_in_bytes < all_scores  # plain attention keeps more than twice that
 
 
 # Fused kernels against einsum: interpreted, or with XLA in place of cuDNN
@@ -213,9 +203,7 @@ FUSED = [
 ]
 
 
-@pytest.mark.parametrize(
-    "kernel, case", FUSED, ids=lambda x: getattr(x, "__name__", None) or "+".join(x) or "plain"
-)
+@pytest.mark.parametrize("kernel, case", FUSED, ids=lambda x: getattr(x, "__name__", None) or "+".join(x) or "plain")
 def test_fused_kernels_and_their_gradients_equal_einsum(kernel, case):
     L = 256
     q, k, v = random_heads(L=L, M=L, K=16)
@@ -224,9 +212,7 @@ def test_fused_kernels_and_their_gradients_equal_einsum(kernel, case):
     if case.pop("segments", False):
         segments = (jnp.stack([jnp.arange(L) // 100, jnp.arange(L) // 31]),) * 2
     fused = lambda *qkv: kernel(*qkv, segments, **case)
-    plain = lambda *qkv: einsum_attention(
-        *qkv, precision="float32", segments=segments, positions=None, **case
-    )
+    plain = lambda *qkv: einsum_attention(*qkv, precision="float32", segments=segments, positions=None, **case)
     for got, expected in zip(with_gradients(fused, q, k, v), with_gradients(plain, q, k, v), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 

@@ -33,9 +33,7 @@ TPU = GPU._replace(platform="tpu", cudnn=False)
         (TPU._replace(precision="float32"), "einsum", "model.precision is 'float32'"),
     ],
 )
-def test_the_platforms_kernel_is_chosen_where_it_can_run_and_the_reason_is_given_where_not(
-    case, name, reason
-):
+def test_the_platforms_kernel_is_chosen_where_it_can_run_and_the_reason_is_given_where_not(case, name, reason):
     choice = choose(case)
     assert choice.name == name
     assert reason in choice.reason
@@ -61,6 +59,4 @@ def test_a_backend_asked_for_that_cannot_run_is_the_users_mistake(wanted, case, 
 def test_a_backend_asked_for_is_taken_where_it_can_run():
     assert choose(GPU, "triton") == Choice("triton")
     assert choose(GPU, "einsum") == Choice("einsum")
-    assert choose(GPU._replace(cached=True), "cudnn") == Choice(
-        "einsum"
-    )  # decoding: nothing else has positions
+    assert choose(GPU._replace(cached=True), "cudnn") == Choice("einsum")  # decoding: nothing else has positions

@@ -60,9 +60,7 @@ def test_parameters_are_a_plain_dict_of_float32_arrays(model):
 
 def test_every_dimension_of_every_parameter_has_a_name_with_a_rule(model):
     params = jax.eval_shape(model.init, jax.random.key(0))
-    named = jax.tree.map(
-        lambda names, leaf: len(names) == len(leaf.shape), model.axes, params, is_leaf=is_names
-    )
+    named = jax.tree.map(lambda names, leaf: len(names) == len(leaf.shape), model.axes, params, is_leaf=is_names)
     assert jax.tree.structure(named) == jax.tree.structure(params)
     assert all(jax.tree.leaves(named))
     for names in jax.tree.leaves(model.axes, is_leaf=is_names):

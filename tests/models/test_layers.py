@@ -43,9 +43,7 @@ def test_rounded_operands_stay_near_float32_in_value_and_gradient(equation, a_sh
 
 def test_rounded_operands_are_exact_where_bfloat16_is():
     a, b = jnp.round(random(4, 6) * 8), jnp.round(random(6, 3, seed=1) * 8)
-    np.testing.assert_array_equal(
-        einsum("LD,DF->LF", a, b, "bfloat16_operands"), einsum("LD,DF->LF", a, b, "float32")
-    )
+    np.testing.assert_array_equal(einsum("LD,DF->LF", a, b, "bfloat16_operands"), einsum("LD,DF->LF", a, b, "float32"))
 
 
 @pytest.mark.parametrize("a_dtype", [jnp.float32, jnp.bfloat16])
@@ -97,9 +95,9 @@ def test_the_fan_in_of_a_weight_is_what_its_equation_sums_over(equation, of_x, s
 @pytest.mark.parametrize("std", [0.02, 0.0])
 def test_the_std_of_a_weight_can_be_given(std):
     params = nn.unbox(
-        Einsum("BLD,DF->BLF", (64, 64), ("width", "ff"), "float32", std=std).init(
-            jax.random.key(0), random(1, 1, 64)
-        )["params"]
+        Einsum("BLD,DF->BLF", (64, 64), ("width", "ff"), "float32", std=std).init(jax.random.key(0), random(1, 1, 64))[
+            "params"
+        ]
     )
     assert np.std(params["w"]) == pytest.approx(std, rel=0.05)
     assert set(params) == {"w"}
@@ -170,9 +168,7 @@ def test_a_dropout_mask_depends_on_the_key_of_its_row_only():
     rows = dropout(x, 0.3, keys(1, 2, 3, 4), site=0)
     moved = dropout(x, 0.3, keys(4, 3, 2, 1), site=0)
     np.testing.assert_array_equal(rows, moved[::-1])
-    np.testing.assert_array_equal(
-        rows[2:3], dropout(x[:1], 0.3, keys(3), site=0)
-    )  # however many rows there are
+    np.testing.assert_array_equal(rows[2:3], dropout(x[:1], 0.3, keys(3), site=0))  # however many rows there are
     assert not np.array_equal(rows[0], rows[1])
 
 

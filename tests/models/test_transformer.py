@@ -143,9 +143,7 @@ def test_remat_and_scan_change_nothing(name):
 def test_scanned_layers_decode_from_a_cache_too():
     model, batch = family(scan_layers=True, position="rotary", kv_heads=2), rows()
     params = model.init(jax.random.key(0))
-    first, state = model.decode(
-        params, batch.token[:, :5], batch.position[:, :5], model.init_state(2, LENGTH)
-    )
+    first, state = model.decode(params, batch.token[:, :5], batch.position[:, :5], model.init_state(2, LENGTH))
     rest, _ = model.decode(params, batch.token[:, 5:], batch.position[:, 5:], state)
     close(jnp.concatenate([first, rest], axis=1), model.hidden(params, batch))
 
@@ -195,9 +193,7 @@ def parameters(model) -> int:
 
 
 def test_124m_with_biases_has_as_many_parameters_as_gpt2():
-    gpt2 = build(
-        TransformerConfig(size="124m", bias=True), vocab=50_257, length=1_024, packed=False, platform="cpu"
-    )
+    gpt2 = build(TransformerConfig(size="124m", bias=True), vocab=50_257, length=1_024, packed=False, platform="cpu")
     assert parameters(gpt2) == 124_439_808  # sum over `GPT2LMHeadModel.from_pretrained("gpt2").parameters()`
 
 

@@ -61,9 +61,7 @@ def test_gpt2_gives_the_same_logits():
     )
     w = weights_of(peer)
     token = some_tokens()
-    cfg = TransformerConfig(
-        layers=LAYERS, heads=HEADS, width=WIDTH, ff_width=80, bias=True, precision="float32"
-    )
+    cfg = TransformerConfig(layers=LAYERS, heads=HEADS, width=WIDTH, ff_width=80, bias=True, precision="float32")
     np.testing.assert_allclose(ours(cfg, from_gpt2(w), token), theirs(peer, token), atol=1e-4)
 
 

@@ -199,9 +199,7 @@ def test_text_that_cannot_be_seen_becomes_visible(tmp_path):
     assert page.text["pre"] == "a[U+0000]b[U+001B]c[U+202E]d[U+D800]e"
 
 
-@pytest.mark.parametrize(
-    "name", ["config", "layout", "environment", "data", "metrics", "evaluations", "samples"]
-)
+@pytest.mark.parametrize("name", ["config", "layout", "environment", "data", "metrics", "evaluations", "samples"])
 def test_any_file_may_be_missing(tmp_path, name):
     run = full(tmp_path)
     next(run.glob(f"{name}.*")).unlink()
@@ -216,9 +214,7 @@ def test_an_empty_section_names_the_command_that_fills_it(tmp_path):
     assert "no step logged yet" in text
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"\n\n", b'{"step": 1, "los', b"\xff\xfe\x00", b"[1, 2]\n3\nnull\n"]
-)
+@pytest.mark.parametrize("content", [b"", b"\n\n", b'{"step": 1, "los', b"\xff\xfe\x00", b"[1, 2]\n3\nnull\n"])
 def test_a_broken_file_is_named_and_the_rest_is_shown(tmp_path, content):
     run = full(tmp_path)
     (run / "metrics.jsonl").write_bytes(content)
@@ -233,9 +229,7 @@ def test_a_line_cut_by_a_kill_costs_that_line_only(tmp_path):
     run = full(tmp_path)
     with (run / "metrics.jsonl").open("a") as lines:
         lines.write('{"step": 41, "loss": 1.')
-    assert (
-        "metrics.jsonl: lines left out because they are no JSON objects: 1." in Page(write(run)).text["main"]
-    )
+    assert "metrics.jsonl: lines left out because they are no JSON objects: 1." in Page(write(run)).text["main"]
     assert summary(run)["step"] == 40
 
 
@@ -271,14 +265,10 @@ def test_a_run_whose_every_loss_was_nan_still_has_a_page(tmp_path):
 
 
 def test_a_long_run_makes_a_small_page_that_keeps_its_spike(tmp_path):
-    lines = [
-        f'{{"step":{step},"loss":{7 if step == 12_345 else 2 + step % 7 / 10}}}' for step in range(30_000)
-    ]
+    lines = [f'{{"step":{step},"loss":{7 if step == 12_345 else 2 + step % 7 / 10}}}' for step in range(30_000)]
     path = write(run_folder(tmp_path, metrics__jsonl="\n".join(lines)))
     assert path.stat().st_size < 300_000
-    assert (
-        "1 of 30,000 logged values lie above the frame, the highest 7.000 at step 12,345" in path.read_text()
-    )
+    assert "1 of 30,000 logged values lie above the frame, the highest 7.000 at step 12,345" in path.read_text()
 
 
 def test_the_summary_is_json_with_the_newest_numbers(tmp_path):
@@ -302,24 +292,16 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-names = st.sampled_from(
-    ["step", "loss", "eval/loss", "source", "counts", "data", "model", "settings", "text"]
-)
+names = st.sampled_from(["step", "loss", "eval/loss", "source", "counts", "data", "model", "settings", "text"])
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(names | st.text(max_size=3), inner, max_size=4)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names | st.text(max_size=3), inner, max_size=4),
     max_leaves=8,
 )
 
 
 @settings(max_examples=50)
-@given(
-    objects=st.lists(
-        st.dictionaries(names | st.sampled_from(sorted(EVALUATION)), values), min_size=1, max_size=6
-    )
-)
+@given(objects=st.lists(st.dictionaries(names | st.sampled_from(sorted(EVALUATION)), values), min_size=1, max_size=6))
 def test_no_json_in_the_folder_stops_the_page(tmp_path_factory, objects):
     some = objects[0]
     contents = {name: some for name in ("config", "layout", "environment", "data")}

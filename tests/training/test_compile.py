@@ -124,9 +124,7 @@ def test_rows_that_do_not_divide_over_the_devices_are_the_users_mistake(cfg, row
 
 @pytest.mark.parametrize("way", ["shard_map", "pmap"])
 def test_ways_that_replicate_refuse_a_mesh_that_splits_the_state(way):
-    with pytest.raises(
-        UserError, match=f"step.compile='{way}' replicates the state.*mesh.layout='replicated'"
-    ):
+    with pytest.raises(UserError, match=f"step.compile='{way}' replicates the state.*mesh.layout='replicated'"):
         tiny.on_mesh(MeshConfig(layout="axes", fsdp=8), way)
 
 

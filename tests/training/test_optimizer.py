@@ -65,14 +65,10 @@ def updates(cfg, steps=3, axes=AXES, start=params, scale=1.0):
 def test_a_schedule_passes_through_its_corners(cfg, points):
     rate = optimizers.schedule(cfg, 1.0, 100)
     for step, expected in points.items():
-        np.testing.assert_allclose(
-            rate(jnp.int32(step)), expected, rtol=1e-5, atol=1e-7, err_msg=f"step {step}"
-        )
+        np.testing.assert_allclose(rate(jnp.int32(step)), expected, rtol=1e-5, atol=1e-7, err_msg=f"step {step}")
 
 
-@pytest.mark.parametrize(
-    "cfg", [CosineConfig(warmup=10), LinearConfig(warmup=10), WsdConfig(warmup=10)], ids=str
-)
+@pytest.mark.parametrize("cfg", [CosineConfig(warmup=10), LinearConfig(warmup=10), WsdConfig(warmup=10)], ids=str)
 def test_a_schedule_rises_to_its_peak_and_then_never_again(cfg):
     rates = np.array([float(optimizers.schedule(cfg, 0.02, 100)(n)) for n in range(100)])
     assert (np.diff(rates[:11]) > 0).all() and (np.diff(rates[10:]) <= 1e-9).all()
@@ -160,9 +156,7 @@ def test_the_matrices_of_a_model_that_muon_moves_are_those_in_its_blocks():
     assert chosen == {f"block_{n}/{part}/w" for n in range(2) for part in parts}
 
 
-@pytest.mark.parametrize(
-    "saved", [{"kind": "adamm"}, {"kind": "muon", "momentum": 1.0}, {"kind": "sgd", "beta1": 0.9}]
-)
+@pytest.mark.parametrize("saved", [{"kind": "adamm"}, {"kind": "muon", "momentum": 1.0}, {"kind": "sgd", "beta1": 0.9}])
 def test_an_optimiser_that_does_not_exist_is_refused(saved):
     class Holder(Config):
         optimizer: optimizers.OptimizerConfig

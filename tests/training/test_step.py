@@ -50,9 +50,7 @@ def poisoned(batch, value=np.nan):
 def test_microbatches_are_the_big_batch(parts, dropout):
     whole, whole_metrics = after(5, dropout=dropout)
     state, metrics = after(5, dropout=dropout, microbatches=parts)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), state.params, whole.params
-    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6), state.params, whole.params)
     assert tiny.relative_distance(state.opt, whole.opt) < 1e-5  # the gradient of the fifth step
     for name, value in whole_metrics.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-6)
@@ -88,11 +86,7 @@ def test_dropout_differs_by_seed_step_and_row():
     same = lambda n: jax.tree.map(lambda x: np.repeat(x[7:], tiny.ROWS, 0), tiny.batch())
     losses = [after(1, batches=same, seed=seed)[1]["loss"] for seed in (0, 0, 1)]
     assert losses[0] == losses[1] != losses[2]
-    keys = [
-        jax.random.key_data(key)
-        for step in range(3)
-        for key in row_keys(0, jnp.int32(step), rows=5, axis=None)
-    ]
+    keys = [jax.random.key_data(key) for step in range(3) for key in row_keys(0, jnp.int32(step), rows=5, axis=None)]
     assert len(np.unique(np.stack(keys), axis=0)) == 15
 
 

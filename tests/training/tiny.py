@@ -77,9 +77,7 @@ def on_mesh(cfg: MeshConfig, way="jit", *, model=None, optimizer=None, rows=ROWS
     mesh = meshes.build(cfg)
     shapes = jax.eval_shape(lambda: start(model, optimizer))
     shardings = state_shardings(mesh, shapes, model.axes)
-    abstract = jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
-    )
+    abstract = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
     make = lambda axis: step_of(model, optimizer, axis=axis, **options)
     compiled = compile_step(make, way, mesh, abstract, shardings, (rows, LENGTH))
     state = jax.jit(lambda: start(model, optimizer), out_shardings=shardings)()
