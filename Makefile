@@ -11,11 +11,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
     $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PARITY := $(VENV)/.parity
 RUN := runs/quickstart
 # Each worker runs eight devices; more than four workers gain little and cost memory.
 PYTEST := $(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help install quickstart test test-slow lint format bench lock clean
+.PHONY: help install quickstart test test-slow test-parity lint format bench lock clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do \
@@ -46,6 +47,13 @@ test: install  ## the tests, in minutes
 
 test-slow: install  ## the long ones: deadlocks, many kills, every flip
 	$(PYTEST) -m 'slow and not parity'
+
+test-parity: install $(PARITY)  ## against torch and transformers (installs them: torch is large)
+	$(BIN)/pytest -m parity tests/parity
+
+$(PARITY): requirements-parity.txt $(STAMP)
+	@$(PIP) -r requirements-parity.txt
+	@touch $@
 
 lint: install  ## ruff and pyright
 	$(BIN)/ruff check .
