@@ -5,10 +5,12 @@
 A GPT without biases (cases.py), AdamW (0.9, 0.99), decay 0.1, clipping at 1.0, random tokens. jaxlm runs as
 `pip install` leaves it (ours/timed_step.py), in the layout that `auto` chose once, before the rounds. PyTorch
 (peers/torch_gpt.py) runs eager and compiled, in float32 and under autocast to bfloat16: a first look at all four
-picks the fastest (and what comes within a tenth of it), which then takes turns with ours, beside eager float32 and
-the fastest under jaxlm's own allocator settings and under tcmalloc. Rows of a case: against the best of four as installed, eager
-float32, and the two allocators. Needs torch (JAXLM_PEER_PYTHON may name its interpreter), and g++ to compile. The default run ends within ten
-minutes on two cores, in as many of the rounds as fit; for numbers to keep, give a case at a time and --minutes.
+picks the fastest, and what comes within a tenth of it. These then take turns with ours, beside eager float32, and
+the fastest again under jaxlm's own allocator settings and under tcmalloc.
+
+Rows of a case: against the best of four as installed, against eager float32, and one for each allocator. Needs torch
+(JAXLM_PEER_PYTHON may name its interpreter), and g++ to compile. The default run ends within ten minutes on two
+cores, in as many of the rounds as fit; for numbers to keep, give one case at a time and more --minutes.
 """
 
 import argparse

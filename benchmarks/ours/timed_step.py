@@ -44,18 +44,14 @@ def config(case: Case):
     from jaxlm.run_config import RunConfig
 
     constant = {"kind": "linear", "warmup": 0, "final": 1.0}
-    return RunConfig.model_validate(
-        {
-            "name": "train_step",
-            "data": {"source": "random", "rows": "chunked", "length": case.length, "batch": case.batch},
-            "model": {"layers": case.layers, "heads": case.heads, "width": case.width, "vocab": case.vocab},
-            "optimizer": {
-                "kind": "adamw", "peak_rate": 1e-3, "beta1": 0.9, "beta2": 0.99, "decay": 0.1, "clip": 1.0,
-                "schedule": constant,
-            },
-            "loop": {"steps": WARM_UP + case.steps + 1},  # the time of a step ends where the next begins
-        }  # fmt: skip
-    )
+    adamw = {"kind": "adamw", "peak_rate": 1e-3, "beta1": 0.9, "beta2": 0.99, "decay": 0.1, "clip": 1.0}
+    parts = {
+        "data": {"source": "random", "rows": "chunked", "length": case.length, "batch": case.batch},
+        "model": {"layers": case.layers, "heads": case.heads, "width": case.width, "vocab": case.vocab},
+        "optimizer": {**adamw, "schedule": constant},
+        "loop": {"steps": WARM_UP + case.steps + 1},  # the time of a step ends where the next begins
+    }
+    return RunConfig.model_validate({"name": "train_step", **parts})
 
 
 def choose(case: Case) -> dict:
@@ -113,9 +109,7 @@ def random_batches(case: Case, count: int = 16) -> list:
     rows = np.random.default_rng(0).integers(case.vocab, size=(count, case.batch, case.length + 1), dtype=np.int32)
     ones = np.ones(shape, np.int32)
     position = np.ascontiguousarray(np.broadcast_to(np.arange(case.length, dtype=np.int32), shape))
-    return [
-        Batch(row[:, :-1].copy(), row[:, 1:].copy(), np.ones(shape, np.float32), ones, position) for row in rows
-    ]
+    return [Batch(row[:, :-1].copy(), row[:, 1:].copy(), np.ones(shape, np.float32), ones, position) for row in rows]
 
 
 if __name__ == "__main__":
