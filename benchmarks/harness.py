@@ -87,9 +87,7 @@ def with_tcmalloc(contender: Contender) -> Contender:
 def alternate(contenders: Mapping[str, Contender], rounds: int) -> dict[str, Rounds | Missing]:
     """Run each contender once a round, in turn; for each the objects it printed, one a round."""
     reasons = {name: why_not(contender) for name, contender in contenders.items()}
-    results: dict[str, Rounds | Missing] = {
-        n: Missing(reason) if reason else [] for n, reason in reasons.items()
-    }
+    results: dict[str, Rounds | Missing] = {n: Missing(reason) if reason else [] for n, reason in reasons.items()}
     for n in range(rounds):
         for name, contender in contenders.items():
             done = results[name]
@@ -118,9 +116,7 @@ def why_not(contender: Contender) -> str:
 
 
 def _run(name: str, contender: Contender) -> dict[str, Any]:
-    environment = {
-        key: value for key, value in (os.environ | dict(contender.environment)).items() if value != ""
-    }
+    environment = {key: value for key, value in (os.environ | dict(contender.environment)).items() if value != ""}
     command = [contender.python, *contender.arguments]
     ran = subprocess.run(
         command, env=environment, cwd=where.REPOSITORY, capture_output=True, text=True, check=False,
@@ -237,9 +233,7 @@ def _print_table(result: Mapping[str, Any]) -> None:
     console = rich.console.Console()
     console.print(table)
     m = result["machine"]
-    console.print(
-        f"{m['cpu']}, {m['cores']} cores, {m['memory_gib']} GiB, {m['kernel']}, load {m['load_1_minute']}"
-    )
+    console.print(f"{m['cpu']}, {m['cores']} cores, {m['memory_gib']} GiB, {m['kernel']}, load {m['load_1_minute']}")
     console.print(", ".join(f"{name} {version}" for name, version in result["versions"].items()))
 
 

@@ -110,9 +110,7 @@ def write_shards(folder: Path) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--record", action="store_true", help="append to RESULTS.md")
     parser.add_argument("--rounds", type=int, default=5)
@@ -130,9 +128,7 @@ def main() -> None:
         contenders = {name: harness.Contender([__file__, "--contender", name, shards]) for name in CONTENDERS}
         results = harness.alternate(contenders, asked.rounds)
     rows = [
-        harness.compare(
-            case, results, ours, peer, figure="tokens_per_second", unit="tokens/s", more_is_better=True
-        )
+        harness.compare(case, results, ours, peer, figure="tokens_per_second", unit="tokens/s", more_is_better=True)
         for case, ours, peer in CASES
     ]
     result = harness.report("loader", rows, json=asked.json)

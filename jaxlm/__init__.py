@@ -10,7 +10,13 @@
 Nothing is imported before it is used, so that `import jaxlm` is quick and starts no device.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxlm.corpus.prepare import prepare
+    from jaxlm.run import train
+    from jaxlm.run_config import load_config
+    from jaxlm.saved import evaluate, generate, load
 
 __version__ = "0.1.0"
 __all__ = ["evaluate", "generate", "load", "load_config", "prepare", "train"]

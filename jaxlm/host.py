@@ -50,7 +50,8 @@ def tune_allocator() -> str:
     if os.environ.get("GLIBC_TUNABLES") == ":".join(f"{name}={value}" for name, value in TUNABLES.items()):
         return "glibc, huge pages, memory kept"
     if not allocator_is_ours():
-        return f"as found ({os.environ.get('LD_PRELOAD') or os.environ.get('GLIBC_TUNABLES') or platform.libc_ver()[0] or 'not glibc'})"
+        named = os.environ.get("LD_PRELOAD") or os.environ.get("GLIBC_TUNABLES") or platform.libc_ver()[0]
+        return f"as found ({named or 'not glibc'})"
     mallopt = ctypes.CDLL(None).mallopt
     for name, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 2**26)):
         mallopt(name, value)
@@ -83,7 +84,8 @@ def start_jax(cpu_devices: int | None = None, cache: bool = True) -> None:
             jax.config.update("jax_num_cpu_devices", cpu_devices)
         except RuntimeError:  # jax has started: whoever started it has chosen
             log.info("jax has started already, with %d devices", jax.device_count())
-    if cache and jax.config.jax_compilation_cache_dir is None:
+    # jax gives `config` its options while it is imported, so pyright sees none of them.
+    if cache and jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         jax.config.update("jax_compilation_cache_dir", str(Path(folder) / "jaxlm" / "programs"))
         # All three, or short compilations and small programs are not kept.

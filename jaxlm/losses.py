@@ -18,9 +18,12 @@ CHUNK_BYTES = 2**25  # chosen: logits of 32 MiB a chunk stay in cache or near it
 
 
 class LossConfig(Config):
-    z_loss: float = pydantic.Field(0.0, ge=0)  # times log(Z)^2 (PaLM, arXiv:2204.02311, section 5: 1e-4)
-    label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)  # share of the target spread over all tokens
-    chunk: int | None = pydantic.Field(None, gt=0)  # tokens of each row at once; None: what fits 32 MiB
+    z_loss: float = pydantic.Field(default=0.0, ge=0)  # times log(Z)^2 (PaLM, arXiv:2204.02311, section 5: 1e-4)
+    label_smoothing: float = pydantic.Field(default=0.0, ge=0, lt=1)  # share of the target spread over all tokens
+    chunk: int | None = pydantic.Field(default=None, gt=0)  # tokens of each row at once; None: what fits 32 MiB
+
+
+PLAIN = LossConfig()  # cross-entropy and nothing else
 
 
 def cross_entropy(
@@ -30,7 +33,7 @@ def cross_entropy(
     weight_BL: Float[Array, "B L"],
     *,
     precision: Precision,
-    cfg: LossConfig = LossConfig(),
+    cfg: LossConfig = PLAIN,
     softcap: float | None = None,
 ) -> tuple[Float[Array, " B"], Float[Array, " B"]]:
     """(objective_B, nats_B): of each row the sum to minimise and the sum of plain cross-entropy, both weighted.

@@ -45,11 +45,11 @@ class MeshConfig(Config):
     # single: one device. replicated: state on every device. sharded: state split over all (FSDP).
     # axes: the four sizes below.
     layout: Literal["auto", "single", "replicated", "sharded", "axes"] = "auto"
-    devices: int | None = pydantic.Field(None, gt=0)  # None: all; on CPU one for each core
-    data: int = pydantic.Field(1, gt=0)
-    fsdp: int = pydantic.Field(1, gt=0)
-    tensor: int = pydantic.Field(1, gt=0)
-    sequence: int = pydantic.Field(1, gt=0)
+    devices: int | None = pydantic.Field(default=None, gt=0)  # None: all; on CPU one for each core
+    data: int = pydantic.Field(default=1, gt=0)
+    fsdp: int = pydantic.Field(default=1, gt=0)
+    tensor: int = pydantic.Field(default=1, gt=0)
+    sequence: int = pydantic.Field(default=1, gt=0)
 
     @pydantic.model_validator(mode="after")
     def _sizes_need_axes(self):

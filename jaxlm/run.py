@@ -1,7 +1,7 @@
 """Training a run, from text to the last checkpoint; what it is told is in run_config.py, its parts in parts.py."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from jaxlm import __version__, host
 from jaxlm.checkpoint import Checkpoints
 from jaxlm.checkpoint_folder import CheckpointConfig
 from jaxlm.config import dump
+from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.prepare import prepare
 from jaxlm.data import tokenizer as tokenizers
 from jaxlm.data.loader import batches, evaluation_batches
@@ -27,7 +28,7 @@ from jaxlm.training.interrupt import profiled, stop_on_signals
 from jaxlm.training.layout import Layout
 from jaxlm.training.meter import Reader
 from jaxlm.training.state import TrainState
-from jaxlm.training.telemetry import Telemetry
+from jaxlm.training.telemetry import Show, Telemetry
 
 log = logging.getLogger("jaxlm")
 
@@ -48,8 +49,8 @@ def train(
     fresh: bool = False,
     workers: int | None = None,
     profile: int | None = None,
-    show: Callable[[int, Mapping[str, float]], None] = lambda *_: None,
-    progress: Callable[[int, int, str], None] = lambda *_: None,
+    show: Show = lambda *_: None,
+    progress: Progress = lambda *_: None,
 ) -> Outcome:
     """Train `cfg` in its run folder, from where it stands; a finished run returns at once.
 
@@ -70,7 +71,7 @@ def train(
             return Session(cfg, folder, parts, shards, checkpoints).train(show, profile)
 
 
-def open_shards(cfg: RunConfig, folder: RunFolder, root: Path, workers: int | None, progress) -> Shards:
+def open_shards(cfg: RunConfig, folder: RunFolder, root: Path, workers: int | None, progress: Progress) -> Shards:
     """The shards this run began with, or newly prepared ones; what they are is kept in data.json."""
     known = read_json(folder.data) if folder.data.exists() else None
     if known and Path(known["shards"]).exists():
@@ -145,7 +146,7 @@ class Session:
         self.shards, self.checkpoints = shards, checkpoints
         self.last: dict[str, float] = {}  # newest value of each metric
 
-    def train(self, show: Callable[[int, Mapping[str, float]], None], profile: int | None) -> Outcome:
+    def train(self, show: Show, profile: int | None) -> Outcome:
         start, state, seconds = first_state(self.cfg, self.parts, self.checkpoints, self.shards.digest)
         if start:
             log.info("going on from step %d of %d", start, self.cfg.loop.steps)

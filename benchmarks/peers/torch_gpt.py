@@ -173,10 +173,7 @@ def rotary_table(form: Form) -> tuple[Tensor, Tensor]:
 def rotate(x_BHLK: Tensor, cos_LK: Tensor, sin_LK: Tensor) -> Tensor:
     """Pair i with i + K/2, as Llama's published weights want it."""
     a, b = x_BHLK.chunk(2, dim=-1)
-    cos_LK, sin_LK = (
-        cos_LK.to(x_BHLK.dtype),
-        sin_LK.to(x_BHLK.dtype),
-    )  # or autocast's bf16 becomes float32 here
+    cos_LK, sin_LK = cos_LK.to(x_BHLK.dtype), sin_LK.to(x_BHLK.dtype)  # or autocast's bf16 becomes float32 here
     return torch.cat((a * cos_LK - b * sin_LK, b * cos_LK + a * sin_LK), dim=-1)
 
 
@@ -196,11 +193,7 @@ def autocast(dtype: str) -> torch.autocast:
 
 def compiled(function, how: str):
     """`function` as --compile wants it: "no", "default", or a mode of torch.compile."""
-    return (
-        function
-        if how == "no"
-        else torch.compile(function, mode=None if how == "default" else how, dynamic=False)
-    )
+    return function if how == "no" else torch.compile(function, mode=None if how == "default" else how, dynamic=False)
 
 
 def time_steps(form: Form, batch: int, steps: int, dtype: str, how: str) -> dict:

@@ -53,8 +53,7 @@ class Muon(torch.optim.Optimizer):
             rows, columns = weight.shape[0] // stacked, weight.shape[1]
             self.shapes.setdefault((min(rows, columns), max(rows, columns)), []).append((weight, stacked))
         self.buffers = {
-            shape: torch.zeros(sum(stacked for _, stacked in members), *shape)
-            for shape, members in self.shapes.items()
+            shape: torch.zeros(sum(stacked for _, stacked in members), *shape) for shape, members in self.shapes.items()
         }
 
     @torch.no_grad()
@@ -70,14 +69,10 @@ class Muon(torch.optim.Optimizer):
                 matrices = weight.view(stacked, -1, weight.shape[1])
                 rows, columns = matrices.shape[1:]
                 matrices.mul_(1 - rate * self.weight_decay)
-                matrices.add_(
-                    part_NRC.mT if rows > columns else part_NRC, alpha=-rate * self._scale(rows, columns)
-                )
+                matrices.add_(part_NRC.mT if rows > columns else part_NRC, alpha=-rate * self._scale(rows, columns))
 
     def _scale(self, rows: int, columns: int) -> float:
-        return (
-            max(1.0, rows / columns) ** 0.5 if self.scale == "spectral" else 0.2 * max(rows, columns) ** 0.5
-        )
+        return max(1.0, rows / columns) ** 0.5 if self.scale == "spectral" else 0.2 * max(rows, columns) ** 0.5
 
 
 def _flat(gradient: Tensor, stacked: int) -> Tensor:

@@ -20,13 +20,13 @@ COOLEST = 1e-6  # chosen: so near 0 the likeliest token is meant, and float32 so
 
 
 class SamplingConfig(Config):
-    temperature: float = pydantic.Field(1.0, ge=0)  # 1: the model's own distribution; 0: the likeliest token
+    temperature: float = pydantic.Field(default=1.0, ge=0)  # 1: the model's own distribution; 0: the likeliest token
     # Likeliest tokens kept (Fan et al. 2018, arXiv:1805.04833); None: all.
-    top_k: int | None = pydantic.Field(None, gt=0)
+    top_k: int | None = pydantic.Field(default=None, gt=0)
     # Probability that the kept tokens reach together (Holtzman et al. 2020, arXiv:1904.09751); 1: all.
-    top_p: float = pydantic.Field(1.0, gt=0, le=1)
+    top_p: float = pydantic.Field(default=1.0, gt=0, le=1)
     # Least probability, as a share of the likeliest token's (Nguyen et al. 2024, arXiv:2407.01082); 0: all.
-    min_p: float = pydantic.Field(0.0, ge=0, le=1)
+    min_p: float = pydantic.Field(default=0.0, ge=0, le=1)
 
     @pydantic.field_validator("temperature")
     @classmethod

@@ -60,9 +60,7 @@ def triton_attention(
     window: None,
     interpret: bool = False,
 ) -> Float[Array, "B L G R K"]:
-    from jax.experimental.pallas.ops.gpu import (
-        attention as pallas_triton,
-    )  # slow to import: only where it runs
+    from jax.experimental.pallas.ops.gpu import attention as pallas_triton  # slow to import: only where it runs
 
     B, L, G, R, K = q_BLGRK.shape
     for_each_query_head = lambda x_BLGK: jnp.repeat(x_BLGK, R, axis=2)  # the kernel knows no groups

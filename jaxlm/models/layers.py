@@ -9,6 +9,7 @@ Precision is one of three words, chosen in one place (`resolve_precision`):
 """
 
 import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -20,10 +21,10 @@ from jaxtyping import Array
 Precision = Literal["float32", "bfloat16", "bfloat16_operands"]
 
 
-def resolve_precision(wanted: str, platform: str) -> Precision:
+def resolve_precision(wanted: Precision | Literal["auto"], platform: str) -> Precision:
     """`wanted`, or for "auto" what `platform` ("cpu", "gpu", "tpu") is fast at."""
     if wanted != "auto":
-        return wanted  # type: ignore[return-value]
+        return wanted
     if platform != "cpu":
         return "bfloat16"
     return "bfloat16_operands" if _cpu_multiplies_bfloat16() else "float32"
@@ -79,6 +80,12 @@ def _backward(equation: str, saved, cotangent: Array):
 _einsum_bfloat16_operands.defvjp(_forward, _backward)
 
 
+def parameter(module: nn.Module, name: str, init: Callable, shape: Sequence[int], axes: Sequence[str]) -> Array:
+    """A float32 parameter of `module`; `axes` are the logical names of its dimensions, placed by mesh.py."""
+    boxed = nn.with_logical_partitioning(init, tuple(axes))
+    return module.param(name, boxed, shape, jnp.float32)  # type: ignore[return-value]  # Flax opens the box
+
+
 class Einsum(nn.Module):
     """`einsum(equation, x, w)`: the one place where a weight matrix is made.
 
@@ -103,13 +110,13 @@ class Einsum(nn.Module):
                 fan_in *= size if dimension in x_dims else 1
             std = fan_in**-0.5
         init = nn.initializers.normal(std) if std else nn.initializers.zeros
-        w = self.param("w", nn.with_logical_partitioning(init, self.axes), self.shape, jnp.float32)
+        w = parameter(self, "w", init, self.shape, self.axes)
         y = einsum(self.equation, x, w, self.precision)
         if not self.bias:
             return y
         kept = [i for i, d in enumerate(w_dims) if d in out]
         shape, axes = tuple(self.shape[i] for i in kept), tuple(self.axes[i] for i in kept)
-        b = self.param("b", nn.with_logical_partitioning(nn.initializers.zeros, axes), shape, jnp.float32)
+        b = parameter(self, "b", nn.initializers.zeros, shape, axes)
         return y + b.astype(y.dtype).reshape((1,) * (y.ndim - len(shape)) + shape)
 
 
@@ -126,9 +133,8 @@ class Norm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        weight = lambda name, init: self.param(
-            name, nn.with_logical_partitioning(init, (self.axis,)), x.shape[-1:], jnp.float32
-        ).reshape((1,) * (x.ndim - 1) + x.shape[-1:])
+        shape = (1,) * (x.ndim - 1) + x.shape[-1:]
+        weight = lambda name, init: parameter(self, name, init, x.shape[-1:], (self.axis,)).reshape(shape)
         y = x.astype(jnp.float32)
         if self.kind == "layernorm":
             y = y - y.mean(-1, keepdims=True)

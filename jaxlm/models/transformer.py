@@ -17,7 +17,7 @@ from jaxlm.batch import Batch
 from jaxlm.config import Config
 from jaxlm.mesh import constrain
 from jaxlm.models.attention import Backend, attend
-from jaxlm.models.layers import Einsum, Norm, Precision, activation_dtype, dropout
+from jaxlm.models.layers import Einsum, Norm, Precision, activation_dtype, dropout, parameter
 from jaxlm.models.positions import rotate
 
 # size -> layers, heads, width: GPT-2 (Radford et al. 2019, table 2); the small ones are ours.
@@ -44,26 +44,28 @@ class Dims(NamedTuple):
 
 class TransformerConfig(Config):
     kind: Literal["decoder"] = "decoder"
-    size: Literal[tuple(SIZES)] | None = None  # one dial for layers, heads and width; fields below win  # type: ignore[valid-type]
-    layers: int | None = pydantic.Field(None, gt=0)
-    heads: int | None = pydantic.Field(None, gt=0)
-    width: int | None = pydantic.Field(None, gt=0)
-    vocab: int | None = pydantic.Field(None, gt=0)  # None: the tokenizer's
-    kv_heads: int | None = pydantic.Field(None, gt=0)  # None: heads; 1 is multi-query attention
-    head_width: int | None = pydantic.Field(None, gt=0)  # None: width / heads
-    ff_width: int | None = pydantic.Field(None, gt=0)  # None: 4 width; swiglu 8/3 width up to a multiple of 64
-    max_length: int | None = pydantic.Field(None, gt=0)  # rows of learned positions; None: data.length
+    # One dial for layers, heads and width; the fields below win.
+    size: Literal[tuple(SIZES)] | None = None  # type: ignore[valid-type]
+    layers: int | None = pydantic.Field(default=None, gt=0)
+    heads: int | None = pydantic.Field(default=None, gt=0)
+    width: int | None = pydantic.Field(default=None, gt=0)
+    vocab: int | None = pydantic.Field(default=None, gt=0)  # None: the tokenizer's
+    kv_heads: int | None = pydantic.Field(default=None, gt=0)  # None: heads; 1 is multi-query attention
+    head_width: int | None = pydantic.Field(default=None, gt=0)  # None: width / heads
+    ff_width: int | None = pydantic.Field(default=None, gt=0)  # None: 4 width; swiglu 8/3 width up to a multiple of 64
+    max_length: int | None = pydantic.Field(default=None, gt=0)  # rows of learned positions; None: data.length
     position: Literal["learned", "rotary"] = "learned"
-    rope_base: float = pydantic.Field(10_000.0, gt=1)  # larger reaches further (Su et al. 2021, section 3.3)
+    rope_base: float = pydantic.Field(default=10_000.0, gt=1)  # larger reaches further (Su et al. 2021, section 3.3)
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     activation: Literal["gelu", "swiglu", "relu2"] = "gelu"
     bias: bool = False  # in every product and norm, as GPT-2 has
     tied: bool = True  # the head is the embedding (Press & Wolf 2017, arXiv:1608.05859)
     qk_norm: bool = False  # RMSNorm of queries and keys (Henry et al. 2020, arXiv:2010.04245)
-    window: int | None = pydantic.Field(None, gt=0)  # tokens a query looks back, itself included; None: all
-    softcap: float | None = pydantic.Field(None, gt=0)  # logits = c tanh(logits / c) (Gemma 2, arXiv:2408.00118)
-    dropout: float = pydantic.Field(0.0, ge=0, lt=1)
-    std: float | None = pydantic.Field(0.02, gt=0)  # of initial weights; None: 1/sqrt(fan-in)
+    window: int | None = pydantic.Field(default=None, gt=0)  # tokens a query looks back, itself included; None: all
+    # Logits become c tanh(logits / c) (Gemma 2, arXiv:2408.00118).
+    softcap: float | None = pydantic.Field(default=None, gt=0)
+    dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
+    std: float | None = pydantic.Field(default=0.02, gt=0)  # of initial weights; None: 1/sqrt(fan-in)
     residual: Literal["scaled", "zero", "plain"] = "scaled"  # what enters the residual: std/sqrt(2 layers), 0, std
     precision: Literal["auto", "float32", "bfloat16", "bfloat16_operands"] = "auto"
     attention: Backend = "auto"  # auto: cuDNN or Triton on GPU, splash on TPU, where they can; else einsum
@@ -218,8 +220,8 @@ class Decoder(nn.Module):
         s, c = self.spec, self.spec.cfg
         D, V = c.dims.D, s.vocab
         std = c.std or D**-0.5
-        table = lambda name, rows, axis, std: self.param(
-            name, nn.with_logical_partitioning(nn.initializers.normal(std), (axis, "width")), (rows, D), jnp.float32
+        table = lambda name, rows, axis, std: parameter(
+            self, name, nn.initializers.normal(std), (rows, D), (axis, "width")
         )
         x_BLD = table("embedding", V, "vocab", std)[batch.token]
         if not c.tied:

@@ -29,14 +29,14 @@ def adamw(
         zeros = lambda: jax.tree.map(jnp.zeros_like, params)
         return AdamWState(jnp.zeros((), jnp.int32), zeros(), zeros())
 
-    def update(grads, state, params, *, finite=True, **_):
+    def update(updates, state, params=None, *, finite=True, **_):
         blend = lambda beta, old, new: jnp.where(finite, beta * old + (1 - beta) * new, old)
-        mean = jax.tree.map(lambda m, g: blend(beta1, m, g), state.mean, grads)
-        square = jax.tree.map(lambda v, g: blend(beta2, v, g * g), state.square, grads)
+        mean = jax.tree.map(lambda m, g: blend(beta1, m, g), state.mean, updates)
+        square = jax.tree.map(lambda v, g: blend(beta2, v, g * g), state.square, updates)
         mean, square = jax.lax.optimization_barrier((mean, square))
         count = state.count + 1
         bias1, bias2 = 1 - beta1**count, 1 - beta2**count
-        step = rate(state.count)
+        step = jnp.asarray(rate(state.count))
 
         def change(m, v, p, decayed):
             direction = (m / bias1) / (jnp.sqrt(v / bias2) + eps) + (decay * p if decayed else 0.0)

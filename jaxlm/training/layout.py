@@ -9,7 +9,7 @@ import json
 import logging
 import subprocess
 import sys
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pydantic
 
@@ -45,10 +45,11 @@ class Layout(NamedTuple):
             ) from None
 
 
-def told(cfg: MeshConfig, way: str, cores: int | None) -> Layout:
+def told(cfg: MeshConfig, way: Way | Literal["auto"], cores: int | None) -> Layout:
     """The layout that the config itself says; `cores` is None where jax does not run on CPU."""
     devices = None if cores is None else cpu_devices(cfg, cores)
-    return Layout(cfg, devices, default_way(cfg, cores is not None) if way == "auto" else way, "the config says so", {})  # type: ignore[arg-type]
+    chosen = default_way(cfg, cores is not None) if way == "auto" else way
+    return Layout(cfg, devices, chosen, "the config says so", {})
 
 
 def cpu_devices(cfg: MeshConfig, cores: int) -> int:
@@ -61,7 +62,7 @@ def default_way(cfg: MeshConfig, on_cpu: bool) -> Way:
     return "shard_map" if on_cpu and cfg.layout == "replicated" else "jit"
 
 
-def candidates(cfg: MeshConfig, way: str, cores: int, batch: int) -> list[Layout]:
+def candidates(cfg: MeshConfig, way: Way | Literal["auto"], cores: int, batch: int) -> list[Layout]:
     """What "auto" chooses from on CPU, cheapest to try first."""
     devices = cfg.devices or cores
     kinds = ["single"]
@@ -114,4 +115,4 @@ def _show_pair(pair: tuple[str, float | str]) -> str:
 
 
 def _show(value: float | str) -> str:
-    return f"{value:.1f} ms a step" if isinstance(value, float) else value
+    return value if isinstance(value, str) else f"{value:.1f} ms a step"

@@ -15,11 +15,7 @@ from jaxtyping import Array
 
 from jaxlm.models.layers import Precision, einsum
 
-COEFFICIENTS = (
-    3.4445,
-    -4.7750,
-    2.0315,
-)  # Jordan et al. 2024: steepest at 0, singular values end in 0.7 to 1.2
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024: steepest at 0, singular values end in 0.7 to 1.2
 STEPS = 5
 
 
@@ -39,12 +35,12 @@ def muon(
     def init(params):
         return MuonState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params))
 
-    def update(grads, state, params):
-        velocity = jax.tree.map(lambda v, g: momentum * v + g, state.momentum, grads)
-        ahead = jax.tree.map(lambda v, g: momentum * v + g, velocity, grads)
-        step = rate(state.count)
-        updates = jax.tree.map(lambda o, p: -step * (o + decay * p), orthogonalize(ahead, axes, precision), params)
-        return updates, MuonState(state.count + 1, velocity)
+    def update(updates, state, params=None):
+        velocity = jax.tree.map(lambda v, g: momentum * v + g, state.momentum, updates)
+        ahead = jax.tree.map(lambda v, g: momentum * v + g, velocity, updates)
+        step = jnp.asarray(rate(state.count))
+        changes = jax.tree.map(lambda o, p: -step * (o + decay * p), orthogonalize(ahead, axes, precision), params)
+        return changes, MuonState(state.count + 1, velocity)
 
     return optax.GradientTransformation(init, update)
 

@@ -20,25 +20,25 @@ class CosineConfig(Config):
     """Linear warm-up, then half a cosine down to `final` (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
 
     kind: Literal["cosine"] = "cosine"
-    warmup: int = pydantic.Field(100, ge=0)  # steps
-    final: float = pydantic.Field(0.1, ge=0, le=1)  # of the peak rate
+    warmup: int = pydantic.Field(default=100, ge=0)  # steps
+    final: float = pydantic.Field(default=0.1, ge=0, le=1)  # of the peak rate
 
 
 class LinearConfig(Config):
     """Linear warm-up, then a straight line to `final` (Defazio et al. 2023, arXiv:2310.07831)."""
 
     kind: Literal["linear"] = "linear"
-    warmup: int = pydantic.Field(100, ge=0)  # steps
-    final: float = pydantic.Field(0.0, ge=0, le=1)  # of the peak rate
+    warmup: int = pydantic.Field(default=100, ge=0)  # steps
+    final: float = pydantic.Field(default=0.0, ge=0, le=1)  # of the peak rate
 
 
 class WsdConfig(Config):
     """Warm-up, stable, decay (Hu et al. 2024, arXiv:2404.06395): the last `decay` of the steps go down."""
 
     kind: Literal["wsd"] = "wsd"
-    warmup: int = pydantic.Field(100, ge=0)  # steps
-    decay: float = pydantic.Field(0.2, gt=0, le=1)  # of all steps
-    final: float = pydantic.Field(0.0, ge=0, le=1)  # of the peak rate
+    warmup: int = pydantic.Field(default=100, ge=0)  # steps
+    decay: float = pydantic.Field(default=0.2, gt=0, le=1)  # of all steps
+    final: float = pydantic.Field(default=0.0, ge=0, le=1)  # of the peak rate
 
 
 ScheduleConfig = Annotated[CosineConfig | LinearConfig | WsdConfig, pydantic.Field(discriminator="kind")]
@@ -48,38 +48,40 @@ class AdamWConfig(Config):
     """Adam with decoupled decay (Loshchilov & Hutter 2019, arXiv:1711.05101)."""
 
     kind: Literal["adamw"] = "adamw"
-    peak_rate: float = pydantic.Field(1e-3, gt=0)
-    beta1: float = pydantic.Field(0.9, ge=0, lt=1)
-    beta2: float = pydantic.Field(0.95, ge=0, lt=1)
-    eps: float = pydantic.Field(1e-8, gt=0)
-    decay: float = pydantic.Field(0.1, ge=0)  # times the learning rate, a step
-    clip: float | None = pydantic.Field(1.0, gt=0)  # global norm of the gradient; None: no clipping
+    peak_rate: float = pydantic.Field(default=1e-3, gt=0)
+    beta1: float = pydantic.Field(default=0.9, ge=0, lt=1)
+    beta2: float = pydantic.Field(default=0.95, ge=0, lt=1)
+    eps: float = pydantic.Field(default=1e-8, gt=0)
+    decay: float = pydantic.Field(default=0.1, ge=0)  # times the learning rate, a step
+    clip: float | None = pydantic.Field(default=1.0, gt=0)  # global norm of the gradient; None: no clipping
     schedule: ScheduleConfig = CosineConfig()
-    average: float | None = pydantic.Field(None, gt=0, lt=1)  # decay of a moving average of parameters; None: none
+    # Decay of a moving average of parameters; None: none.
+    average: float | None = pydantic.Field(default=None, gt=0, lt=1)
 
 
 class MuonConfig(Config):
     """Muon (Jordan et al. 2024) for hidden matrices, AdamW for tables, head, norms and biases."""
 
     kind: Literal["muon"] = "muon"
-    peak_rate: float = pydantic.Field(0.02, gt=0)  # of hidden matrices
-    momentum: float = pydantic.Field(0.95, ge=0, lt=1)
-    decay: float = pydantic.Field(0.0, ge=0)  # times the learning rate, a step; of hidden matrices
+    peak_rate: float = pydantic.Field(default=0.02, gt=0)  # of hidden matrices
+    momentum: float = pydantic.Field(default=0.95, ge=0, lt=1)
+    decay: float = pydantic.Field(default=0.0, ge=0)  # times the learning rate, a step; of hidden matrices
     others: AdamWConfig = AdamWConfig(peak_rate=3e-3, decay=0.0)  # its schedule and clip are not read
-    clip: float | None = pydantic.Field(None, gt=0)  # global norm of the gradient; None: no clipping
+    clip: float | None = pydantic.Field(default=None, gt=0)  # global norm of the gradient; None: no clipping
     schedule: ScheduleConfig = WsdConfig()
-    average: float | None = pydantic.Field(None, gt=0, lt=1)  # decay of a moving average of parameters; None: none
+    # Decay of a moving average of parameters; None: none.
+    average: float | None = pydantic.Field(default=None, gt=0, lt=1)
 
 
 class SgdConfig(Config):
     """Plain gradient descent: hides nothing, so it is what equalities are tested with."""
 
     kind: Literal["sgd"] = "sgd"
-    peak_rate: float = pydantic.Field(0.1, gt=0)
-    momentum: float = pydantic.Field(0.0, ge=0, lt=1)
-    clip: float | None = pydantic.Field(None, gt=0)
+    peak_rate: float = pydantic.Field(default=0.1, gt=0)
+    momentum: float = pydantic.Field(default=0.0, ge=0, lt=1)
+    clip: float | None = pydantic.Field(default=None, gt=0)
     schedule: ScheduleConfig = LinearConfig(warmup=0, final=1.0)
-    average: float | None = pydantic.Field(None, gt=0, lt=1)
+    average: float | None = pydantic.Field(default=None, gt=0, lt=1)
 
 
 OptimizerConfig = Annotated[AdamWConfig | MuonConfig | SgdConfig, pydantic.Field(discriminator="kind")]
@@ -129,8 +131,8 @@ def adamw(cfg: AdamWConfig, rate: optax.Schedule) -> optax.GradientTransformatio
 def skippable(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
     """`optimizer`, leaving its state and the parameters as they are where `finite` is False."""
 
-    def update(grads, state, params=None, *, finite=True, **_):
-        changes, new = optimizer.update(grads, state, params)
+    def update(updates, state, params=None, *, finite=True, **_):
+        changes, new = optimizer.update(updates, state, params)
         changes = jax.tree.map(lambda c: jnp.where(finite, c, 0.0), changes)
         return changes, jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
 

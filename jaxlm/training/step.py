@@ -110,5 +110,5 @@ def sum_over(axis: str, tree: Any) -> Any:
 
 def moved(average: Any, params: Any, decay: float, step: jax.Array, finite: jax.Array) -> Any:
     """The moving average one step on; early on it forgets faster, so that it does not remember the start."""
-    decay = jnp.where(finite, jnp.minimum(decay, (1.0 + step) / (10.0 + step)), 1.0)
-    return jax.tree.map(lambda a, p: decay * a + (1.0 - decay) * p, average, params)
+    kept = jnp.where(finite, jnp.minimum(decay, (1.0 + step) / (10.0 + step)), 1.0)
+    return jax.tree.map(lambda a, p: kept * a + (1.0 - kept) * p, average, params)

@@ -16,6 +16,8 @@ from jaxlm.errors import UserError
 
 log = logging.getLogger("jaxlm")
 
+Show = Callable[[int, Mapping[str, float | None]], None]  # (step, metrics); None: could not be measured
+
 
 class TelemetryConfig(Config):
     wandb: str | None = None  # project on Weights & Biases; None: nothing leaves the machine
@@ -74,7 +76,7 @@ class Telemetry:
         *,
         start: int,
         config: Mapping[str, Any],
-        show: Callable[[int, Mapping[str, float | None]], None] = lambda *_: None,
+        show: Show = lambda *_: None,
     ) -> None:
         self._show = show
         self._wandb = start_wandb(cfg.wandb, folder, config) if cfg.wandb else None
@@ -104,7 +106,7 @@ class Telemetry:
 
 def start_wandb(project: str, folder: Path, config: Mapping[str, Any]) -> Any:
     try:
-        import wandb
+        import wandb  # type: ignore[import-not-found]  # an extra
     except ImportError:
         raise UserError(f"telemetry.wandb={project!r} needs the package: pip install 'jaxlm[wandb]'") from None
     return wandb.init(

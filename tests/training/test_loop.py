@@ -205,9 +205,8 @@ def test_waiting_for_data_is_told_for_each_step(monkeypatch):
 
     world = World(batches=slow())
     world.fit(6, log=2, eval=9, save=9)
-    metrics = next(
-        metrics for step, metrics in world.logged if step == 4
-    )  # an interval has as many waits as steps, but for the first and last
+    # An interval has as many waits as steps, but for the first and last.
+    metrics = next(metrics for step, metrics in world.logged if step == 4)
     np.testing.assert_allclose(metrics["data_wait_ms"], 250.0, rtol=1e-6)
 
 
