@@ -18,7 +18,7 @@ from jaxlm.training.telemetry import TelemetryConfig
 
 
 class StepConfig(Config):
-    microbatches: int = pydantic.Field(1, gt=0)  # parts of the batch, one after another: less memory, same step
+    microbatches: int = pydantic.Field(default=1, gt=0)  # parts of the batch, one after another: less memory, same step
     compile: Literal["auto", "jit", "shard_map", "pmap"] = "auto"  # auto: shard_map for replicated state on CPU
 
 
@@ -56,7 +56,8 @@ class RunConfig(Config):
         if warmup > self.loop.steps:
             raise ValueError(
                 f"optimizer.schedule.warmup={warmup} is over loop.steps={self.loop.steps}: "
-                f"the peak would not be reached, so lower the warm-up"
+                f"the peak would not be reached, so give more steps or a shorter warm-up, "
+                f"e.g. --set optimizer.schedule.warmup={self.loop.steps // 10}"
             )
         longest = self.model.max_length
         if self.model.position == "learned" and longest is not None and longest < self.data.length:

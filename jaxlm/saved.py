@@ -1,5 +1,6 @@
 """A run reopened: its model, its tokenizer, its score on a split or a text file."""
 
+import itertools
 import logging
 import tempfile
 from collections.abc import Callable, Iterator
@@ -84,6 +85,8 @@ def evaluate(
         split = "test" if text else split
         counts = shards.counts(split)
         if not counts["predicted"]:
+            if text is not None:
+                raise UserError(f"--text {str(text)!r} holds no text: name another file or folder")
             raise UserError(f"split {split!r} of {str(shards.folder)!r} is empty: choose another with --split")
         source = evaluation_batches(shards, cfg.data, split)
         try:
@@ -128,6 +131,8 @@ def _shards(folder: RunFolder, cfg: RunConfig, tokenizer: Tokenizer, text, shard
 
 def text_shards(folder: Path, cfg: RunConfig, tokenizer: Tokenizer, text: str | Path) -> Shards:
     """Shards whose test split is all of `text`, by the run's tokenizer."""
+    if not Path(text).expanduser().exists():
+        raise UserError(f"--text {str(text)!r} does not exist: name a file or folder of text")
     source = cfg.data.model_copy(update={"source": str(text), "include": ()})
     building = folder / "building"
     building.mkdir()
@@ -152,12 +157,13 @@ def text_shards(folder: Path, cfg: RunConfig, tokenizer: Tokenizer, text: str | 
 def source_text(shards: Shards, split: str, tokenizer: Tokenizer) -> Iterator[bytes]:
     """The text of a split, document by document; tokenizers lose nothing, so these are its bytes."""
     tokens, offsets = shards.tokens(split), shards.offsets(split)
-    for start, end in zip(offsets[:-1], offsets[1:], strict=True):
+    for start, end in itertools.pairwise(offsets):
         yield tokenizer.decode(tokens[start + 1 : end]).encode()
 
 
 class Generated(NamedTuple):
     step: int
+    tokens: int  # most of a completion
     completions: list[Completion]
 
 
@@ -165,16 +171,21 @@ def generate(
     run: str | Path,
     prompts: list[str],
     *,
-    tokens: int = 200,
+    tokens: int | None = None,
     seed: int = 0,
     step: int | None = None,
-    sampling: SamplingConfig = SamplingConfig(),
+    sampling: SamplingConfig | None = None,
     on_text: Callable[[int, str], None] | None = None,
 ) -> Generated:
-    """Continue `prompts` by the model of a run; see generation/decode.py for what the arguments mean."""
+    """Continue `prompts` by the model of a run; see generation/decode.py for what the arguments mean.
+
+    `tokens` None is 200, or fewer where the model's context has room for no more.
+    """
     host.start_jax(1)
     model, params, tokenizer, _, step = load(run, step)
     if not prompts:
         raise UserError("no prompt: give --prompt TEXT, or lines on standard input")
+    sampling = sampling or SamplingConfig()
+    tokens = decode.default_tokens(model, tokenizer, prompts) if tokens is None else tokens
     found = decode.generate(model, params, tokenizer, prompts, sampling, tokens=tokens, seed=seed, on_text=on_text)
-    return Generated(step, found)
+    return Generated(step, tokens, found)

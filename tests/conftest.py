@@ -26,6 +26,7 @@ import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")  # (B, L) + (L,) is a slip more often than a wish
+jax.devices()  # starts jax now: a run, which asks for a number of devices, would otherwise choose for all tests
 
 # Checks each annotation of jaxlm at each call, shapes included; users do not pay for it.
 jaxtyping.install_import_hook("jaxlm", "beartype.beartype")

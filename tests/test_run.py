@@ -269,7 +269,7 @@ def test_a_run_of_another_version_is_refused_even_where_its_fields_are_unknown(u
     "overrides, words",
     [
         (["step.microbatches=3"], ["data.batch=4", "step.microbatches=3"]),
-        (["optimizer.schedule.warmup=21"], ["optimizer.schedule.warmup=21", "loop.steps=20"]),
+        (["optimizer.schedule.warmup=21"], ["warmup=21 is over loop.steps=20", "--set optimizer.schedule.warmup=2"]),
         (["data.length=64"], ["model.max_length=32", "data.length=64"]),
         (["name=../elsewhere"], ["name"]),
     ],

@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import jax
-
 from jaxlm.checkpoint import Checkpoints
 from jaxlm.checkpoint_folder import CheckpointConfig
 from jaxlm.config import override
@@ -17,8 +15,6 @@ from jaxlm.run_config import RunConfig
 from jaxlm.training.loop import LoopConfig
 from jaxlm.training.optimizer import AdamWConfig, CosineConfig
 from jaxlm.training.telemetry import TelemetryConfig
-
-jax.devices()  # starts jax with the eight devices of conftest.py; a run that came first would choose its own
 
 ROOT = Path(__file__).resolve().parent.parent
 # Fields of metrics.jsonl that depend on the machine's mood; all others are equal, bit for bit.

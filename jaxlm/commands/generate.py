@@ -16,7 +16,9 @@ from jaxlm.commands import terminal
 def main(
     run: Annotated[str, typer.Argument(help="Run folder.")],
     prompt: Annotated[list[str] | None, typer.Option(help="What to continue; may be repeated.")] = None,
-    tokens: Annotated[int, typer.Option(min=1, help="Most tokens of each continuation.")] = 200,
+    tokens: Annotated[
+        int | None, typer.Option(min=1, help="Most tokens of each continuation; default: 200, if the context has room.")
+    ] = None,
     temperature: Annotated[float, typer.Option(help="1 as the model says, lower is safer, 0 the likeliest.")] = 0.8,
     top_k: Annotated[int | None, typer.Option(help="Only the k likeliest tokens.")] = None,
     top_p: Annotated[float, typer.Option(help="Only the likeliest tokens that reach this probability.")] = 0.95,
@@ -34,23 +36,30 @@ def main(
     settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     cfg = parse(settings, SamplingConfig, origin="options")
     prompts = prompt if prompt else [line.rstrip("\n") for line in sys.stdin]
-    streaming = not json_ and len(prompts) == 1
-    if streaming:
-        print(prompts[0], end="", flush=True)
-    found = saved.generate(
-        run, prompts, tokens=tokens, seed=seed, step=step, sampling=cfg, on_text=_write if streaming else None
-    )
+    stream = _Stream(prompts[0]) if len(prompts) == 1 and not json_ else None
+    on_text = stream.write if stream else None
+    found = saved.generate(run, prompts, tokens=tokens, seed=seed, step=step, sampling=cfg, on_text=on_text)
     for completion in found.completions:
         sample = {"prompt": completion.prompt, "text": completion.text, "step": found.step}
-        append_json(RunFolder(run).samples, sample | {"settings": settings | {"seed": seed, "tokens": tokens}})
+        append_json(RunFolder(run).samples, sample | {"settings": settings | {"seed": seed, "tokens": found.tokens}})
     if json_:
         rows = [completion._asdict() for completion in found.completions]
         terminal.print_json({"run": run, "step": found.step, "completions": rows})
-    elif streaming:
-        print()
+    elif stream:
+        stream.end()
     else:
         print("\n---\n".join(c.prompt + c.text for c in found.completions))
 
 
-def _write(row: int, piece: str) -> None:
-    print(piece, end="", flush=True)
+class _Stream:
+    """Text as it comes; the prompt with the first of it, so that what fails before prints nothing."""
+
+    def __init__(self, prompt: str) -> None:
+        self._unsaid = prompt
+
+    def write(self, row: int, piece: str) -> None:
+        print(self._unsaid + piece, end="", flush=True)
+        self._unsaid = ""
+
+    def end(self) -> None:
+        print(self._unsaid)  # where there was no text at all; and the end of the line

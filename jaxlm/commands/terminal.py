@@ -5,9 +5,7 @@ Results go to stdout, everything else to stderr. Bars on a terminal, plain lines
 
 import json
 import logging
-import math
 import sys
-import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,8 +13,6 @@ from typing import Any
 import typer
 
 from jaxlm.errors import JaxlmError
-
-SHOW_EVERY = 10.0  # seconds between plain lines of progress
 
 
 def guarded(app: Callable[[], None]) -> None:
@@ -41,7 +37,11 @@ def print_json(value: Any) -> None:
 def preparation():
     """A `progress(done, total, what)` for corpus.prepare."""
     if not sys.stderr.isatty():
-        yield _PlainProgress()
+        plain = _PlainProgress()
+        try:
+            yield plain
+        finally:
+            plain.end()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -64,19 +64,21 @@ def preparation():
 
 
 class _PlainProgress:
-    """A line when something begins, every SHOW_EVERY seconds, and when it ends; `total` None: not known."""
+    """A line when a stage begins, and one with its count, if it has one, when the next begins."""
 
     def __init__(self) -> None:
-        self._said: dict[str, float] = {}
+        self._stage, self._done = "", 0
 
     def __call__(self, done: int, total: int | None, what: str) -> None:
-        now, ended = time.monotonic(), done == total
-        if what in self._said and not ended and now - self._said[what] < SHOW_EVERY:
-            return
-        if not (ended and self._said.get(what) == math.inf):
-            of = "" if total is None else f" of {total:,}"
-            print(f"jaxlm: {what}: {done:,}{of}", file=sys.stderr)
-        self._said[what] = math.inf if ended else now
+        if what != self._stage:
+            self.end()
+            print(f"jaxlm: {what}", file=sys.stderr)
+        self._stage, self._done = what, done
+
+    def end(self) -> None:
+        if self._done:
+            print(f"jaxlm: {self._stage}: {self._done:,}", file=sys.stderr)
+        self._done = 0
 
 
 @contextmanager
@@ -105,7 +107,7 @@ def training(steps: int):
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("compiling", total=steps)
 
-        def show(step: int, metrics: Mapping[str, float]) -> None:
+        def show(step: int, metrics: Mapping[str, float | None]) -> None:
             if "loss" in metrics:
                 bar.update(task, completed=step, description=numbers(metrics))
             else:
@@ -114,11 +116,11 @@ def training(steps: int):
         yield show
 
 
-def line(step: int, steps: int, metrics: Mapping[str, float]) -> str:
+def line(step: int, steps: int, metrics: Mapping[str, float | None]) -> str:
     return f"step {step:>{len(str(steps))}}/{steps}  {numbers(metrics)}"
 
 
-def numbers(metrics: Mapping[str, float]) -> str:
+def numbers(metrics: Mapping[str, float | None]) -> str:
     if "loss" not in metrics:
         wanted = ("eval/loss", "eval/bits_per_byte")
         return "  ".join(f"{name} {metrics[name]:.4f}" for name in wanted if name in metrics)

@@ -80,7 +80,7 @@ def content_hash(files: list[File], progress: Callable[[int, int | None, str], N
         for part in (os.fsencode(file.name), str(file.size).encode(), content.encode()):
             hasher.update(len(part).to_bytes(8, "little") + part)
         done += file.size
-        progress(done, total, "hashing the source")
+        progress(done, total, "hashing bytes")
     return hasher.hexdigest()
 
 

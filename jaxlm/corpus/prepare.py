@@ -37,14 +37,8 @@ log = logging.getLogger("jaxlm")
 
 VERSION = 1  # of the rules that make shards of text: raise it when the same input gives other bytes
 
-_NO_PART_OF_SHARDS = {
-    "source",
-    "length",
-    "batch",
-    "rows",
-    "objective",
-    "prefetch",
-}  # the hash knows the source
+# The hash of the input stands for the source.
+_NO_PART_OF_SHARDS = {"source", "length", "batch", "rows", "objective", "prefetch"}
 
 
 def prepare(
@@ -75,12 +69,7 @@ def prepare(
 
 
 def _key(cfg: DataConfig, input_hash: str) -> str:
-    facts = {
-        **_what_makes_shards(cfg),
-        "input": input_hash,
-        "rules": VERSION,
-        "format": shards.FORMAT_VERSION,
-    }
+    facts = {**_what_makes_shards(cfg), "input": input_hash, "rules": VERSION, "format": shards.FORMAT_VERSION}
     return xxhash.xxh3_128_hexdigest(json.dumps(facts, sort_keys=True).encode())
 
 

@@ -25,6 +25,7 @@ from jaxlm.losses import soft_cap
 from jaxlm.models.build import Family
 from jaxlm.models.layers import Precision, einsum
 
+TOKENS = 200  # new ones, where nobody says how many; chosen: a screen of text
 STEPS = 16  # most steps in one dispatch; chosen: the host's share vanishes, and a row that ends waits little
 PIECE = 512  # most tokens of a prompt fed at once; chosen: scores are PIECE x slots, not prompt x slots
 SHORTEST = 16  # prompts and caches are padded to powers of two from here on, so few programs are compiled
@@ -76,7 +77,7 @@ def generate(
     rounding: products of other row counts have other last bits). Raises UserError where prompt and `tokens`
     do not fit the model's context, Diverged where its logits are not finite.
     """
-    ids = [np.concatenate([[tokenizer.separator], tokenizer.encode(p)]).astype(np.int32) for p in prompts]
+    ids = encoded(tokenizer, prompts)
     check(family, tokenizer, ids, tokens)
     if not ids:
         return []
@@ -105,6 +106,22 @@ def generate(
     return [text.completion(prompt) for text, prompt in zip(texts, prompts, strict=True)]
 
 
+def encoded(tokenizer: Tokenizer, prompts: list[str]) -> list[np.ndarray]:
+    """The ids of each prompt, with the separator before it."""
+    return [np.concatenate([[tokenizer.separator], tokenizer.encode(p)]).astype(np.int32) for p in prompts]
+
+
+def default_tokens(family: Family, tokenizer: Tokenizer, prompts: list[str]) -> int:
+    """TOKENS, or as many as fit behind the longest prompt; 1, which `check` refuses, where none do."""
+    longest = max(map(len, encoded(tokenizer, prompts)), default=0)
+    return TOKENS if family.length is None else max(1, min(TOKENS, room(family.length, longest)))
+
+
+def room(context: int, longest: int) -> int:
+    """New tokens that fit behind a prompt of `longest` ids: the last one is not fed back."""
+    return context - longest + 1
+
+
 def check(family: Family, tokenizer: Tokenizer, ids: list[np.ndarray], tokens: int) -> None:
     """Raise UserError for what the model cannot do."""
     if tokens < 1:
@@ -115,10 +132,10 @@ def check(family: Family, tokenizer: Tokenizer, ids: list[np.ndarray], tokens: i
             f"give the tokenizer that the model was trained with"
         )
     longest = max(map(len, ids), default=0)
-    if family.length is None or longest + tokens - 1 <= family.length:  # the last token is not fed back
+    if family.length is None or tokens <= room(family.length, longest):
         return
-    room = family.length - longest + 1
-    mend = f"ask for at most {room} new tokens, or shorten the prompt" if room > 0 else "shorten the prompt"
+    fits = room(family.length, longest)
+    mend = f"ask for at most {fits} new tokens, or shorten the prompt" if fits > 0 else "shorten the prompt"
     raise UserError(
         f"the longest prompt has {longest} tokens, with the separator before it, and {tokens} new ones are "
         f"asked for, but the model's context is {family.length} tokens: {mend}"

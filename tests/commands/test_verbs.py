@@ -70,7 +70,7 @@ def test_eval_for_people_shows_the_same_numbers(jaxlm, trained):
     [
         (["--step", "7"], ["no checkpoint step 7", "[15, 20]"]),
         (["--split", "held-out"], ["'held-out'", "train, validation, test"]),
-        (["--text", "nowhere.txt"], ["nowhere.txt", "does not exist"]),
+        (["--text", "nowhere.txt"], ["--text 'nowhere.txt'", "does not exist"]),
     ],
     ids=str,
 )
@@ -78,6 +78,12 @@ def test_eval_of_what_is_not_there_is_the_users_mistake(jaxlm, trained, options,
     answer = jaxlm("eval", trained.path, *options)
     assert (answer.code, answer.out) == (2, "") and "Traceback" not in answer.err
     assert all(word in answer.err for word in words)
+
+
+def test_eval_of_a_text_without_text_is_the_users_mistake(jaxlm, trained, tmp_path):
+    (tmp_path / "empty.txt").write_text("")
+    answer = jaxlm("eval", trained.path, "--text", "empty.txt")
+    assert answer.code == 2 and "--text 'empty.txt' holds no text" in answer.err
 
 
 def test_eval_finds_shards_that_moved_when_it_is_told(jaxlm, trained, copy, tmp_path):
@@ -177,6 +183,28 @@ def test_report_prints_the_page_it_wrote(jaxlm, copy):
     answer = jaxlm("report", copy)
     assert (answer.code, answer.out) == (0, f"{copy}/report.html\n")
     assert "<html" in (copy / "report.html").read_text()
+
+
+def test_generate_streams_the_text_that_it_answers_in_json(jaxlm, copy):
+    command = ("generate", copy, "--prompt", "nobody ", "--tokens", "9")
+    found = jaxlm(*command, "--json").json
+    (completion,) = found["completions"]
+    assert found["step"] == 20 and completion["prompt"] == "nobody "
+    assert jaxlm(*command).out == "nobody " + completion["text"] + "\n"
+    sample = json.loads((copy / "samples.jsonl").read_text().splitlines()[-1])
+    assert sample["text"] == completion["text"] and sample["settings"]["tokens"] == 9
+
+
+def test_generate_by_default_fills_a_context_that_is_short(jaxlm, copy):
+    (completion,) = jaxlm("generate", copy, "--prompt", "nobody ", "--json").json["completions"]
+    sample = json.loads((copy / "samples.jsonl").read_text().splitlines()[-1])
+    assert sample["settings"]["tokens"] == 32 - len("nobody ") and len(completion["tokens"]) <= 25
+
+
+@pytest.mark.parametrize("options", [["--prompt", "a" * 40], ["--prompt", "a", "--tokens", "99"]], ids=["long", "many"])
+def test_generate_that_fails_prints_no_prompt(jaxlm, trained, options):
+    answer = jaxlm("generate", trained.path, *options)
+    assert (answer.code, answer.out) == (2, "") and "context is 32 tokens" in answer.err
 
 
 def test_a_broken_pipe_is_no_traceback(jaxlm, monkeypatch):

@@ -230,6 +230,14 @@ def test_the_context_is_filled_to_its_last_position():
     assert completion.stopped or len(completion.tokens) == LENGTH - 40
 
 
+def test_by_default_there_are_as_many_new_tokens_as_the_context_has_room_for():
+    learned, rotary = model("learned")[0], model("rotary_grouped")[0]
+    assert decode.default_tokens(learned, Letters(), ["a", "a" * 40]) == LENGTH - 41 + 1
+    assert decode.default_tokens(rotary, Letters(), ["a" * 40]) == decode.TOKENS
+    with pytest.raises(UserError, match=r"has 65 tokens.*shorten the prompt"):
+        run("learned", ["a" * 64], tokens=decode.default_tokens(learned, Letters(), ["a" * 64]))
+
+
 @pytest.mark.parametrize(
     ("letters", "tokens", "message"),
     [

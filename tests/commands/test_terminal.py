@@ -1,0 +1,27 @@
+"""What people see while they wait, where standard error is no terminal."""
+
+from jaxlm.commands import terminal
+
+
+def test_plain_progress_says_each_stage_once_at_its_beginning_and_once_with_its_count(capsys):
+    with terminal.preparation() as progress:
+        for done in (10, 900, 1_234):
+            progress(done, None, "reading characters")
+        progress(0, None, "training the tokenizer")
+        for done in (600, 1_234):
+            progress(done, 1_234, "encoding characters")
+        progress(0, None, "committing the shards")
+    assert capsys.readouterr().err.splitlines() == [
+        "jaxlm: reading characters",
+        "jaxlm: reading characters: 1,234",
+        "jaxlm: training the tokenizer",
+        "jaxlm: encoding characters",
+        "jaxlm: encoding characters: 1,234",
+        "jaxlm: committing the shards",
+    ]
+
+
+def test_plain_progress_counts_a_last_stage_too(capsys):
+    with terminal.preparation() as progress:
+        progress(7, 7, "hashing bytes")
+    assert capsys.readouterr().err.splitlines() == ["jaxlm: hashing bytes", "jaxlm: hashing bytes: 7"]
