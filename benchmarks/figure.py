@@ -22,7 +22,7 @@ def svg(title: str, curves: Mapping[str, Curve], target: float) -> str:
     parts = [_frame(last, low, high, x, y)]
     parts.append(
         f'<path d="M{LEFT} {y(target):.1f}H{WIDTH - RIGHT}" stroke="#555" stroke-dasharray="5 4"/>'
-        f'<text x="{LEFT + 6}" y="{y(target) - 5:.1f}">{target:g} nats a character</text>'
+        f'<text x="{WIDTH - RIGHT - 8}" y="{y(target) - 5:.1f}" text-anchor="end">{target:g} nats a character</text>'
     )
     for n, (name, points) in enumerate(curves.items()):
         colour = COLOURS[n % len(COLOURS)]

@@ -22,7 +22,7 @@ from jaxlm import host
 
 class Size(NamedTuple):
     rows: int = 4
-    length: int = 1_024  # tokens a row, GPT-2's
+    length: int = 1_024  # tokens a row: GPT-2's
     vocab: int = 50_257
     width: int = 768
 
