@@ -131,8 +131,10 @@ def adamw(cfg: AdamWConfig, rate: optax.Schedule) -> optax.GradientTransformatio
 def skippable(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
     """`optimizer`, leaving its state and the parameters as they are where `finite` is False."""
 
-    def update(updates, state, params=None, *, finite=True, **_):
-        changes, new = optimizer.update(updates, state, params)
+    inner = optax.with_extra_args_support(optimizer)
+
+    def update(updates, state, params=None, *, finite=True, **extra):
+        changes, new = inner.update(updates, state, params, **extra)
         changes = jax.tree.map(lambda c: jnp.where(finite, c, 0.0), changes)
         return changes, jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
 

@@ -44,7 +44,7 @@ def make_step(
         grads = jax.tree.map(lambda g: g / weight, grads)
         norm = optax.tree.norm(grads)
         finite = jnp.isfinite(sums["loss"]) & jnp.isfinite(norm)
-        updates, opt = optimizer.update(grads, state.opt, state.params, finite=finite)
+        updates, opt = optimizer.update(grads, state.opt, state.params, finite=finite, axis=axis)
         params = optax.apply_updates(state.params, updates)
         averaged = state.average if average is None else moved(state.average, params, average, state.step, finite)
         metrics = {
