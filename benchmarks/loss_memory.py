@@ -3,7 +3,7 @@
     python benchmarks/loss_memory.py [--rounds 5] [--json] [--record]
 
 Value and gradients (of hidden states and of the head) at GPT-2's vocabulary of 50,257 and width of 768, for 4 rows
-of 512 tokens: `losses.cross_entropy` with its defaults, against logits as a whole and
+of 1,024 tokens: `losses.cross_entropy` with its defaults, against logits as a whole and
 optax.softmax_cross_entropy_with_integer_labels. Both multiply in the same precision. Case `memory` is the
 temporary memory of the compiled program, `speed` its time; both run in turn in one process, on one device,
 under the settings that `jaxlm train` gives itself.
@@ -40,8 +40,8 @@ def losses(precision: str) -> dict[str, Callable]:
 
     def chunked(hidden_BLD, table_VD, target_BL):
         weight_BL = jnp.ones(target_BL.shape, jnp.float32)
-        objective_B, _ = cross_entropy(hidden_BLD, table_VD, target_BL, weight_BL, precision=precision)
-        return objective_B.sum() / target_BL.size
+        objective, _ = cross_entropy(hidden_BLD, table_VD, target_BL, weight_BL, precision=precision)
+        return objective / target_BL.size
 
     def plain(hidden_BLD, table_VD, target_BL):
         logits_BLV = einsum("BLD,VD->BLV", hidden_BLD, table_VD, precision).astype(jnp.float32)

@@ -33,9 +33,9 @@ def config() -> RunConfig:
             residual="zero",
         ),
         optimizer=MuonConfig(
-            peak_rate=0.02,
-            others=AdamWConfig(peak_rate=5e-3, decay=0.0),
-            schedule=WsdConfig(warmup=20, decay=0.6),
+            peak_rate=0.03,
+            others=AdamWConfig(peak_rate=1e-2, decay=0.0),
+            schedule=WsdConfig(warmup=20, decay=0.7),
         ),
-        loop=LoopConfig(steps=600, log_every=20, eval_every=50, save_every=600),
+        loop=LoopConfig(steps=230, log_every=10, eval_every=10, save_every=230),
     )

@@ -14,13 +14,13 @@ from jaxlm.config import Config
 from jaxlm.mesh import constrain, mesh_in_scope, row_shards
 from jaxlm.models.layers import Precision, einsum
 
-CHUNK_BYTES = 2**25  # chosen: logits of 32 MiB a chunk stay in cache or near it, and hold any vocabulary
+CHUNK_BYTES = 2**26  # chosen: of logits; smaller chunks add to the table's gradient more often, larger ones save less
 
 
 class LossConfig(Config):
     z_loss: float = pydantic.Field(default=0.0, ge=0)  # times log(Z)^2 (PaLM, arXiv:2204.02311, section 5: 1e-4)
     label_smoothing: float = pydantic.Field(default=0.0, ge=0, lt=1)  # share of the target spread over all tokens
-    chunk: int | None = pydantic.Field(default=None, gt=0)  # tokens of each row at once; None: what fits 32 MiB
+    chunk: int | None = pydantic.Field(default=None, gt=0)  # tokens of each row at once; None: what fits 64 MiB
 
 
 PLAIN = LossConfig()  # cross-entropy and nothing else
@@ -35,40 +35,80 @@ def cross_entropy(
     precision: Precision,
     cfg: LossConfig = PLAIN,
     softcap: float | None = None,
-) -> tuple[Float[Array, " B"], Float[Array, " B"]]:
-    """(objective_B, nats_B): of each row the sum to minimise and the sum of plain cross-entropy, both weighted.
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """(sum to minimise, sum of plain cross-entropy), both weighted and in nats; differentiate the first.
 
-    The backward pass recomputes the logits of each chunk: temporary memory is that of one chunk.
+    The gradients of a chunk are made with its logits, in the forward pass, so no product runs twice: temporary
+    memory is that of one chunk, the gradients and nothing else.
     """
-    B, L, _ = hidden_BLD.shape
-    chunk = cfg.chunk or chunk_length(-(-B // row_shards(mesh_in_scope())), L, table_VD.shape[0])
+    chunk = cfg.chunk or chunk_length(*hidden_BLD.shape[:2], len(table_VD))
+    of_chunk = lambda *xs: tuple(sums.sum() for sums in of_rows(*xs, precision, cfg, softcap))
+    if chunk >= hidden_BLD.shape[1]:
+        return of_chunk(hidden_BLD, table_VD, target_BL, weight_BL)
 
-    def of_chunk(hidden_BLD, target_BL, weight_BL):
-        logits_BLV = einsum("BLD,VD->BLV", hidden_BLD, table_VD, precision).astype(jnp.float32)
-        logits_BLV = constrain(soft_cap(logits_BLV, softcap), ("batch", "length", "act_vocab"))
-        return weighted_sums(logits_BLV, target_BL, weight_BL, cfg)
+    @jax.custom_vjp
+    def chunked(hidden_BLD, table_VD, target_BL, weight_BL):
+        xs = in_chunks(chunk, hidden_BLD, target_BL, weight_BL)
+        add = lambda sums, x: (jax.tree.map(jnp.add, sums, of_chunk(x[0], table_VD, *x[1:])), None)
+        return jax.lax.scan(add, (jnp.zeros(()), jnp.zeros(())), xs)[0]
 
-    if chunk >= L:
-        return of_chunk(hidden_BLD, target_BL, weight_BL)
-    padding = -L % chunk
-    in_chunks = lambda x: jnp.moveaxis(
-        jnp.pad(x, ((0, 0), (0, padding)) + ((0, 0),) * (x.ndim - 2)).reshape(B, -1, chunk, *x.shape[2:]),
-        1,
-        0,
-    )
-    of_chunk = jax.checkpoint(of_chunk)
+    def forward(hidden_BLD, table_VD, target_BL, weight_BL):
+        with_gradients = jax.value_and_grad(of_chunk, argnums=(0, 1), has_aux=True)
 
-    def add(sums, xs):
-        return jax.tree.map(jnp.add, sums, of_chunk(*xs)), None
+        def add(carry, x):
+            sums, table_VD_grad = carry
+            of_this, (hidden_grad, table_grad) = with_gradients(x[0], table_VD, *x[1:])
+            return (jax.tree.map(jnp.add, sums, of_this), table_VD_grad + table_grad), hidden_grad
 
-    zero_B = jnp.zeros(B, jnp.float32)
-    sums, _ = jax.lax.scan(add, (zero_B, zero_B), tuple(map(in_chunks, (hidden_BLD, target_BL, weight_BL))))
-    return sums
+        start = (jnp.zeros(()), jnp.zeros(())), jnp.zeros_like(table_VD)
+        (sums, table_grad), hidden_grads = jax.lax.scan(add, start, in_chunks(chunk, hidden_BLD, target_BL, weight_BL))
+        B, L, D = hidden_BLD.shape
+        return sums, (jnp.moveaxis(hidden_grads, 0, 1).reshape(B, -1, D)[:, :L], table_grad)
+
+    def backward(gradients, cotangents):
+        of_objective, _ = cotangents
+        return *((of_objective * gradient).astype(gradient.dtype) for gradient in gradients), None, None
+
+    chunked.defvjp(forward, backward)
+    return chunked(hidden_BLD, table_VD, target_BL, weight_BL)
+
+
+def row_nats(
+    hidden_BLD: Float[Array, "B L D"],
+    table_VD: Float[Array, "V D"],
+    target_BL: Int[Array, "B L"],
+    weight_BL: Float[Array, "B L"],
+    *,
+    precision: Precision,
+    softcap: float | None = None,
+) -> Float[Array, " B"]:
+    """The weighted sum of plain cross-entropy of each row, in nats; for evaluation, not to be differentiated."""
+    chunk = chunk_length(*hidden_BLD.shape[:2], len(table_VD))
+    add = lambda nats_B, x: (nats_B + of_rows(x[0], table_VD, *x[1:], precision, PLAIN, softcap)[1], None)
+    xs = in_chunks(chunk, hidden_BLD, target_BL, weight_BL)
+    return jax.lax.scan(add, jnp.zeros(len(hidden_BLD)), xs)[0]
+
+
+def of_rows(hidden_BLD, table_VD, target_BL, weight_BL, precision: Precision, cfg: LossConfig, softcap: float | None):
+    """(objective_B, nats_B) with all logits at once."""
+    logits_BLV = einsum("BLD,VD->BLV", hidden_BLD, table_VD, precision).astype(jnp.float32)
+    logits_BLV = constrain(soft_cap(logits_BLV, softcap), ("batch", "length", "act_vocab"))
+    return weighted_sums(logits_BLV, target_BL, weight_BL, cfg)
+
+
+def in_chunks(chunk: int, *arrays: Array) -> tuple[Array, ...]:
+    """Each (B, L, ...) as (chunks, B, chunk, ...); the last chunk is filled up with zeros, so with weight 0."""
+
+    def cut(x: Array) -> Array:
+        padding = ((0, 0), (0, -x.shape[1] % chunk)) + ((0, 0),) * (x.ndim - 2)
+        return jnp.moveaxis(jnp.pad(x, padding).reshape(len(x), -1, chunk, *x.shape[2:]), 1, 0)
+
+    return tuple(map(cut, arrays))
 
 
 def chunk_length(rows: int, length: int, vocab: int) -> int:
-    """Tokens of each row whose float32 logits over all `rows` fit CHUNK_BYTES; `length` evenly divided."""
-    fits = max(1, CHUNK_BYTES // (4 * vocab * rows))
+    """Tokens of each row whose float32 logits on one device fit CHUNK_BYTES; `length` evenly divided."""
+    fits = max(1, CHUNK_BYTES // (4 * vocab * -(-rows // row_shards(mesh_in_scope()))))
     return math.ceil(length / math.ceil(length / fits))
 
 

@@ -89,7 +89,7 @@ def make_loss(family: Family, cfg: LossConfig):
     """(params, batch, keys_B) -> (sum to minimise, sums of nats and weight), for training/step.py."""
 
     def loss(params, batch, keys_B):
-        objective_B, nats_B = cross_entropy(
+        objective, nats = cross_entropy(
             family.hidden(params, batch, keys_B),
             family.head(params),
             batch.target,
@@ -98,7 +98,7 @@ def make_loss(family: Family, cfg: LossConfig):
             cfg=cfg,
             softcap=family.softcap,
         )
-        return objective_B.sum(), {"loss": nats_B.sum(), "weight": batch.weight.sum()}
+        return objective, {"loss": nats, "weight": batch.weight.sum()}
 
     return loss
 

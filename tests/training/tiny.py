@@ -40,7 +40,7 @@ def loss_of(model):
     """The sums that make_step wants, of a family."""
 
     def loss(params, batch, keys_B):
-        objective_B, nats_B = cross_entropy(
+        objective, nats = cross_entropy(
             model.hidden(params, batch, keys_B),
             model.head(params),
             batch.target,
@@ -48,7 +48,7 @@ def loss_of(model):
             precision=model.precision,
             cfg=LossConfig(),
         )
-        return objective_B.sum(), {"loss": nats_B.sum(), "weight": batch.weight.sum()}
+        return objective, {"loss": nats, "weight": batch.weight.sum()}
 
     return loss
 
