@@ -14,7 +14,7 @@ from jaxlm.config import Config
 from jaxlm.mesh import constrain, mesh_in_scope, row_shards
 from jaxlm.models.layers import Precision, einsum
 
-CHUNK_BYTES = 2**26  # chosen: of logits; smaller chunks add to the table's gradient more often, larger ones save less
+CHUNK_BYTES = 2**27  # chosen: of logits; smaller chunks add to the gradient of the table more often, larger ones save less
 
 
 class LossConfig(Config):
