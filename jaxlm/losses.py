@@ -14,13 +14,14 @@ from jaxlm.config import Config
 from jaxlm.mesh import constrain, mesh_in_scope, row_shards
 from jaxlm.models.layers import Precision, einsum
 
-CHUNK_BYTES = 2**27  # chosen: of logits; smaller chunks add to the gradient of the table more often, larger ones save less
+# Of logits. Chosen: smaller chunks add to the table's gradient more often, larger ones save less memory.
+CHUNK_BYTES = 2**27
 
 
 class LossConfig(Config):
     z_loss: float = pydantic.Field(default=0.0, ge=0)  # times log(Z)^2 (PaLM, arXiv:2204.02311, section 5: 1e-4)
     label_smoothing: float = pydantic.Field(default=0.0, ge=0, lt=1)  # share of the target spread over all tokens
-    chunk: int | None = pydantic.Field(default=None, gt=0)  # tokens of each row at once; None: what fits 64 MiB
+    chunk: int | None = pydantic.Field(default=None, gt=0)  # tokens of each row at once; None: what fits 128 MiB
 
 
 PLAIN = LossConfig()  # cross-entropy and nothing else
