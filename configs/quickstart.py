@@ -25,9 +25,7 @@ def config() -> RunConfig:
             batch=16,
         ),
         model=TransformerConfig(
-            layers=4,
-            heads=4,
-            width=128,
+            size="1m",
             position="rotary",
             norm="rmsnorm",
             activation="relu2",
