@@ -1,7 +1,7 @@
 """jaxlm: raw text to a trained, evaluated language model, on JAX.
 
     import jaxlm
-    config = jaxlm.load_config("quickstart", "loop.steps=200")
+    config = jaxlm.load_config("quickstart", "loop.steps=200", "name=short")
     outcome = jaxlm.train(config)
     model, params, tokenizer, *_ = jaxlm.load(outcome.run)
     print(jaxlm.generate(outcome.run, ["def "], tokens=50).completions[0].text)

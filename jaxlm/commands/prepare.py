@@ -16,7 +16,7 @@ def main(
     config: Annotated[str, typer.Argument(help="Shipped name, .py or .json file, or run folder.")],
     set_: SetOption = None,
     shards_dir: Annotated[Path, typer.Option(help="Where shards are kept.", envvar="JAXLM_SHARDS")] = Path("shards"),
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: all cores.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads; default: one for each core.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     from jaxlm.corpus.prepare import prepare

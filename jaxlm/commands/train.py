@@ -25,7 +25,7 @@ def main(
     run_dir: Annotated[Path | None, typer.Option(help="The run folder itself.")] = None,
     shards_dir: Annotated[Path, typer.Option(help="Where shards are kept.", envvar="JAXLM_SHARDS")] = Path("shards"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Set an old run of that name aside, and start anew.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that prepare text; default: all cores.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads that prepare text; default: one a core.")] = None,
     profile: Annotated[int | None, typer.Option(min=1, metavar="STEPS", help="Write a trace of so many steps.")] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the resolved config and stop.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,

@@ -53,7 +53,7 @@ def permute(index: np.ndarray, size: int, key: np.ndarray) -> np.ndarray:
 
 
 def mix(x: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser: a bijection of 64 bits ; each input bit moves half the output bits."""
+    """SplitMix64's finaliser: a bijection of 64 bits; each input bit moves half the output bits."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))

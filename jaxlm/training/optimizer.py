@@ -66,7 +66,7 @@ class MuonConfig(Config):
     peak_rate: float = pydantic.Field(default=0.02, gt=0)  # of hidden matrices
     momentum: float = pydantic.Field(default=0.95, ge=0, lt=1)
     decay: float = pydantic.Field(default=0.0, ge=0)  # times the learning rate, a step; of hidden matrices
-    others: AdamWConfig = AdamWConfig(peak_rate=3e-3, decay=0.0)  # its schedule and clip are not read
+    others: AdamWConfig = AdamWConfig(peak_rate=3e-3, decay=0.0)  # its schedule, clip and average are not read
     clip: float | None = pydantic.Field(default=None, gt=0)  # global norm of the gradient; None: no clipping
     schedule: ScheduleConfig = WsdConfig()
     # Decay of a moving average of parameters; None: none.

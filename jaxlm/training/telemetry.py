@@ -1,4 +1,4 @@
-"""Where metrics go: metrics.jsonl and TensorBoard always, Weights & Biases if asked, the terminal."""
+"""Where metrics go: metrics.jsonl and the terminal always, TensorBoard unless refused, Weights & Biases if asked."""
 
 import json
 import logging
