@@ -31,8 +31,8 @@ def test_each_round_has_bytes_and_milliseconds_of_both():
 
 
 def test_chunks_need_less_memory_than_all_logits():
-    """At a vocabulary where the chunks of 32 MiB are several."""
-    size = loss_memory.Size(rows=2, length=256, vocab=50_257, width=8)
+    """At a vocabulary where the chunks of 128 MiB are several."""
+    size = loss_memory.Size(rows=2, length=1_024, vocab=50_257, width=8)
     programs = loss_memory.compile_all(size)
     ours, peer = (programs[n].memory_analysis().temp_size_in_bytes for n in (loss_memory.OURS, loss_memory.PEER))
     assert ours * 2 < peer

@@ -106,6 +106,21 @@ def test_when_none_can_run_the_reasons_are_told(monkeypatch):
         choose(monkeypatch, dict.fromkeys(("replicated", "single", "sharded"), "out of memory"))
 
 
+def test_what_every_layout_refuses_is_the_users_mistake(monkeypatch):
+    def refuse(*_):
+        raise UserError("model.vocab=3 is under the tokenizer's 65")
+
+    monkeypatch.setattr(layouts, "measure_in_child", refuse)
+    with pytest.raises(UserError, match=r"^model\.vocab=3 is under"):
+        layouts.choose({}, layouts.candidates(MeshConfig(), "auto", cores=2, batch=8), 65)
+
+
+def test_a_child_that_refuses_the_config_is_believed(monkeypatch, tmp_path):
+    child_is(monkeypatch, tmp_path, "echo model.vocab=3 is under 65 >&2; exit 2")
+    with pytest.raises(UserError, match=r"^model\.vocab=3 is under 65$"):
+        layouts.measure_in_child({}, layouts.told(MeshConfig(layout="single"), "auto", 1), 65)
+
+
 def test_a_single_candidate_is_not_measured(monkeypatch):
     monkeypatch.setattr(layouts, "measure_in_child", lambda *_: pytest.fail("measured"))
     only = layouts.candidates(MeshConfig(), "auto", cores=1, batch=8)

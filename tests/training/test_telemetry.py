@@ -50,7 +50,9 @@ def test_half_a_last_line_is_left_out_with_a_warning(tmp_path, caplog, bytes_lef
     assert "line 2 is not whole" in caplog.text
 
 
-@pytest.mark.parametrize("tail", [b"\0" * 5, b'{"step": 20, "name": "\xe2\x82', b"\n\n"], ids=str)
+@pytest.mark.parametrize(
+    "tail", [b"\0" * 5, b'{"step": 20, "name": "\xe2\x82', b"\n\n", b"7\n", b'{"loss": 1}\n'], ids=str
+)
 def test_bytes_that_a_power_cut_left_are_left_out(tmp_path, tail):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 10, "loss": 0.1}\n' + tail)
