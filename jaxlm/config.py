@@ -114,7 +114,8 @@ def _find(name: str) -> Path:
     if name in known:
         return known[name]
     near = nearest(path.stem, known, "shipped configs are")
-    raise UserError(f"no config {name!r}: {near} Or give the path of a .py or .json file")
+    stop = "" if near.endswith("?") else "."
+    raise UserError(f"no config {name!r}: {near}{stop} Or give the path of a .py or .json file")
 
 
 def _run(path: Path, kind: type[C]) -> C:

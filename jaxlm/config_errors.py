@@ -24,7 +24,10 @@ def explain(error: pydantic.ValidationError, kind: Class, origin: str) -> str:
         path, owner = _locate(kind, item["loc"])
         subject, fault = _complaint(item, path, owner)
         lines[subject] = f"{lines[subject]}, or: {fault}" if subject in lines else fault
-    told = [f"{subject}: {fault}" if subject else fault for subject, fault in lines.items()]
+    told = [
+        fault if not subject or fault.startswith(f"{subject}.") else f"{subject}: {fault}"
+        for subject, fault in lines.items()
+    ]
     return f"{origin}: {told[0]}" if len(told) == 1 else "\n  ".join([f"{origin}:", *told])
 
 
@@ -104,6 +107,8 @@ def _complaint(item: Any, path: list[str], owner: Class) -> tuple[str, str]:
         case "union_tag_not_found":
             kinds = [str(kind_of(c)) for c in config_classes(owner.model_fields[path[-1]].annotation)]
             return f"{where}.kind", f"is required and missing; kinds are: {', '.join(kinds)}"
+        case "tuple_type":
+            return f"{where}={show(item['input'])}", f"must be a list, such as [{show(item['input'])}]"
         case _:
             return f"{where}={show(item['input'])}" if where else show(item["input"]), item["msg"]
 

@@ -60,6 +60,8 @@ def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
     meshes.check_divides(mesh, family.axes, shapes.params)
     shardings = state_shardings(mesh, shapes, family.axes)
     abstract = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
+    if layout.compile != "jit":  # each device cuts the rows it has
+        check_microbatches(cfg, meshes.row_shards(mesh))
     compiled = compile_step(make, layout.compile, mesh, abstract, shardings, (cfg.data.batch, cfg.data.length))
     on_rows = meshes.batch_sharding(mesh)
     return Parts(
@@ -71,6 +73,16 @@ def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
         sums=in_mesh(jax.jit(perplexity.row_sums(family), in_shardings=(shardings.params, on_rows)), mesh),
         place=lambda batch: place(batch, on_rows),
     )
+
+
+def check_microbatches(cfg: RunConfig, devices: int) -> None:
+    """UserError where a device's rows do not divide; rows that do not divide over devices are told elsewhere."""
+    parts = devices * cfg.step.microbatches
+    if cfg.data.batch % devices == 0 and cfg.data.batch % parts:
+        raise UserError(
+            f"data.batch={cfg.data.batch} on {devices} devices does not divide into step.microbatches="
+            f"{cfg.step.microbatches}: make it {-(-cfg.data.batch // parts) * parts}, or use fewer microbatches"
+        )
 
 
 def build_family(cfg: RunConfig, vocab: int, platform: str) -> Family:

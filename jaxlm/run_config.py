@@ -25,7 +25,9 @@ class StepConfig(Config):
 class RunConfig(Config):
     format_version: Literal[1] = FORMAT
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][\w.-]*$")  # of the run folder
-    seed: int = 0  # of initial parameters and dropout; data.seed orders the rows
+    seed: int = pydantic.Field(
+        default=0, ge=0, lt=2**32
+    )  # of initial parameters and dropout; data.seed orders the rows
     init: str | None = None  # a run folder whose parameters this run starts from; None: at random
     data: DataConfig
     model: ModelConfig
@@ -58,6 +60,11 @@ class RunConfig(Config):
                 f"optimizer.schedule.warmup={warmup} is over loop.steps={self.loop.steps}: "
                 f"the peak would not be reached, so give more steps or a shorter warm-up, "
                 f"e.g. --set optimizer.schedule.warmup={self.loop.steps // 10}"
+            )
+        if self.data.rows == "lanes" and self.model.position == "learned":
+            raise ValueError(
+                "data.rows='lanes' counts positions on through each document, and model.position='learned' has "
+                "only data.length of them: use model.position='rotary', or data.rows='chunked' or 'packed'"
             )
         longest = self.model.max_length
         if self.model.position == "learned" and longest is not None and longest < self.data.length:

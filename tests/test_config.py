@@ -9,6 +9,7 @@ import pytest
 
 from jaxlm.config import Config, difference, dump, load, override, parse, shipped
 from jaxlm.errors import UserError
+from jaxlm.run_config import load_config
 
 
 class Cosine(Config):
@@ -343,7 +344,7 @@ def test_an_unknown_name_shows_the_nearest_shipped_config(two_shipped):
 
 
 def test_an_unknown_name_with_none_near_lists_the_shipped_configs(two_shipped):
-    assert "shipped configs are: quickstart, tiny" in refusal(load, "zzz.py", Run)
+    assert "shipped configs are: quickstart, tiny. Or give" in refusal(load, "zzz.py", Run)
 
 
 def test_shipped_configs_are_python_files_named_by_their_stem():
@@ -373,3 +374,11 @@ def test_a_difference_shows_what_only_one_side_has():
         'b: "(absent)" -> null',
         'c: {"x": 1} -> 2',
     ]
+
+
+def test_a_field_is_named_once_and_a_list_is_asked_for():
+    told = refusal(load_config, "quickstart", "model.width=130")
+    assert told.startswith("--set model.width=130: model.width=130 is not a multiple of model.heads=4")
+    assert 'data.include="*.py": must be a list, such as ["*.py"]' in refusal(
+        load_config, "quickstart", "data.include=*.py"
+    )

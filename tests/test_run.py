@@ -272,6 +272,7 @@ def test_a_run_of_another_version_is_refused_even_where_its_fields_are_unknown(u
         (["optimizer.schedule.warmup=21"], ["warmup=21 is over loop.steps=20", "--set optimizer.schedule.warmup=2"]),
         (["data.length=64"], ["model.max_length=32", "data.length=64"]),
         (["name=../elsewhere"], ["name"]),
+        (["data.rows=lanes"], ["data.rows='lanes'", "model.position='rotary'"]),
     ],
     ids=str,
 )
@@ -288,6 +289,7 @@ def test_fields_that_contradict_each_other_are_refused_before_anything_runs(unbr
         (["mesh.devices=3"], ["data.batch=4", "3 devices"]),
         (["mesh.devices=16", "data.batch=16"], ["needs 16 devices, but there are 8"]),
         (["data.source=nowhere.txt"], ["data.source='nowhere.txt'", "does not exist"]),
+        (["step.microbatches=4"], ["data.batch=4 on 2 devices", "step.microbatches=4: make it 8"]),
     ],
     ids=str,
 )
