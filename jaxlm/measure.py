@@ -8,6 +8,7 @@ import sys
 import time
 
 from jaxlm import host
+from jaxlm.errors import UserError
 
 
 def main() -> None:
@@ -48,4 +49,8 @@ def median_step_ms(parts, cfg, *, at_least: int = 5, at_most: int = 40, seconds:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(UserError.exit_code)

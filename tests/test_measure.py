@@ -4,6 +4,7 @@ import pytest
 
 from jaxlm import parts
 from jaxlm.config import dump
+from jaxlm.errors import UserError
 from jaxlm.measure import median_step_ms
 from jaxlm.mesh import MeshConfig
 from jaxlm.training import layout as layouts
@@ -27,11 +28,11 @@ def thrice(cfg):
     return cfg.data.model_copy(update={"batch": 6})
 
 
-def test_a_child_that_cannot_run_says_why_in_a_line(cfg, monkeypatch):
+def test_a_child_that_may_not_run_says_why_as_the_users_mistake(cfg, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tiny_run.ROOT))
     layout = layouts.told(MeshConfig(layout="replicated", devices=3), "auto", cores=3)
-    found = layouts.measure_in_child(dump(cfg), layout, 257)
-    assert "data.batch=4 does not divide over 3 devices" in str(found) and "\n" not in str(found)
+    with pytest.raises(UserError, match=r"^data\.batch=4 does not divide over 3 devices.*$"):
+        layouts.measure_in_child(dump(cfg), layout, 257)
 
 
 def test_the_median_leaves_the_first_steps_out(cfg, monkeypatch):

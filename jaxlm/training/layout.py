@@ -81,9 +81,16 @@ def choose(config: dict[str, Any], layouts: list[Layout], vocab: int) -> Layout:
     if len(layouts) == 1:
         return layouts[0]._replace(why="the only candidate")
     measured: dict[str, float | str] = {}
+    refusals = []
     for layout in layouts:
-        measured[layout.mesh.layout] = measure_in_child(config, layout, vocab)
+        try:
+            measured[layout.mesh.layout] = measure_in_child(config, layout, vocab)
+        except UserError as error:
+            measured[layout.mesh.layout] = str(error)
+            refusals.append(error)
         log.info("layout %s: %s", layout.mesh.layout, _show(measured[layout.mesh.layout]))
+    if len(refusals) == len(layouts):  # no layout mends the config
+        raise refusals[0]
     times = {name: value for name, value in measured.items() if isinstance(value, float)}
     if not times:
         raise JaxlmError(f"no layout could run a step: {measured}")
@@ -93,7 +100,7 @@ def choose(config: dict[str, Any], layouts: list[Layout], vocab: int) -> Layout:
 
 
 def measure_in_child(config: dict[str, Any], layout: Layout, vocab: int) -> float | str:
-    """Median milliseconds of a step, or the last line of what went wrong."""
+    """Median milliseconds of a step, or the last line of what went wrong; UserError where the config is."""
     question = json.dumps({"config": config, "layout": layout.dump(), "vocab": vocab})
     try:
         child = subprocess.run(
@@ -105,6 +112,8 @@ def measure_in_child(config: dict[str, Any], layout: Layout, vocab: int) -> floa
         )
     except subprocess.TimeoutExpired:
         return f"over {TIMEOUT} s"
+    if child.returncode == UserError.exit_code:
+        raise UserError(child.stderr.strip())
     if child.returncode:
         return (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1][:200]
     return float(json.loads(child.stdout.splitlines()[-1])["step_ms"])
