@@ -45,12 +45,13 @@ def fit(
     `step` donates its state: the one passed in is gone afterwards. Metrics are read once for each
     `log_every` steps, after the next step was dispatched, so that the device does not wait for the host; a
     divergence is therefore raised late. `stop` ends the loop early, after a save. `save` gets the step, the
-    state, the newest evaluation and the seconds of training until then.
+    state, the evaluation of this very step if there was one, and the seconds of training until then.
     """
     n, in_flight = start, deque()
     meter = Meter(start, seconds, log, fetch)
-    evaluation: Mapping[str, float] = {}
+    evaluation: Mapping[str, float]
     while n < cfg.steps:
+        evaluation = {}
         batch = meter.next(batches)
         if batch is None:
             raise UserError(f"the data ended at step {n} of {cfg.steps}: lower loop.steps, or give more data")
@@ -74,7 +75,6 @@ def fit(
             meter.report()
             meter.pause()
             save(n, state, evaluation, meter.seconds)
-            evaluation = {}
             meter.resume()
         if stopping:
             break
