@@ -160,7 +160,10 @@ class Checkpoints:
             told = int(multihost_utils.broadcast_one_to_all(np.int32(-1 if valid is None else valid)))
             valid = None if told < 0 else told
         if valid is None:
-            raise Damaged(f"{self.folder.root}: no valid checkpoint in steps {candidates}; the log says why")
+            raise Damaged(
+                f"{self.folder.root}: no valid checkpoint in steps {candidates}, the warnings say why: bring the "
+                f"files back from a copy, use another step, or train anew with --fresh"
+            )
         return valid
 
     def _finish(self, writer: ocp.AsyncCheckpointer, step: int, facts: dict, needed: int) -> None:

@@ -24,7 +24,7 @@ from jaxlm.run_config import RunConfig
 from jaxlm.run_folder import RunFolder, read_json, write_json
 from jaxlm.training import layout as layouts
 from jaxlm.training import loop, speed
-from jaxlm.training.interrupt import profiled, stop_on_signals
+from jaxlm.training.interrupt import SKIPPED, profiled, stop_on_signals
 from jaxlm.training.layout import Layout
 from jaxlm.training.meter import Reader
 from jaxlm.training.state import TrainState
@@ -148,6 +148,11 @@ class Session:
 
     def train(self, show: Show, profile: int | None) -> Outcome:
         start, state, seconds = first_state(self.cfg, self.parts, self.checkpoints, self.shards.digest)
+        if profile and self.cfg.loop.steps - start < SKIPPED + profile:
+            raise UserError(
+                f"--profile {profile} traces after {SKIPPED} steps, but only {self.cfg.loop.steps - start} of "
+                f"loop.steps={self.cfg.loop.steps} are left: ask for fewer, or train more"
+            )
         if start:
             log.info("going on from step %d of %d", start, self.cfg.loop.steps)
         self.telemetry = Telemetry(self.cfg.telemetry, self.folder.path, start=start, config=dump(self.cfg), show=show)

@@ -125,8 +125,13 @@ def git_commit() -> str | None:
     """The commit of the checkout that jaxlm runs from, "-dirty" with changes; None outside of one."""
     here = Path(__file__).resolve().parent
     try:
-        describe = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-        return subprocess.run(describe, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        ours = ("ls-files", "--error-unmatch", Path(__file__).name)  # and no checkout around a virtual environment
+        describe = ("describe", "--always", "--dirty", "--abbrev=12")
+        ask = lambda words: subprocess.run(
+            ["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10
+        )
+        ask(ours)
+        return ask(describe).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -147,6 +152,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid JSON: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}; `jaxlm train` writes it") from None
 
 
 def append_json(path: Path, value: Any) -> None:

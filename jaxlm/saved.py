@@ -16,6 +16,7 @@ from jaxlm.checkpoint import Checkpoints
 from jaxlm.checkpoint_folder import CheckpointConfig
 from jaxlm.config import parse
 from jaxlm.corpus.collect import documents
+from jaxlm.corpus.document import Tally
 from jaxlm.data import tokenizer as tokenizers
 from jaxlm.data.loader import evaluation_batches
 from jaxlm.data.shards import Shards, Writer, commit
@@ -85,8 +86,6 @@ def evaluate(
         split = "test" if text else split
         counts = shards.counts(split)
         if not counts["predicted"]:
-            if text is not None:
-                raise UserError(f"--text {str(text)!r} holds no text: name another file or folder")
             raise UserError(f"split {split!r} of {str(shards.folder)!r} is empty: choose another with --split")
         source = evaluation_batches(shards, cfg.data, split)
         try:
@@ -140,11 +139,17 @@ def text_shards(folder: Path, cfg: RunConfig, tokenizer: Tokenizer, text: str | 
         split: Writer(building, split, vocab=tokenizer.vocab, separator=tokenizer.separator)
         for split in ("train", "validation", "test")
     }
+    tally = Tally()
     try:
-        for document in documents(source):
+        for document in documents(source, tally):
             writers["test"].add(tokenizer.encode(document.text), len(document.text.encode()))
     finally:
         counts = {split: writer.close() for split, writer in writers.items()}
+    if not counts["test"]["documents"]:
+        why = f": left out were {tally}" if str(tally) else ""
+        raise UserError(f"--text {str(text)!r} holds no text{why}; name another file or folder")
+    if str(tally):
+        log.warning("--text %r: left out or mended: %s", str(text), tally)
     tokenizer.save(building / "tokenizer")
     commit(
         building,

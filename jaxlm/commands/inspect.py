@@ -14,11 +14,14 @@ def main(
 ) -> None:
     from jaxlm.checkpoint import Checkpoints
     from jaxlm.checkpoint_folder import CheckpointConfig
+    from jaxlm.config import parse
     from jaxlm.flat import parameters_sha256
+    from jaxlm.run_config import RunConfig
     from jaxlm.run_folder import RunFolder, read_json
 
     folder = RunFolder(run).require()
-    facts: dict[str, Any] = {"run": run, "steps": read_json(folder.config)["loop"]["steps"]}
+    cfg = parse(read_json(folder.config), RunConfig, origin=str(folder.config))
+    facts: dict[str, Any] = {"run": run, "steps": cfg.loop.steps}
     with Checkpoints(folder.checkpoints, CheckpointConfig(), read_only=True) as checkpoints:
         facts["saved_steps"] = checkpoints.steps()
         if facts["saved_steps"]:

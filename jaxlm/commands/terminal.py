@@ -3,6 +3,7 @@
 Results go to stdout, everything else to stderr. Bars on a terminal, plain lines elsewhere.
 """
 
+import errno
 import json
 import logging
 import sys
@@ -10,13 +11,17 @@ from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import typer
-
 from jaxlm.errors import JaxlmError
+
+# What a disk or a path may refuse at any moment: one line, as no traceback helps to mend it.
+REFUSALS = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT,
+    errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP,
+}  # fmt: skip
 
 
 def guarded(app: Callable[[], None]) -> None:
-    """Run the command line; a JaxlmError is printed and sets the exit code."""
+    """Run the command line; a JaxlmError, or what the disk refuses, is one message and sets the exit code."""
     logging.basicConfig(format="jaxlm: %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("jaxlm").setLevel(logging.INFO)
     try:
@@ -25,6 +30,11 @@ def guarded(app: Callable[[], None]) -> None:
         print(f"jaxlm: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `jaxlm ... | head`
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        print(f"jaxlm: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -130,8 +140,3 @@ def numbers(metrics: Mapping[str, float | None]) -> str:
     if metrics.get("skipped"):
         text += f"  {metrics['skipped']:.0f} steps skipped (not finite)"
     return text
-
-
-def fail(message: str) -> typer.Exit:
-    print(f"jaxlm: {message}", file=sys.stderr)
-    return typer.Exit(1)

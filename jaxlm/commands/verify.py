@@ -28,6 +28,8 @@ def main(
     else:
         for name, lines in problems.items():
             print(f"{name}: {'; '.join(lines) or 'good'}")
+        if not problems:
+            print("nothing to check yet: no checkpoint, no shards")
     if damaged:
         raise Damaged(f"{len(damaged)} of {len(problems)} are damaged: {', '.join(damaged)}")
 

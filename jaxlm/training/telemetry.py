@@ -59,10 +59,13 @@ def read_lines(path: Path) -> list[dict]:
     lines = []
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         try:
-            lines.append(json.loads(line))
+            value = json.loads(line) if line else None
         except ValueError:  # no JSON, or no UTF-8
-            if line:
-                log.warning("%s, line %d is not whole: left out", path, number)
+            value = None
+        if isinstance(value, dict) and isinstance(value.get("step"), int):
+            lines.append(value)
+        elif line:
+            log.warning("%s, line %d is not whole: left out", path, number)
     return lines
 
 

@@ -83,7 +83,7 @@ def test_eval_of_what_is_not_there_is_the_users_mistake(jaxlm, trained, options,
 def test_eval_of_a_text_without_text_is_the_users_mistake(jaxlm, trained, tmp_path):
     (tmp_path / "empty.txt").write_text("")
     answer = jaxlm("eval", trained.path, "--text", "empty.txt")
-    assert answer.code == 2 and "--text 'empty.txt' holds no text" in answer.err
+    assert answer.code == 2 and "--text 'empty.txt' holds no text: left out were 1 empty" in answer.err
 
 
 def test_eval_finds_shards_that_moved_when_it_is_told(jaxlm, trained, copy, tmp_path):
@@ -106,7 +106,20 @@ def test_what_is_no_run_is_named(jaxlm, tmp_path, verb):
     assert answer.code == 2 and "nothing" in answer.err and "Traceback" not in answer.err
 
 
+@pytest.mark.parametrize("name", ["layout", "data"])
+def test_eval_of_a_run_that_lost_a_file_names_it(jaxlm, copy, name):
+    (copy / f"{name}.json").unlink()
+    answer = jaxlm("eval", copy)
+    assert answer.code == 2 and f"{name}.json cannot be read: No such file" in answer.err
+
+
 # --- inspect
+
+
+def test_inspect_of_another_programs_config_is_the_users_mistake(jaxlm, tmp_path):
+    (tmp_path / "config.json").write_text('{"architectures": ["GPT2LMHeadModel"]}')
+    answer = jaxlm("inspect", tmp_path)
+    assert answer.code == 2 and "architectures" in answer.err
 
 
 def test_inspect_knows_the_parameters_of_the_newest_step(jaxlm, trained):
@@ -205,6 +218,12 @@ def test_generate_by_default_fills_a_context_that_is_short(jaxlm, copy):
 def test_generate_that_fails_prints_no_prompt(jaxlm, trained, options):
     answer = jaxlm("generate", trained.path, *options)
     assert (answer.code, answer.out) == (2, "") and "context is 32 tokens" in answer.err
+
+
+def test_what_the_disk_refuses_is_one_line(jaxlm, trained, tmp_path):
+    (tmp_path / "file").write_text("")
+    answer = jaxlm("train", trained.config, "--run-dir", "file/run")
+    assert answer.code == 1 and answer.err.strip() == "jaxlm: file/run: Not a directory"
 
 
 def test_a_broken_pipe_is_no_traceback(jaxlm, monkeypatch):
