@@ -45,32 +45,38 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def preparation():
-    """A `progress(done, total, what)` for corpus.prepare."""
-    if not sys.stderr.isatty():
-        plain = _PlainProgress()
-        try:
-            yield plain
-        finally:
-            plain.end()
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def progress(done: int, total: int | None, what: str) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)
-
+    """A `progress(done, total, what)` for corpus.prepare; `progress.end()` says that it is over."""
+    progress = _BarProgress() if sys.stderr.isatty() else _PlainProgress()
+    try:
         yield progress
+    finally:
+        progress.end()
+
+
+class _BarProgress:
+    """A bar for each stage, gone when preparation is over."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, done: int, total: int | None, what: str) -> None:
+        if what not in self._tasks:
+            self._bar.start()
+            self._tasks[what] = self._bar.add_task(what, total=total)
+        self._bar.update(self._tasks[what], completed=done, total=total)
+
+    def end(self) -> None:
+        self._bar.stop()
 
 
 class _PlainProgress:
@@ -92,8 +98,11 @@ class _PlainProgress:
 
 
 @contextmanager
-def training(steps: int):
-    """A `show(step, metrics)` for run.train: a bar with the newest numbers, or a line for each log."""
+def training(steps: int, end_preparation: Callable[[], None]):
+    """A `show(step, metrics)` for run.train: a bar with the newest numbers, or a line for each log.
+
+    The bar begins with the first numbers: two of them at once would overwrite each other.
+    """
     if not sys.stderr.isatty():
         yield lambda step, metrics: print(line(step, steps, metrics), file=sys.stderr)
         return
@@ -114,16 +123,21 @@ def training(steps: int):
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("compiling", total=steps)
+    bar = Progress(*columns, console=Console(stderr=True))
+    task = bar.add_task("", total=steps)
 
-        def show(step: int, metrics: Mapping[str, float | None]) -> None:
-            if "loss" in metrics:
-                bar.update(task, completed=step, description=numbers(metrics))
-            else:
-                bar.console.print(line(step, steps, metrics), highlight=False)
+    def show(step: int, metrics: Mapping[str, float | None]) -> None:
+        end_preparation()
+        bar.start()
+        if "loss" in metrics:
+            bar.update(task, completed=step, description=numbers(metrics))
+        else:
+            bar.console.print(line(step, steps, metrics), highlight=False)
 
+    try:
         yield show
+    finally:
+        bar.stop()
 
 
 def line(step: int, steps: int, metrics: Mapping[str, float | None]) -> str:

@@ -43,7 +43,7 @@ def main(
         return
     if run_dir is None and Path(config).is_dir():
         run_dir = Path(config)
-    with terminal.preparation() as progress, terminal.training(cfg.loop.steps) as show:
+    with terminal.preparation() as progress, terminal.training(cfg.loop.steps, progress.end) as show:
         outcome = run.train(
             cfg,
             run_dir,

@@ -25,3 +25,13 @@ def test_plain_progress_counts_a_last_stage_too(capsys):
     with terminal.preparation() as progress:
         progress(7, 7, "hashing bytes")
     assert capsys.readouterr().err.splitlines() == ["jaxlm: hashing bytes", "jaxlm: hashing bytes: 7"]
+
+
+def test_preparation_is_over_when_training_shows_its_first_numbers(monkeypatch):
+    """Two bars at once would overwrite each other on a terminal."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    ended = []
+    with terminal.training(8, lambda: ended.append(True)) as show:
+        assert not ended
+        show(2, {"loss": 1.0, "tokens_per_second": 3.0})
+        assert ended
