@@ -39,7 +39,7 @@ $(STAMP): requirements.lock pyproject.toml
 quickstart: install  ## train, evaluate, sample and report a small model, from nothing
 	$(BIN)/jaxlm train quickstart --run-dir $(RUN)
 	$(BIN)/jaxlm eval $(RUN)
-	$(BIN)/jaxlm generate $(RUN) --prompt 'def '
+	$(BIN)/jaxlm generate $(RUN) --prompt $$'class Reader:\n    """Read ' --tokens 150
 	$(BIN)/jaxlm report $(RUN)
 
 test: install  ## the tests, in minutes
