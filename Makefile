@@ -66,7 +66,7 @@ format: install  ## what ruff can mend by itself
 
 bench: install  ## jaxlm beside its peers (installs them: torch is large)
 	$(PIP) -e '.[bench]'
-	for script in benchmarks/*.py; do $(BIN)/python "$$script" --json; done
+	for name in train_step loss_memory loader; do $(BIN)/python benchmarks/$$name.py --json; done
 
 lock: install  ## resolve the newest releases into requirements.lock
 	$(PIP) uv
