@@ -1,20 +1,32 @@
 """Where a token stands: rotary positions. (Learned ones are a table in the embedding.)"""
 
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 
-def rotate(
-    x: Float[Array, "B L *heads K"], position_BL: Int[Array, "B L"], base: float
-) -> Float[Array, "B L *heads K"]:
+class Turns(NamedTuple):
+    """By which angle each position turns each pair of channels."""
+
+    cos_BLK: Float[Array, "B L half"]
+    sin_BLK: Float[Array, "B L half"]
+
+
+def turns(position_BL: Int[Array, "B L"], channels: int, base: float) -> Turns:
+    """Those of Su et al. 2021 (arXiv:2104.09864, section 3.2.2), in float32: bfloat16 cannot tell 256 from 257."""
+    frequency = base ** (-jnp.arange(0, channels, 2, dtype=jnp.float32) / channels)  # radians per position
+    angle = position_BL[..., None].astype(jnp.float32) * frequency[None, None, :]
+    # Without the barrier XLA puts the cosines into every loop that reads them: for each layer, head and direction.
+    return Turns(*jax.lax.optimization_barrier((jnp.cos(angle), jnp.sin(angle))))
+
+
+def rotate(x: Float[Array, "B L *heads K"], by: Turns) -> Float[Array, "B L *heads K"]:
     """Rotary positions (Su et al. 2021, arXiv:2104.09864).
 
     Pairs channel i with channel i + K/2, as Hugging Face's Llama does; the paper pairs 2i with 2i + 1.
     """
-    K = x.shape[-1]
-    frequency = base ** (-jnp.arange(0, K, 2, dtype=jnp.float32) / K)  # radians per position
-    angle = position_BL[..., None].astype(jnp.float32) * frequency[None, None, :]
-    angle = angle.reshape(*position_BL.shape, *[1] * (x.ndim - 3), K // 2)
-    a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)  # bfloat16 cannot tell 256 from 257
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    cos, sin = (t.reshape(*t.shape[:2], *[1] * (x.ndim - 3), -1) for t in by)
+    a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
     return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1).astype(x.dtype)

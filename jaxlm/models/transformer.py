@@ -18,7 +18,7 @@ from jaxlm.config import Config
 from jaxlm.mesh import constrain
 from jaxlm.models.attention import Backend, attend
 from jaxlm.models.layers import Einsum, Norm, Precision, activation_dtype, dropout, parameter
-from jaxlm.models.positions import rotate
+from jaxlm.models.positions import Turns, rotate, turns
 
 # size -> layers, heads, width: GPT-2 (Radford et al. 2019, table 2); the small ones are ours.
 SIZES = {
@@ -118,6 +118,7 @@ class Seen(NamedTuple):
 
     position_BL: Array
     segment_BL: Array | None  # None: each row is one document
+    turns: Turns | None  # None: positions are not rotary
     keys_B: Array | None  # None: no dropout
 
 
@@ -135,9 +136,8 @@ class Attention(nn.Module):
         if c.qk_norm:
             q_BLGRK = Norm("rmsnorm", axis="head", name="q_norm")(q_BLGRK)
             k_BMGK = Norm("rmsnorm", axis="head", name="k_norm")(k_BMGK)
-        if c.position == "rotary":
-            q_BLGRK = rotate(q_BLGRK, seen.position_BL, c.rope_base)
-            k_BMGK = rotate(k_BMGK, seen.position_BL, c.rope_base)
+        if seen.turns is not None:
+            q_BLGRK, k_BMGK = rotate(q_BLGRK, seen.turns), rotate(k_BMGK, seen.turns)
         segments = positions = None
         if cache is not None:
             cache, positions = remember(cache, k_BMGK, v_BMGK, seen.position_BL)
@@ -230,7 +230,8 @@ class Decoder(nn.Module):
             x_BLD += table("position", s.length, "position", std)[batch.position]
         x_BLD = constrain(x_BLD.astype(activation_dtype(s.precision)), ("batch", "length", "act_width"))
         x_BLD = dropout(x_BLD, c.dropout, keys_B, 2 * c.dims.N)
-        seen = Seen(batch.position, batch.segment if s.packed else None, keys_B)
+        by = turns(batch.position, c.dims.K, c.rope_base) if c.position == "rotary" else None
+        seen = Seen(batch.position, batch.segment if s.packed else None, by, keys_B)
         x_BLD, cache = self.blocks(x_BLD, seen, cache)
         return Norm(c.norm, bias=c.bias, name="final_norm")(x_BLD), cache
 
