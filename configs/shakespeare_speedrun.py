@@ -2,8 +2,8 @@
 
     jaxlm train shakespeare_speedrun --set data.source=input.txt
 
-Expected: 1.88 after 210 of its 230 steps, some 12 seconds of training on two cores; `benchmarks/speedrun.py` measures it
-beside PyTorch.
+Expected: 1.88 after 210 of its 230 steps, some 12 seconds of training on two cores. `benchmarks/speedrun.py` measures
+it beside PyTorch.
 """
 
 from jaxlm.data.dataset import ContiguousSplit, DataConfig
