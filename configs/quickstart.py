@@ -11,7 +11,7 @@ from jaxlm.data.tokenizer_config import SentencePieceConfig
 from jaxlm.models.transformer import TransformerConfig
 from jaxlm.run_config import RunConfig
 from jaxlm.training.loop import LoopConfig
-from jaxlm.training.optimizer import AdamWConfig, MuonConfig, WsdConfig
+from jaxlm.training.optimizer import AdamConfig, MuonConfig, WsdConfig
 
 
 def config() -> RunConfig:
@@ -33,7 +33,7 @@ def config() -> RunConfig:
             residual="zero",
         ),
         optimizer=MuonConfig(
-            peak_rate=0.02, others=AdamWConfig(peak_rate=5e-3, decay=0.0), schedule=WsdConfig(warmup=20, decay=0.5)
+            peak_rate=0.02, others=AdamConfig(peak_rate=5e-3, decay=0.0), schedule=WsdConfig(warmup=20, decay=0.5)
         ),
         loop=LoopConfig(steps=400, log_every=10, eval_every=200, save_every=200),
     )

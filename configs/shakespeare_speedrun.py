@@ -11,7 +11,7 @@ from jaxlm.data.tokenizer_config import SentencePieceConfig
 from jaxlm.models.transformer import TransformerConfig
 from jaxlm.run_config import RunConfig
 from jaxlm.training.loop import LoopConfig
-from jaxlm.training.optimizer import AdamWConfig, MuonConfig, WsdConfig
+from jaxlm.training.optimizer import AdamConfig, MuonConfig, WsdConfig
 
 
 def config() -> RunConfig:
@@ -37,7 +37,7 @@ def config() -> RunConfig:
         ),
         optimizer=MuonConfig(
             peak_rate=0.03,
-            others=AdamWConfig(peak_rate=1e-2, decay=0.0),
+            others=AdamConfig(peak_rate=1e-2, decay=0.0),
             schedule=WsdConfig(warmup=20, decay=0.7),
         ),
         loop=LoopConfig(steps=230, log_every=10, eval_every=10, save_every=230),

@@ -3,6 +3,7 @@
 Sums, not means: whoever adds up microbatches or devices divides once, by the weight of all.
 """
 
+import functools
 import math
 
 import jax
@@ -42,8 +43,12 @@ def cross_entropy(
     The gradients of a chunk are made with its logits, in the forward pass, so no product runs twice: temporary
     memory is that of one chunk, the gradients and nothing else.
     """
-    chunk = cfg.chunk or chunk_length(*hidden_BLD.shape[:2], len(table_VD))
-    of_chunk = lambda *xs: tuple(sums.sum() for sums in of_rows(*xs, precision, cfg, softcap))
+    chunk = cfg.chunk or chunk_length(hidden_BLD.shape[0], hidden_BLD.shape[1], table_VD.shape[0])
+
+    def of_chunk(*xs: Array) -> tuple[Array, Array]:
+        objective_B, nats_B = of_rows(*xs, precision=precision, cfg=cfg, softcap=softcap)
+        return objective_B.sum(), nats_B.sum()
+
     if chunk >= hidden_BLD.shape[1]:
         return of_chunk(hidden_BLD, table_VD, target_BL, weight_BL)
 
@@ -84,8 +89,9 @@ def row_nats(
     softcap: float | None = None,
 ) -> Float[Array, " B"]:
     """The weighted sum of plain cross-entropy of each row, in nats; for evaluation, not to be differentiated."""
-    chunk = chunk_length(*hidden_BLD.shape[:2], len(table_VD))
-    add = lambda nats_B, x: (nats_B + of_rows(x[0], table_VD, *x[1:], precision, PLAIN, softcap)[1], None)
+    chunk = chunk_length(hidden_BLD.shape[0], hidden_BLD.shape[1], table_VD.shape[0])
+    of_row = functools.partial(of_rows, precision=precision, cfg=PLAIN, softcap=softcap)
+    add = lambda nats_B, x: (nats_B + of_row(x[0], table_VD, *x[1:])[1], None)
     xs = in_chunks(chunk, hidden_BLD, target_BL, weight_BL)
     return jax.lax.scan(add, jnp.zeros(len(hidden_BLD)), xs)[0]
 

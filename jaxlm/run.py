@@ -9,7 +9,7 @@ import jax
 
 from jaxlm import __version__, host
 from jaxlm.checkpoint import Checkpoints
-from jaxlm.checkpoint_folder import CheckpointConfig
+from jaxlm.checkpoint_folder import CheckpointConfig, CheckpointFolder
 from jaxlm.config import dump
 from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.prepare import prepare
@@ -28,7 +28,7 @@ from jaxlm.training.interrupt import SKIPPED, profiled, stop_on_signals
 from jaxlm.training.layout import Layout
 from jaxlm.training.meter import Reader
 from jaxlm.training.state import TrainState
-from jaxlm.training.telemetry import Show, Telemetry
+from jaxlm.training.telemetry import Show, Telemetry, read_lines
 
 log = logging.getLogger("jaxlm")
 
@@ -61,6 +61,8 @@ def train(
     allocator = host.tune_allocator()
     folder.claim(dump(cfg), fresh=fresh)
     with folder.locked():
+        if profile is None and (done := finished(folder, cfg.loop.steps)):
+            return done
         shards = open_shards(cfg, folder, Path(shards_dir), workers, progress)
         layout = choose_layout(cfg, folder, shards.vocab)
         host.start_jax(layout.devices)
@@ -69,6 +71,17 @@ def train(
         folder.write_environment(list(parts.mesh.devices.flat), allocator, size)
         with Checkpoints(folder.checkpoints, cfg.checkpoint) as checkpoints:
             return Session(cfg, folder, parts, shards, checkpoints).train(show, profile)
+
+
+def finished(folder: RunFolder, steps: int) -> Outcome | None:
+    """What a run that has its last checkpoint came to; None where there is still something to do."""
+    saved = CheckpointFolder(folder.checkpoints)
+    if saved.first_valid([step for step in saved.finished() if step >= steps]) is None:
+        return None
+    last: dict[str, float] = {}
+    for line in read_lines(folder.metrics):
+        last.update(line)
+    return Outcome(str(folder.path), int(last.pop("step", steps)), last)
 
 
 def open_shards(cfg: RunConfig, folder: RunFolder, root: Path, workers: int | None, progress: Progress) -> Shards:

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -16,7 +17,12 @@ from jaxlm import __version__, host
 from jaxlm.config import difference
 from jaxlm.errors import UserError
 
+log = logging.getLogger("jaxlm")
+
 FORMAT = 1  # of the folder; config.json carries it
+# Prefixes of what may change while a run goes on: where and how it computes and what it tells, never what it learns.
+FREE = ("mesh.", "step.compile", "checkpoint.", "telemetry.", "data.prefetch")
+PLACE = ("mesh.", "step.compile")  # of these, what chooses the layout
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "sentencepiece", "numpy")
 
 
@@ -36,7 +42,10 @@ class RunFolder:
         return self
 
     def claim(self, config: dict[str, Any], *, fresh: bool) -> None:
-        """Make the folder of `config`, or find that it is; another run's folder is refused, never changed."""
+        """Make the folder of `config`, or find that it is; another run's folder is refused, never changed.
+
+        What FREE names may differ: the run goes on with it, in a layout chosen anew where that depends on it.
+        """
         if fresh and self.config.exists():
             with self.locked():  # nobody trains in it
                 self._set_aside()
@@ -53,7 +62,13 @@ class RunFolder:
             raise UserError(f"{self.config} is no config of a run: restore it, or set the run aside with --fresh")
         check_format(old, f"{self.config}: ")
         lines = difference(old, config)
-        if lines and not self.metrics.exists():  # it never began to train: a mistake that may be mended
+        if lines and all(line.startswith(FREE) for line in lines):
+            with self.locked():
+                if any(line.startswith(PLACE) for line in lines):
+                    self.layout.unlink(missing_ok=True)
+                write_json(self.config, config)
+            log.info("going on with %s", "; ".join(lines))
+        elif lines and not self.metrics.exists():  # it never began to train: a mistake that may be mended
             with self.locked():
                 self.data.unlink(missing_ok=True)
                 self.layout.unlink(missing_ok=True)

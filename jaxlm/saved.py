@@ -25,7 +25,7 @@ from jaxlm.errors import UserError
 from jaxlm.evaluation import baselines, perplexity
 from jaxlm.flat import unflatten
 from jaxlm.generation import decode
-from jaxlm.generation.sampling import SamplingConfig
+from jaxlm.generation.sampling import READABLE, SamplingConfig
 from jaxlm.generation.text import Completion
 from jaxlm.models.build import Family
 from jaxlm.parts import build_family, in_mesh
@@ -184,13 +184,13 @@ def generate(
 ) -> Generated:
     """Continue `prompts` by the model of a run; see generation/decode.py for what the arguments mean.
 
-    `tokens` None is 200, or fewer where the model's context has room for no more.
+    `tokens` None is 200, or fewer where the model's context has room for no more; `sampling` None is READABLE.
     """
     host.start_jax(1)
     model, params, tokenizer, _, step = load(run, step)
     if not prompts:
         raise UserError("no prompt: give --prompt TEXT, or lines on standard input")
-    sampling = sampling or SamplingConfig()
+    sampling = sampling or READABLE
     tokens = decode.default_tokens(model, tokenizer, prompts) if tokens is None else tokens
     found = decode.generate(model, params, tokenizer, prompts, sampling, tokens=tokens, seed=seed, on_text=on_text)
     return Generated(step, tokens, found)

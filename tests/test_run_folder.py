@@ -41,6 +41,20 @@ def test_another_config_is_refused_with_the_difference(tmp_path):
     assert read_json(folder.config) == CONFIG
 
 
+@pytest.mark.parametrize("place", [True, False])
+def test_where_a_run_computes_may_change_and_what_it_learns_may_not(tmp_path, place):
+    old = CONFIG | {"mesh": {"layout": "single"}, "telemetry": {"wandb": None}}
+    new = old | ({"mesh": {"layout": "sharded"}} if place else {"telemetry": {"wandb": "thesis"}})
+    folder = claimed(tmp_path / "run", old)
+    write_json(folder.layout, {"of": "the old mesh"})
+    folder.claim(new, fresh=False)
+    assert read_json(folder.config) == new
+    assert folder.layout.exists() != place
+    with pytest.raises(UserError, match=r"loop\.steps"):
+        folder.claim(old | {"loop": {"steps": 20}}, fresh=False)
+    assert read_json(folder.config) == new
+
+
 def test_a_run_that_never_began_takes_another_config(tmp_path):
     folder = claimed(tmp_path / "run", begun=False)
     write_json(folder.data, {"shards": "of the old config"})

@@ -65,6 +65,7 @@ FIXED = {
     "model.kind": "decoder",
     "model.vocab": None,
     "model.max_length": None,
+    "model.norm_eps": 1e-5,
     "model.bias": False,
     "model.window": None,
     "model.dropout": 0.0,
@@ -81,7 +82,6 @@ HOW = (  # prefixes of what changes no mathematics: where, how often, in what or
     "data.tokenizer.byte_fallback", "data.tokenizer.sample_bytes", "data.seed", "data.prefetch", "model.precision",
     "model.attention", "model.remat", "model.scan_layers", "loss.chunk", "step.", "mesh.", "checkpoint.",
     "telemetry.", "loop.log_every", "loop.eval_every", "loop.save_every",
-    "optimizer.others.kind", "optimizer.others.clip", "optimizer.others.schedule", "optimizer.others.average",
 )  # fmt: skip
 MODEL = (  # what peers/torch_gpt.py has flags for
     "length", "layers", "heads", "width", "feed_forward", "position", "norm", "qk_norm", "mlp", "tied",

@@ -19,21 +19,26 @@ def main(
     tokens: Annotated[
         int | None, typer.Option(min=1, help="Most tokens of each continuation; default: 200, if the context has room.")
     ] = None,
-    temperature: Annotated[float, typer.Option(help="1 as the model says, lower is safer, 0 the likeliest.")] = 0.8,
+    temperature: Annotated[
+        float | None, typer.Option(help="1 as the model says, lower is safer, 0 the likeliest. [default: 0.8]")
+    ] = None,
     top_k: Annotated[int | None, typer.Option(help="Only the k likeliest tokens.")] = None,
-    top_p: Annotated[float, typer.Option(help="Only the likeliest tokens that reach this probability.")] = 0.95,
-    min_p: Annotated[float, typer.Option(help="Only tokens this share as likely as the likeliest.")] = 0.0,
+    top_p: Annotated[
+        float | None, typer.Option(help="Only the likeliest tokens that reach this probability. [default: 0.95]")
+    ] = None,
+    min_p: Annotated[float | None, typer.Option(help="Only tokens this share as likely as the likeliest.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same text.")] = 0,
     step: Annotated[int | None, typer.Option(help="A saved step; default: the newest.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     host.restart_with_allocator()
     from jaxlm import saved
-    from jaxlm.config import parse
-    from jaxlm.generation.sampling import SamplingConfig
+    from jaxlm.config import dump, parse
+    from jaxlm.generation.sampling import READABLE, SamplingConfig
     from jaxlm.run_folder import RunFolder, append_json
 
-    settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    asked = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    settings = dump(READABLE) | {name: value for name, value in asked.items() if value is not None}
     cfg = parse(settings, SamplingConfig, origin="options")
     prompts = prompt if prompt else [line.rstrip("\n") for line in sys.stdin]
     stream = _Stream(prompts[0]) if len(prompts) == 1 and not json_ else None

@@ -1,7 +1,8 @@
 """The files below a folder, in an order that no machine changes; and what names their content.
 
-Left out on purpose: names that begin with a dot, the folder that jaxlm itself writes to, and a folder that
-was already seen through another link (which also ends a circle of links).
+Left out on purpose: names that begin with a dot, what jaxlm itself writes (its folder of shards, and the folders
+of runs, which change while they train), and a folder that was already seen through another link (which also ends
+a circle of links).
 """
 
 import fnmatch
@@ -37,7 +38,7 @@ def below(
     found, waiting = [], [("", folder)]
     while waiting:
         prefix, here = waiting.pop()
-        if _identity(here) in seen:
+        if _identity(here) in seen or (prefix and _is_run(here)):
             continue
         seen.add(_identity(here))
         for entry in sorted(_entries(here, prefix, tally), key=lambda entry: entry.name, reverse=True):
@@ -97,6 +98,11 @@ def _entries(folder: Path, prefix: str, tally: Tally) -> Iterator[os.DirEntry[st
             yield from (entry for entry in entries if not entry.name.startswith("."))
     except OSError as error:
         tally.skip(f"not readable, {error.strerror}", prefix)
+
+
+def _is_run(folder: Path) -> bool:
+    """A folder that `jaxlm train` has claimed: these two are there before it reads any text."""
+    return (folder / "config.json").is_file() and (folder / "lock").is_file()
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from typing import Any
 
 import xxhash
 
+from jaxlm import host
 from jaxlm.config import dump
 from jaxlm.corpus.collect import Progress, documents, fingerprint
 from jaxlm.corpus.document import Document, Tally
@@ -60,7 +61,7 @@ def prepare(
             root.mkdir(parents=True, exist_ok=True)
             with locked(_lock(folder)):
                 _remove_what_the_dead_left(folder)
-                made = _finished(folder) or _make(cfg, input_hash, folder, workers or _cores(), progress)
+                made = _finished(folder) or _make(cfg, input_hash, folder, workers or host.cores(), progress)
     for split in SPLITS:
         if made.counts(split)["documents"]:
             progress(0, None, f"row plan of {split}")
@@ -169,10 +170,6 @@ def _remove_what_the_dead_left(folder: Path) -> None:
         with locked(building.with_suffix(".lock"), wait=False) as free:
             if free:
                 shutil.rmtree(building, ignore_errors=True)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -36,6 +36,9 @@ class SamplingConfig(Config):
         return temperature
 
 
+READABLE = SamplingConfig(temperature=0.8, top_p=0.95)  # chosen: what `generate` does unless told
+
+
 def sample(
     logits_BV: Float[Array, "B V"], keys_B: Key[Array, "B"], cfg: SamplingConfig, *, vocab: int
 ) -> Int[Array, "B"]:

@@ -29,7 +29,8 @@ def einsum_attention(
 ) -> Float[Array, "B L G R K"]:
     """`attend`, all queries at once."""
     L, M, K = q_BLGRK.shape[1], k_BMGK.shape[1], q_BLGRK.shape[-1]
-    scores_BGRLM = einsum("BLGRK,BMGK->BGRLM", q_BLGRK * K**-0.5, k_BMGK, precision).astype(jnp.float32)
+    exact: Precision = "float32" if precision == "float32" else "bfloat16_operands"  # scores stay float32
+    scores_BGRLM = einsum("BLGRK,BMGK->BGRLM", q_BLGRK * K**-0.5, k_BMGK, exact)
     visible_BLM = visible(L, M, segments, positions, causal, window)
     if visible_BLM is not None:
         scores_BGRLM = jnp.where(visible_BLM[:, None, None], scores_BGRLM, HIDDEN)

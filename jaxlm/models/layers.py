@@ -129,7 +129,7 @@ class Norm(nn.Module):
     kind: Literal["layernorm", "rmsnorm"]
     axis: str = "norm"  # logical name of the normalised dimension
     bias: bool = False  # layernorm only
-    eps: float = 1e-5
+    eps: float = 1e-5  # added to the mean square
 
     @nn.compact
     def __call__(self, x: Array) -> Array:

@@ -28,5 +28,6 @@ def rotate(x: Float[Array, "B L *heads K"], by: Turns) -> Float[Array, "B L *hea
     Pairs channel i with channel i + K/2, as Hugging Face's Llama does; the paper pairs 2i with 2i + 1.
     """
     cos, sin = (t.reshape(*t.shape[:2], *[1] * (x.ndim - 3), -1) for t in by)
-    a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1).astype(x.dtype)
+    halves = x.astype(jnp.float32).reshape(*x.shape[:-1], 2, -1)
+    a, b = halves[..., 0, :], halves[..., 1, :]
+    return jnp.stack([a * cos - b * sin, a * sin + b * cos], axis=-2).reshape(x.shape).astype(x.dtype)

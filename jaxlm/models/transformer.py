@@ -57,6 +57,7 @@ class TransformerConfig(Config):
     position: Literal["learned", "rotary"] = "learned"
     rope_base: float = pydantic.Field(default=10_000.0, gt=1)  # larger reaches further (Su et al. 2021, section 3.3)
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
+    norm_eps: float = pydantic.Field(default=1e-5, gt=0)  # added to the mean square; Llama 3 has 1e-5, Llama 1 1e-6
     activation: Literal["gelu", "swiglu", "relu2"] = "gelu"
     bias: bool = False  # in every product and norm, as GPT-2 has
     tied: bool = True  # the head is the embedding (Press & Wolf 2017, arXiv:1608.05859)
@@ -133,11 +134,13 @@ class Attention(nn.Module):
         q_BLGRK = project("BLD,DGRK->BLGRK", (D, G, R, K), ("width", "kv", "group", "head"), name="q")(x_BLD)
         k_BMGK = project("BMD,DGK->BMGK", (D, G, K), ("width", "kv", "head"), name="k")(x_BLD)
         v_BMGK = project("BMD,DGK->BMGK", (D, G, K), ("width", "kv", "head"), name="v")(x_BLD)
+        q_BLHK = q_BLGRK.reshape(*q_BLGRK.shape[:2], G * R, K)  # XLA is slow at sums over five dimensions on CPU
         if c.qk_norm:
-            q_BLGRK = Norm("rmsnorm", axis="head", name="q_norm")(q_BLGRK)
-            k_BMGK = Norm("rmsnorm", axis="head", name="k_norm")(k_BMGK)
+            q_BLHK = Norm("rmsnorm", axis="head", eps=c.norm_eps, name="q_norm")(q_BLHK)
+            k_BMGK = Norm("rmsnorm", axis="head", eps=c.norm_eps, name="k_norm")(k_BMGK)
         if seen.turns is not None:
-            q_BLGRK, k_BMGK = rotate(q_BLGRK, seen.turns), rotate(k_BMGK, seen.turns)
+            q_BLHK, k_BMGK = rotate(q_BLHK, seen.turns), rotate(k_BMGK, seen.turns)
+        q_BLGRK = q_BLHK.reshape(q_BLGRK.shape)
         segments = positions = None
         if cache is not None:
             cache, positions = remember(cache, k_BMGK, v_BMGK, seen.position_BL)
@@ -198,7 +201,7 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x_BLD, seen: Seen, site, cache=None):
         c = self.spec.cfg
-        norm = functools.partial(Norm, c.norm, bias=c.bias)
+        norm = functools.partial(Norm, c.norm, bias=c.bias, eps=c.norm_eps)
         drop = lambda y_BLD, n: dropout(y_BLD, c.dropout, seen.keys_B, site + n)
         y_BLD, cache = Attention(self.spec, name="attention")(norm(name="attention_norm")(x_BLD), seen, cache)
         x_BLD += drop(y_BLD, 0)
@@ -233,7 +236,7 @@ class Decoder(nn.Module):
         by = turns(batch.position, c.dims.K, c.rope_base) if c.position == "rotary" else None
         seen = Seen(batch.position, batch.segment if s.packed else None, by, keys_B)
         x_BLD, cache = self.blocks(x_BLD, seen, cache)
-        return Norm(c.norm, bias=c.bias, name="final_norm")(x_BLD), cache
+        return Norm(c.norm, bias=c.bias, eps=c.norm_eps, name="final_norm")(x_BLD), cache
 
     def blocks(self, x_BLD, seen: Seen, cache):
         s, c = self.spec, self.spec.cfg

@@ -44,15 +44,20 @@ class WsdConfig(Config):
 ScheduleConfig = Annotated[CosineConfig | LinearConfig | WsdConfig, pydantic.Field(discriminator="kind")]
 
 
-class AdamWConfig(Config):
-    """Adam with decoupled decay (Loshchilov & Hutter 2019, arXiv:1711.05101)."""
+class AdamConfig(Config):
+    """The rule alone: Adam with decoupled decay (Loshchilov & Hutter 2019, arXiv:1711.05101)."""
 
-    kind: Literal["adamw"] = "adamw"
     peak_rate: float = pydantic.Field(default=1e-3, gt=0)
     beta1: float = pydantic.Field(default=0.9, ge=0, lt=1)
     beta2: float = pydantic.Field(default=0.95, ge=0, lt=1)
     eps: float = pydantic.Field(default=1e-8, gt=0)
     decay: float = pydantic.Field(default=0.1, ge=0)  # times the learning rate, a step
+
+
+class AdamWConfig(AdamConfig):
+    """AdamW for all parameters."""
+
+    kind: Literal["adamw"] = "adamw"
     clip: float | None = pydantic.Field(default=1.0, gt=0)  # global norm of the gradient; None: no clipping
     schedule: ScheduleConfig = CosineConfig()
     # Decay of a moving average of parameters; None: none.
@@ -66,7 +71,7 @@ class MuonConfig(Config):
     peak_rate: float = pydantic.Field(default=0.02, gt=0)  # of hidden matrices
     momentum: float = pydantic.Field(default=0.95, ge=0, lt=1)
     decay: float = pydantic.Field(default=0.0, ge=0)  # times the learning rate, a step; of hidden matrices
-    others: AdamWConfig = AdamWConfig(peak_rate=3e-3, decay=0.0)  # its schedule, clip and average are not read
+    others: AdamConfig = AdamConfig(peak_rate=3e-3, decay=0.0)  # of all but hidden matrices; same schedule
     clip: float | None = pydantic.Field(default=None, gt=0)  # global norm of the gradient; None: no clipping
     schedule: ScheduleConfig = WsdConfig()
     # Decay of a moving average of parameters; None: none.
@@ -124,7 +129,7 @@ def build(cfg: OptimizerConfig, steps: int, axes: Any, precision: Precision) -> 
     )
 
 
-def adamw(cfg: AdamWConfig, rate: optax.Schedule) -> optax.GradientTransformationExtraArgs:
+def adamw(cfg: AdamConfig, rate: optax.Schedule) -> optax.GradientTransformationExtraArgs:
     return skipping_adamw(rate, cfg.beta1, cfg.beta2, cfg.eps, cfg.decay, decays)
 
 

@@ -31,7 +31,7 @@ def ran(*losses: float, target: float = 1.88) -> dict:
 def test_nanogpts_config_is_the_peers_default_recipe():
     found = recipe(load_config("shakespeare_char"))
     assert found == {
-        "seed": 0, "length": 64, "batch": 12, "steps": 2_000, "layers": 4, "heads": 4, "width": 128,
+        "seed": 1337, "length": 64, "batch": 12, "steps": 2_000, "layers": 4, "heads": 4, "width": 128,
         "feed_forward": 512, "position": "learned", "rotary_base": 10_000.0, "norm": "layer", "qk_norm": False,
         "mlp": "gelu", "tied": True, "softcap": 0.0, "init": 0.02, "zero_output": False, "zero_head": False,
         "optimizer": "adamw", "rate": 1e-3, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.1, "clip": 1.0,

@@ -120,6 +120,15 @@ def test_the_folder_for_shards_inside_the_source_is_left_out(folder):
     assert hashed(folder) != before == hashed(folder, exclude=folder / "shards")
 
 
+def test_a_run_inside_the_source_is_left_out_and_a_folder_like_it_is_not(folder):
+    before = hashed(folder)
+    (folder / "runs" / "mine").mkdir(parents=True)
+    (folder / "runs" / "mine" / "config.json").write_text("{}")
+    assert hashed(folder) != before
+    (folder / "runs" / "mine" / "lock").touch()
+    assert hashed(folder) == before
+
+
 def test_the_library_is_python_files_and_help_topics():
     found, tally = collected("stdlib")
     assert "os.py" in found and "json/decoder.py" in found

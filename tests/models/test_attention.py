@@ -153,6 +153,14 @@ def test_a_chunk_holds_at_most_64_mib_of_scores_and_short_rows_are_whole():
     assert chunk_length(heads=12, length=4096, memory=4096) == 316  # 13 chunks; 341 would fit and leave a rest
 
 
+def test_scores_of_bfloat16_heads_stay_float32():
+    q, k, v = ([[12.0]], [[16.0], [16.125]], [[0.0], [1.0]])  # scores 192 and 193.5, which bfloat16 makes 194
+    heads = lambda x: jnp.asarray(x, jnp.bfloat16)[None, :, None]  # (B, M, G, K)
+    q_BLGRK, k_BMGK, v_BMGK = heads(q)[:, :, None], heads(k), heads(v)
+    o = attend(q_BLGRK, k_BMGK, v_BMGK, precision="bfloat16", causal=False)
+    np.testing.assert_allclose(o.astype(jnp.float32).item(), jax.nn.sigmoid(1.5), atol=2**-8)
+
+
 def test_attend_takes_chunks_only_where_the_scores_would_not_fit(monkeypatch):
     monkeypatch.setattr(attention_einsum, "SCORES_BYTES", 4 * 2 * 4 * 6 * 3)  # three queries of this case
     q, k, v = random_heads()

@@ -139,6 +139,12 @@ def test_norms_are_their_definitions():
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_a_norm_adds_the_eps_it_is_told():
+    x = jnp.full((1, 4), 1e-3)  # a mean square of 1e-6
+    found = {eps: Norm("rmsnorm", eps=eps).apply({"params": {"scale": jnp.ones(4)}}, x)[0, 0] for eps in (1e-6, 3e-6)}
+    np.testing.assert_allclose([*found.values()], [2**-0.5, 0.5], rtol=1e-5)
+
+
 def test_norms_compute_in_float32_and_return_the_dtype_they_were_given():
     x = (random(2, 64) + 300).astype(jnp.bfloat16)  # bfloat16 statistics would lose all of the variance
     norm = Norm("layernorm")

@@ -9,7 +9,15 @@ import pytest
 from jaxlm.config import Config, parse
 from jaxlm.errors import UserError
 from jaxlm.training import optimizer as optimizers
-from jaxlm.training.optimizer import AdamWConfig, CosineConfig, LinearConfig, MuonConfig, SgdConfig, WsdConfig
+from jaxlm.training.optimizer import (
+    AdamConfig,
+    AdamWConfig,
+    CosineConfig,
+    LinearConfig,
+    MuonConfig,
+    SgdConfig,
+    WsdConfig,
+)
 from tests.training import tiny
 
 FLAT = LinearConfig(warmup=0, final=1.0)
@@ -133,10 +141,9 @@ def test_biases_and_scales_of_norms_do_not_decay():
 
 
 def test_muon_moves_hidden_matrices_and_adamw_the_rest():
-    others = AdamWConfig(peak_rate=0.01, decay=0.0, clip=None)
-    cfg = MuonConfig(peak_rate=0.1, others=others, schedule=FLAT)
+    cfg = MuonConfig(peak_rate=0.1, others=AdamConfig(peak_rate=0.01, decay=0.0), schedule=FLAT)
     muon = updates(cfg)[-1]
-    adamw = updates(others.model_copy(update={"schedule": FLAT}))[-1]
+    adamw = updates(AdamWConfig(peak_rate=0.01, decay=0.0, clip=None, schedule=FLAT))[-1]
     for read in (lambda p: p["embedding"], lambda p: p["block"]["up"]["b"], lambda p: p["block"]["norm"]):
         assert tiny.relative_distance(read(muon), read(adamw)) < 1e-6
     w = lambda p: p["block"]["up"]["w"]
