@@ -79,6 +79,15 @@ class CheckpointFolder:
             raise Damaged(f"{MANIFEST}: (format, step) is {found}, this jaxlm reads {wanted} in that folder")
         return facts
 
+    def names(self) -> list[str]:
+        """Of the arrays in the newest step whose manifest is whole; none where there is no such step."""
+        for step in reversed(self.finished()):
+            try:
+                return list(self.manifest(step)["arrays"])
+            except Damaged:  # whoever restores says what is wrong with it
+                continue
+        return []
+
     def problems(self, step: int) -> list[str]:
         """What is wrong with `step`, as lines `file: problem`; reads and hashes every byte."""
         try:

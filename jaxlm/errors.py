@@ -1,7 +1,7 @@
 """What can go wrong, and the exit code that says so.
 
 0   done
-1   failed: a fault of jaxlm or of the machine; the traceback is shown
+1   failed: a fault of jaxlm or of the machine; the traceback of a fault of jaxlm is shown
 2   the user's mistake: config, file, command line, environment; one message, no traceback
 3   diverged: the loss or the gradients stayed non-finite
 4   damaged: a checkpoint or a shard is not what was written, and nothing valid is left

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxlm.config import Config
 from jaxlm.mesh import constrain, mesh_in_scope, row_shards
-from jaxlm.models.layers import Precision, einsum
+from jaxlm.models.layers import Precision, einsum, exact
 
 # Of logits. Chosen: smaller chunks add to the table's gradient more often, larger ones save less memory.
 CHUNK_BYTES = 2**27
@@ -98,7 +98,7 @@ def row_nats(
 
 def of_rows(hidden_BLD, table_VD, target_BL, weight_BL, precision: Precision, cfg: LossConfig, softcap: float | None):
     """(objective_B, nats_B) with all logits at once."""
-    logits_BLV = einsum("BLD,VD->BLV", hidden_BLD, table_VD, precision).astype(jnp.float32)
+    logits_BLV = einsum("BLD,VD->BLV", hidden_BLD, table_VD, exact(precision))
     logits_BLV = constrain(soft_cap(logits_BLV, softcap), ("batch", "length", "act_vocab"))
     return weighted_sums(logits_BLV, target_BL, weight_BL, cfg)
 

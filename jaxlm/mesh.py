@@ -107,6 +107,21 @@ def check_divides(mesh: Mesh, axes: Any, shapes: Any) -> None:
                 )
 
 
+def check_rows(mesh: Mesh, batch: int, length: int) -> None:
+    """Raise UserError where a batch of (`batch`, `length`) tokens does not divide over `mesh`."""
+    shards, parts = row_shards(mesh), mesh.shape["sequence"]
+    if batch % shards:
+        raise UserError(
+            f"data.batch={batch} does not divide over {shards} devices of mesh axes 'data' and 'fsdp': "
+            f"make it {-(-batch // shards) * shards}, or use fewer devices"
+        )
+    if length % parts:
+        raise UserError(
+            f"data.length={length} does not divide over mesh axis 'sequence'={parts}: "
+            f"make it {-(-length // parts) * parts}, or use a smaller axis"
+        )
+
+
 def _axis_size(mesh: Mesh | AbstractMesh, axis: str | tuple[str, ...] | None) -> int:
     names = () if axis is None else (axis,) if isinstance(axis, str) else axis
     return math.prod(mesh.shape[name] for name in names)

@@ -1,6 +1,6 @@
 """The parts of a run, put together: mesh, model, optimiser, compiled step. The only place that builds them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -83,6 +83,15 @@ def check_microbatches(cfg: RunConfig, devices: int) -> None:
             f"data.batch={cfg.data.batch} on {devices} devices does not divide into step.microbatches="
             f"{cfg.step.microbatches}: make it {-(-cfg.data.batch // parts) * parts}, or use fewer microbatches"
         )
+
+
+def as_saved(cfg: RunConfig, names: Iterable[str]) -> RunConfig:
+    """`cfg` with layers stacked as the arrays `names` of a checkpoint are: by default that depends on the platform."""
+    names = list(names)
+    if cfg.model.scan_layers is not None or not names:
+        return cfg
+    stacked = any("/blocks/" in name for name in names)
+    return cfg.model_copy(update={"model": cfg.model.model_copy(update={"scan_layers": stacked})})
 
 
 def build_family(cfg: RunConfig, vocab: int, platform: str) -> Family:

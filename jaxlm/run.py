@@ -19,7 +19,7 @@ from jaxlm.data.shards import Shards
 from jaxlm.errors import Interrupted, UserError
 from jaxlm.evaluation import perplexity
 from jaxlm.flat import flatten, kinds, require_same, unflatten
-from jaxlm.parts import Parts, build
+from jaxlm.parts import Parts, as_saved, build
 from jaxlm.run_config import RunConfig
 from jaxlm.run_folder import RunFolder, read_json, write_json
 from jaxlm.training import layout as layouts
@@ -59,11 +59,13 @@ def train(
     """
     folder = RunFolder(run_dir or Path("runs") / cfg.name)
     allocator = host.tune_allocator()
-    folder.claim(dump(cfg), fresh=fresh)
+    done = None if fresh else finished(folder, cfg.loop.steps)
+    folder.claim(dump(cfg), fresh=fresh, finished=done is not None)
     with folder.locked():
-        if profile is None and (done := finished(folder, cfg.loop.steps)):
+        if done is not None and profile is None:
             return done
         shards = open_shards(cfg, folder, Path(shards_dir), workers, progress)
+        cfg = layered(cfg, folder)
         layout = choose_layout(cfg, folder, shards.vocab)
         host.start_jax(layout.devices)
         parts = build(cfg, layout, shards.vocab)
@@ -98,9 +100,19 @@ def open_shards(cfg: RunConfig, folder: RunFolder, root: Path, workers: int | No
         )
     if not known:
         tokenizers.load(shards.folder / "tokenizer").save(folder.tokenizer)
+    where = str(shards.folder.resolve())
+    if not known or known["shards"] != where:
         counts = {split: shards.counts(split) for split in ("train", "validation", "test")}
-        write_json(folder.data, {"shards": str(shards.folder.resolve()), "digest": shards.digest, "counts": counts})
+        write_json(folder.data, {"shards": where, "digest": shards.digest, "counts": counts})
     return shards
+
+
+def layered(cfg: RunConfig, folder: RunFolder) -> RunConfig:
+    """`cfg` with layers stacked as in the checkpoint that training begins from, whatever platform wrote it."""
+    start = CheckpointFolder(folder.checkpoints)
+    if not start.finished() and cfg.init is not None:
+        start = CheckpointFolder(RunFolder(cfg.init).require().checkpoints)
+    return as_saved(cfg, start.names())
 
 
 def choose_layout(cfg: RunConfig, folder: RunFolder, vocab: int) -> Layout:
@@ -125,8 +137,13 @@ def choose_layout(cfg: RunConfig, folder: RunFolder, vocab: int) -> Layout:
     return layout
 
 
-def first_state(cfg: RunConfig, parts: Parts, checkpoints: Checkpoints, digest: str) -> tuple[int, TrainState, float]:
-    """(step, state, seconds of training so far): from the newest valid checkpoint, a warm start, or at random."""
+def first_state(
+    cfg: RunConfig, parts: Parts, checkpoints: Checkpoints, digest: str, tokenizer: Path
+) -> tuple[int, TrainState, float]:
+    """(step, state, seconds of training so far): from the newest valid checkpoint, a warm start, or at random.
+
+    `digest` is that of the shards, `tokenizer` the folder of this run's.
+    """
     if checkpoints.latest() is not None:
         step, state, meta = checkpoints.restore(parts.abstract)
         if meta["shards"] != digest:
@@ -134,15 +151,20 @@ def first_state(cfg: RunConfig, parts: Parts, checkpoints: Checkpoints, digest: 
         return step, state, meta["seconds"]
     state = parts.init()
     if cfg.init is not None:
-        state = state._replace(params=warm_params(cfg.init, parts))
+        state = state._replace(params=warm_params(cfg.init, parts, tokenizer))
         if cfg.optimizer.average is not None:
             state = state._replace(average=jax.tree.map(jax.numpy.copy, state.params))
     return 0, state, 0.0
 
 
-def warm_params(run: str, parts: Parts) -> Any:
-    """The parameters of another run's newest checkpoint, laid out as this run's."""
+def warm_params(run: str, parts: Parts, tokenizer: Path) -> Any:
+    """The parameters of another run's newest checkpoint, laid out as this run's; its tokenizer must be the same."""
     folder = RunFolder(run).require()
+    if tokenizers.load(folder.tokenizer).digest != tokenizers.load(tokenizer).digest:
+        raise UserError(
+            f"init={run!r} was trained on other tokens than this run: take its tokenizer too, with "
+            f"--set data.tokenizer.kind=saved --set data.tokenizer.path={folder.tokenizer}"
+        )
     with Checkpoints(folder.checkpoints, CheckpointConfig(), read_only=True) as saved:
         _, flat, _ = saved.read(prefix="params/")
     wanted = flatten({"params": parts.abstract.params})
@@ -160,7 +182,9 @@ class Session:
         self.last: dict[str, float] = {}  # newest value of each metric
 
     def train(self, show: Show, profile: int | None) -> Outcome:
-        start, state, seconds = first_state(self.cfg, self.parts, self.checkpoints, self.shards.digest)
+        start, state, seconds = first_state(
+            self.cfg, self.parts, self.checkpoints, self.shards.digest, self.folder.tokenizer
+        )
         if profile and self.cfg.loop.steps - start < SKIPPED + profile:
             raise UserError(
                 f"--profile {profile} traces after {SKIPPED} steps, but only {self.cfg.loop.steps - start} of "

@@ -41,10 +41,11 @@ class RunFolder:
             raise UserError(f"{str(self.path)!r} is no run folder (it has no config.json): `jaxlm train` makes one")
         return self
 
-    def claim(self, config: dict[str, Any], *, fresh: bool) -> None:
+    def claim(self, config: dict[str, Any], *, fresh: bool, finished: bool = False) -> None:
         """Make the folder of `config`, or find that it is; another run's folder is refused, never changed.
 
-        What FREE names may differ: the run goes on with it, in a layout chosen anew where that depends on it.
+        What FREE names may differ: the run goes on with it, in a layout chosen anew where that depends on it. A
+        `finished` one has nowhere to go on to, and stays as it is.
         """
         if fresh and self.config.exists():
             with self.locked():  # nobody trains in it
@@ -62,18 +63,22 @@ class RunFolder:
             raise UserError(f"{self.config} is no config of a run: restore it, or set the run aside with --fresh")
         check_format(old, f"{self.config}: ")
         lines = difference(old, config)
-        if lines and all(line.startswith(FREE) for line in lines):
+        if all(line.startswith(FREE) for line in lines):
+            if finished or not lines:
+                return
             with self.locked():
                 if any(line.startswith(PLACE) for line in lines):
                     self.layout.unlink(missing_ok=True)
                 write_json(self.config, config)
             log.info("going on with %s", "; ".join(lines))
-        elif lines and not self.metrics.exists():  # it never began to train: a mistake that may be mended
+        elif (
+            not self.metrics.exists() and not self._has_checkpoints()
+        ):  # it never began to train: a mistake that may be mended
             with self.locked():
                 self.data.unlink(missing_ok=True)
                 self.layout.unlink(missing_ok=True)
                 write_json(self.config, config)
-        elif lines:
+        else:
             raise UserError(
                 f"{str(self.path)!r} is a run of another config:\n  "
                 + "\n  ".join(lines)
@@ -84,6 +89,9 @@ class RunFolder:
     def _is_empty(self) -> bool:
         """But for a lock; a file in the place of the folder is not empty."""
         return self.path.is_dir() and all(inside.name == "lock" for inside in self.path.iterdir())
+
+    def _has_checkpoints(self) -> bool:
+        return self.checkpoints.is_dir() and any(inside.name.isdigit() for inside in self.checkpoints.iterdir())
 
     def _set_aside(self) -> None:
         number = 1

@@ -28,7 +28,7 @@ from jaxlm.generation import decode
 from jaxlm.generation.sampling import READABLE, SamplingConfig
 from jaxlm.generation.text import Completion
 from jaxlm.models.build import Family
-from jaxlm.parts import build_family, in_mesh
+from jaxlm.parts import as_saved, build_family, in_mesh
 from jaxlm.run_config import RunConfig
 from jaxlm.run_folder import RunFolder, read_json
 from jaxlm.training.compile import place
@@ -55,10 +55,10 @@ def load(run: str | Path, step: int | None = None) -> Saved:
     folder = RunFolder(run).require()
     cfg = parse(read_json(folder.config), RunConfig, origin=str(folder.config))
     tokenizer = tokenizers.load(folder.tokenizer)
-    family = build_family(cfg, tokenizer.vocab, jax.devices()[0].platform)
     prefix = "params/" if cfg.optimizer.average is None else "average/"
     with Checkpoints(folder.checkpoints, CheckpointConfig(), read_only=True) as saved:
         step, flat, _ = saved.read(step, prefix=prefix)
+    family = build_family(as_saved(cfg, flat), tokenizer.vocab, jax.devices()[0].platform)
     abstract = jax.eval_shape(family.init, jax.random.key(0))
     params = unflatten(abstract, {name.removeprefix(prefix): jax.numpy.asarray(x) for name, x in flat.items()})
     return Saved(family, params, tokenizer, cfg, step)
@@ -79,6 +79,7 @@ def evaluate(
     folder = RunFolder(run).require()
     mesh = evaluation_mesh(folder)
     model, params, tokenizer, cfg, step = load(run, step)
+    mesh = fitting(mesh, model, params, cfg)
     params = jax.device_put(params, meshes.shardings(mesh, model.axes))
     rows = meshes.batch_sharding(mesh)
     sums = in_mesh(jax.jit(perplexity.row_sums(model)), mesh)
@@ -103,7 +104,7 @@ def evaluate(
 
 
 def evaluation_mesh(folder: RunFolder) -> jax.sharding.Mesh:
-    """The mesh the run was trained on; all devices there are, where those are too few for it."""
+    """The mesh the run was trained on; one device, where there are too few for it."""
     layout = Layout.parse(read_json(folder.layout))
     host.start_jax(layout.devices)
     try:
@@ -111,6 +112,17 @@ def evaluation_mesh(folder: RunFolder) -> jax.sharding.Mesh:
     except UserError as error:
         log.warning("%s; evaluating on one device", error)
         return meshes.build(meshes.MeshConfig(layout="single"))
+
+
+def fitting(mesh: jax.sharding.Mesh, model: Family, params: Any, cfg: RunConfig) -> jax.sharding.Mesh:
+    """`mesh`, or one device where there are now more devices than the model or its batch divide over."""
+    try:
+        meshes.check_divides(mesh, model.axes, params)
+        meshes.check_rows(mesh, cfg.data.batch, cfg.data.length)
+    except UserError as error:
+        log.warning("%s; evaluating on one device", error)
+        return meshes.build(meshes.MeshConfig(layout="single"))
+    return mesh
 
 
 @contextmanager

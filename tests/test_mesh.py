@@ -73,6 +73,19 @@ def test_a_weight_that_does_not_divide_is_named_with_the_size_that_would():
     assert "round it up to 8" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({"data": 4}, "data.batch=6 .* 4 devices.*make it 8"),
+        ({"sequence": 4}, "data.length=10 .*'sequence'=4.*make it 12"),
+    ],
+)
+def test_rows_that_do_not_divide_name_what_would(sizes, words):
+    with pytest.raises(UserError, match=words):
+        mesh.check_rows(mesh.build(axes(**sizes)), 6, 10)
+    mesh.check_rows(mesh.build(axes(**sizes)), 8, 12)
+
+
 def test_every_rule_lies_on_axes_that_there_are():
     for placed in RULES.values():
         assert placed is None or {placed} <= set(AXES) or set(placed) <= set(AXES)

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import signal
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ from jaxlm.config import dump, parse
 from jaxlm.errors import Damaged, Diverged, Interrupted, UserError
 from jaxlm.mesh import MeshConfig
 from jaxlm.run_config import RunConfig
+from jaxlm.run_folder import read_json
 from jaxlm.training import layout as layouts
 from jaxlm.training.compile import abstract_batch
 from tests import tiny_run
@@ -244,6 +246,7 @@ def test_shards_that_moved_are_made_again_and_the_run_goes_on(unbroken, tmp_path
     (tmp_path / "shards").rename(tmp_path / "lost")
     run.train(unbroken.config(), tmp_path / "mine", shards_dir=tmp_path / "elsewhere")
     assert_same_run(tmp_path / "mine", unbroken)
+    assert Path(read_json(tmp_path / "mine" / "data.json")["shards"]).parent == tmp_path / "elsewhere"
 
 
 def test_a_config_of_another_version_is_refused_with_both_versions(unbroken):
@@ -314,6 +317,51 @@ def test_a_warm_start_begins_with_the_other_runs_parameters(unbroken, tmp_path):
     unbroken.train(tmp_path / "warm", f"init={unbroken.path}", *still)
     warm, cold = saved.load(tmp_path / "warm"), saved.load(unbroken.path)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7), warm.params, cold.params)
+
+
+def test_a_warm_start_needs_the_same_tokenizer_and_may_take_it_along(tmp_path):
+    (tmp_path / "one").mkdir(), (tmp_path / "two").mkdir()
+    one, two = tiny_run.write_text(tmp_path / "one"), tmp_path / "two" / "text.txt"
+    two.write_text(one.read_text().replace("bird", "whale").replace("king", "queen"))
+    short = ("loop.steps=2", "optimizer.schedule.warmup=0")
+    pieces = ("data.tokenizer.kind=sentencepiece", "data.tokenizer.vocab=300")
+    train = lambda source, name, *more: run.train(
+        tiny_run.config(source, *short, *more), tmp_path / name, shards_dir=tmp_path / "shards"
+    )
+    train(one, "first", *pieces)
+    with pytest.raises(UserError, match="trained on other tokens") as error:
+        train(two, "second", f"init={tmp_path / 'first'}", *pieces)
+    assert "data.tokenizer.kind=saved" in str(error.value)
+    saved_one = ("data.tokenizer.kind=saved", f"data.tokenizer.path={tmp_path / 'first' / 'tokenizer'}")
+    train(two, "third", f"init={tmp_path / 'first'}", *saved_one)
+    assert saved.load(tmp_path / "third").tokenizer.digest == saved.load(tmp_path / "first").tokenizer.digest
+
+
+def test_layers_are_stacked_as_the_checkpoint_has_them_whatever_platform_wrote_it(unbroken, tmp_path):
+    """By default a GPU stacks them and a CPU does not: what is asked here is a run that came from a GPU."""
+    path = tmp_path / "from a GPU"
+    with pytest.raises(Crash):
+        unbroken.train(path, "model.scan_layers=true", show=crash_at(10))
+    (path / "config.json").write_text(json.dumps(dump(unbroken.config())))
+    before = saved.load(path)
+    assert before.step < 20 and "blocks" in before.params
+    assert unbroken.train(path).step == 20
+    assert np.isfinite(saved.evaluate(path)["loss"])
+
+
+def test_a_finished_run_keeps_its_layout(unbroken, tmp_path):
+    path = tmp_path / "finished"
+    unbroken.train(path, "loop.steps=5")
+    assert unbroken.train(path, "loop.steps=5", "mesh.layout=single", "mesh.devices=none").step == 5
+    assert np.isfinite(saved.evaluate(path)["loss"])
+
+
+def test_a_run_that_lost_its_metrics_takes_no_other_config(unbroken, tmp_path):
+    path = tmp_path / "bare"
+    unbroken.train(path, "loop.steps=5")
+    (path / "metrics.jsonl").unlink()
+    with pytest.raises(UserError, match=r"optimizer\.peak_rate"):
+        unbroken.train(path, "loop.steps=5", "optimizer.peak_rate=0.5")
 
 
 def test_a_warm_start_from_another_shape_is_refused(unbroken, tmp_path):

@@ -13,7 +13,7 @@ from jaxlm.data.shards import Shards
 from jaxlm.errors import Damaged, UserError
 from jaxlm.flat import flatten, parameters_sha256
 from jaxlm.run import train
-from jaxlm.run_folder import RunFolder, read_json
+from jaxlm.run_folder import RunFolder, read_json, write_json
 from tests import tiny_run
 from tests.faults import injector
 
@@ -32,6 +32,15 @@ def test_a_run_unpacks_as_model_parameters_and_tokenizer(trained):
     flat = {name: np.asarray(leaf) for name, leaf in flatten({"params": params}).items()}
     assert parameters_sha256(flat) == tiny_run.parameters(trained)
     assert tokenizer.decode(tokenizer.encode("nobody sees.\n")) == "nobody sees.\n"
+
+
+def test_a_mesh_that_now_has_too_many_devices_becomes_one(trained, tmp_path, caplog):
+    run = RunFolder(shutil.copytree(trained, tmp_path / "run"))
+    layout = read_json(run.layout)
+    write_json(run.layout, layout | {"mesh": layout["mesh"] | {"layout": "sharded", "devices": 3}})
+    found = saved.evaluate(run.path)
+    np.testing.assert_allclose(found["loss"], saved.evaluate(trained)["loss"], rtol=1e-6)
+    assert "evaluating on one device" in caplog.text
 
 
 def test_another_step_can_be_opened(trained):

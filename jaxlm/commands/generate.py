@@ -11,6 +11,7 @@ import typer
 
 from jaxlm import host
 from jaxlm.commands import terminal
+from jaxlm.errors import UserError
 
 
 def main(
@@ -40,7 +41,7 @@ def main(
     asked = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     settings = dump(READABLE) | {name: value for name, value in asked.items() if value is not None}
     cfg = parse(settings, SamplingConfig, origin="options")
-    prompts = prompt if prompt else [line.rstrip("\n") for line in sys.stdin]
+    prompts = prompt or _lines()
     stream = _Stream(prompts[0]) if len(prompts) == 1 and not json_ else None
     on_text = stream.write if stream else None
     found = saved.generate(run, prompts, tokens=tokens, seed=seed, step=step, sampling=cfg, on_text=on_text)
@@ -54,6 +55,14 @@ def main(
         stream.end()
     else:
         print("\n---\n".join(c.prompt + c.text for c in found.completions))
+
+
+def _lines() -> list[str]:
+    """Standard input, a prompt a line."""
+    try:
+        return [line.rstrip("\n") for line in sys.stdin]
+    except UnicodeDecodeError as error:
+        raise UserError(f"standard input is not {error.encoding}: {error.reason} at byte {error.start}") from None
 
 
 class _Stream:

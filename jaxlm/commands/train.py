@@ -1,7 +1,7 @@
 """Train CONFIG (a shipped name, a .py or .json file, or a run folder), or go on with its run.
 
 Prepares the text first if its shards are not there. Prints the run folder. The same config goes on where its
-run stands; a changed one is refused.
+run stands; one that would learn something else is refused.
 """
 
 import json
@@ -41,7 +41,7 @@ def main(
     if print_config:
         print(json.dumps(dump(cfg), indent=2))
         return
-    if run_dir is None and Path(config).is_dir():
+    if run_dir is None and name is None and Path(config).is_dir():
         run_dir = Path(config)
     with terminal.preparation() as progress, terminal.training(cfg.loop.steps, progress.end) as show:
         outcome = run.train(

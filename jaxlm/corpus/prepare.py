@@ -21,7 +21,6 @@ from typing import Any
 
 import xxhash
 
-from jaxlm import host
 from jaxlm.config import dump
 from jaxlm.corpus.collect import Progress, documents, fingerprint
 from jaxlm.corpus.document import Document, Tally
@@ -32,6 +31,7 @@ from jaxlm.corpus.survey import Survey
 from jaxlm.data import pack, shards, tokenizer
 from jaxlm.data.dataset import ContiguousSplit, DataConfig
 from jaxlm.data.shards import SPLITS, Shards
+from jaxlm.data.tokenizer_config import SavedConfig
 from jaxlm.errors import Damaged, JaxlmError, UserError
 
 log = logging.getLogger("jaxlm")
@@ -61,7 +61,7 @@ def prepare(
             root.mkdir(parents=True, exist_ok=True)
             with locked(_lock(folder)):
                 _remove_what_the_dead_left(folder)
-                made = _finished(folder) or _make(cfg, input_hash, folder, workers or host.cores(), progress)
+                made = _finished(folder) or _make(cfg, input_hash, folder, workers or _cores(), progress)
     for split in SPLITS:
         if made.counts(split)["documents"]:
             progress(0, None, f"row plan of {split}")
@@ -71,6 +71,8 @@ def prepare(
 
 def _key(cfg: DataConfig, input_hash: str) -> str:
     facts = {**_what_makes_shards(cfg), "input": input_hash, "rules": VERSION, "format": shards.FORMAT_VERSION}
+    if isinstance(cfg.tokenizer, SavedConfig):  # what it is and not where it lies
+        facts["tokenizer"] = tokenizer.load(cfg.tokenizer.path).digest
     return xxhash.xxh3_128_hexdigest(json.dumps(facts, sort_keys=True).encode())
 
 
@@ -170,6 +172,11 @@ def _remove_what_the_dead_left(folder: Path) -> None:
         with locked(building.with_suffix(".lock"), wait=False) as free:
             if free:
                 shutil.rmtree(building, ignore_errors=True)
+
+
+def _cores() -> int:
+    """host.cores, without the module that starts jax."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

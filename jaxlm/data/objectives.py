@@ -1,6 +1,6 @@
 """Objectives: how rows of the stream become a Batch, that is what is hidden and what is asked.
 
-The default loss, weighted cross-entropy, serves them all. An objective is a config and a branch of `build`.
+The default loss, weighted cross-entropy, serves them all. An objective is a config; `build` makes its batches.
 """
 
 from typing import Literal

@@ -5,7 +5,7 @@ BPE: Sennrich et al. 2016, arXiv:1508.07909) with identity normalisation, no dum
 What SentencePiece would lose goes around it (stand_ins.py). We decode by our own table from id to bytes, so
 decode_bytes(a) + decode_bytes(b) = decode_bytes(a + b).
 
-Left out: models trained elsewhere (interop/), sampling of segmentations.
+Left out: models trained elsewhere, sampling of segmentations.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ import sentencepiece
 from jaxlm.config import Config, dump, parse
 from jaxlm.data.sample import CHUNK_CHARACTERS, bounded_sample, cut
 from jaxlm.data.stand_ins import STAND_INS, put_in, set_apart, take_out
-from jaxlm.data.tokenizer_config import BytesConfig, SentencePieceConfig, TokenizerConfig
+from jaxlm.data.tokenizer_config import BytesConfig, SavedConfig, SentencePieceConfig, TokenizerConfig
 from jaxlm.errors import Damaged, UserError
 from jaxlm.hashing import seal, unseal
 
@@ -129,6 +129,8 @@ def train(cfg: TokenizerConfig, texts: Iterable[str], seed: int) -> Tokenizer:
 
     The same texts, config and seed give the same bytes. UserError where the text is too little for the vocab.
     """
+    if isinstance(cfg, SavedConfig):
+        return load(cfg.path)
     if isinstance(cfg, BytesConfig):
         return Tokenizer(cfg, [bytes([b]) for b in range(256)] + [b""], separator=256)
     alphabet: set[str] = set()  # noted where it must be complete; the sample may miss some of it
@@ -159,7 +161,7 @@ def load(folder: str | Path) -> Tokenizer:
             f"use the version of jaxlm that made it, or prepare the data again"
         )
     cfg = parse({"tokenizer": facts["config"]}, _AnyConfig, origin=str(folder / _FACTS)).tokenizer
-    if isinstance(cfg, BytesConfig):
+    if not isinstance(cfg, SentencePieceConfig):
         return train(cfg, [], seed=0)
     model = folder / _MODEL
     if not model.is_file() or not model.stat().st_size:

@@ -32,4 +32,11 @@ class BytesConfig(Config):
     kind: Literal["bytes"] = "bytes"
 
 
-TokenizerConfig = Annotated[SentencePieceConfig | BytesConfig, pydantic.Field(discriminator="kind")]
+class SavedConfig(Config):
+    """The tokenizer of another run or of other shards, as it is: what `init` needs on another text."""
+
+    kind: Literal["saved"] = "saved"
+    path: str = ""  # its folder, e.g. runs/mine/tokenizer
+
+
+TokenizerConfig = Annotated[SentencePieceConfig | BytesConfig | SavedConfig, pydantic.Field(discriminator="kind")]

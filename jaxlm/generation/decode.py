@@ -23,7 +23,7 @@ from jaxlm.generation.sampling import SamplingConfig, sample
 from jaxlm.generation.text import Completion, Text, Tokenizer
 from jaxlm.losses import soft_cap
 from jaxlm.models.build import Family
-from jaxlm.models.layers import Precision, einsum
+from jaxlm.models.layers import Precision, einsum, exact
 
 TOKENS = 200  # new ones, where nobody says how many; chosen: a screen of text
 STEPS = 16  # most steps in one dispatch; chosen: the host's share vanishes, and a row that ends waits little
@@ -222,7 +222,7 @@ def advance(
     def step(going):
         n, rows, token_BS, nats_BS = going
         hidden_BLD, state = model.decode(weights.params, rows.token_B[:, None], rows.position_B[:, None], rows.state)
-        logits_BLV = einsum("BLD,DV->BLV", hidden_BLD, weights.table_DV, model.precision).astype(jnp.float32)
+        logits_BLV = einsum("BLD,DV->BLV", hidden_BLD, weights.table_DV, exact(model.precision))
         logits_BV = soft_cap(logits_BLV, model.softcap)[:, 0]
         now_B = jax.vmap(jax.random.fold_in)(keys_B, rows.position_B)
         token_B = sample(logits_BV, now_B, cfg, vocab=model.vocab)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxlm.models.layers import Precision, einsum
+from jaxlm.models.layers import Precision, einsum, exact
 
 HIDDEN = -1e30  # a score no softmax sees; finite, so that a row with every key hidden stays finite
 SCORES_BYTES = 2**26  # chosen: 64 MiB of float32 scores at once hold 16 heads of 1,024 x 1,024
@@ -29,8 +29,7 @@ def einsum_attention(
 ) -> Float[Array, "B L G R K"]:
     """`attend`, all queries at once."""
     L, M, K = q_BLGRK.shape[1], k_BMGK.shape[1], q_BLGRK.shape[-1]
-    exact: Precision = "float32" if precision == "float32" else "bfloat16_operands"  # scores stay float32
-    scores_BGRLM = einsum("BLGRK,BMGK->BGRLM", q_BLGRK * K**-0.5, k_BMGK, exact)
+    scores_BGRLM = einsum("BLGRK,BMGK->BGRLM", q_BLGRK * K**-0.5, k_BMGK, exact(precision))
     visible_BLM = visible(L, M, segments, positions, causal, window)
     if visible_BLM is not None:
         scores_BGRLM = jnp.where(visible_BLM[:, None, None], scores_BGRLM, HIDDEN)

@@ -41,6 +41,11 @@ def activation_dtype(precision: Precision) -> jnp.dtype:
     return jnp.dtype(jnp.bfloat16 if precision == "bfloat16" else jnp.float32)
 
 
+def exact(precision: Precision) -> Precision:
+    """`precision` with results that stay float32: for scores and logits, which a softmax reads."""
+    return "bfloat16_operands" if precision == "bfloat16" else precision
+
+
 def einsum(equation: str, a: Array, b: Array, precision: Precision) -> Array:
     """`jnp.einsum` at a precision; every letter of an input must be in the output or the other input."""
     if precision == "float32":

@@ -4,6 +4,7 @@ What cannot be read is left out and named in `notes`, which the page prints. Val
 (`null`, `NaN`, "nan", "inf") become NaN. Nothing here writes.
 """
 
+import fcntl
 import json
 import math
 from array import array
@@ -59,6 +60,7 @@ class Run:
     metrics: dict[str, Series] = field(default_factory=dict)  # every name of METRICS, empty or not
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     samples: list[dict[str, Any]] = field(default_factory=list)
+    training: bool = False  # a process is at work in the folder
     notes: list[str] = field(default_factory=list)  # what could not be read
 
     @property
@@ -98,6 +100,7 @@ def read(run_dir: Path) -> Run:
     run.metrics = _read_metrics(run_dir / "metrics.jsonl", run.notes)
     run.evaluations = list(_read_lines(run_dir / "evaluations.jsonl", run.notes))
     run.samples = list(_read_lines(run_dir / "samples.jsonl", run.notes))
+    run.training = _is_locked(run_dir / "lock")
     return run
 
 
@@ -158,6 +161,18 @@ def _read_object(path: Path, notes: list[str]) -> dict[str, Any]:
         return value
     notes.append(f"{path.name} is not a JSON object and is left out.")
     return {}
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a process holds run_folder.py's lock; asked for a moment only, and shared, so reports do not collide."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no lock file, or a file system without locks
+        return False
+    return False
 
 
 def _parse(text: bytes) -> Any:

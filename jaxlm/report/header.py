@@ -23,15 +23,16 @@ def header(run: Run) -> str:
 
 
 def status(run: Run) -> str:
-    """How far the run is. A stopped run and a running one look the same from their files."""
+    """How far the run is."""
     steps = number(run.setting("loop", "steps"))
+    how = "training" if run.training else "stopped"
     if run.step is None:
-        return "no step logged yet"
+        return f"{how}, no step logged yet"
     if steps is None:
-        return f"at step {run.step:,}"
+        return f"{how}, at step {run.step:,}"
     if run.step >= steps:
         return f"finished, {run.step:,} steps"
-    return f"at step {run.step:,} of {steps:,.0f}"
+    return f"{how}, at step {run.step:,} of {steps:,.0f}"
 
 
 def tokens_seen(run: Run) -> float | None:

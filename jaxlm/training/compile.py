@@ -43,12 +43,7 @@ def compile_step(
     rows: tuple[int, int],
 ) -> Compiled:
     """Compile `make(axis)`; `state` is abstract, `rows` the shape (batch, length) over all processes."""
-    shards = meshes.row_shards(mesh)
-    if rows[0] % shards:
-        raise UserError(
-            f"data.batch={rows[0]} does not divide over {shards} devices of mesh axes 'data' and 'fsdp': "
-            f"make it {-(-rows[0] // shards) * shards}, or use fewer devices"
-        )
+    meshes.check_rows(mesh, *rows)
     if way != "jit" and mesh.shape["data"] != mesh.size:
         raise UserError(
             f"step.compile={way!r} replicates the state, but the mesh is {dict(mesh.shape)}: "

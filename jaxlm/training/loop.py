@@ -66,6 +66,7 @@ def fit(
             meter.note(n, metrics)
         if _due(n, cfg.eval_every, cfg.steps):
             meter.report()
+            jax.block_until_ready(metrics)  # what is still under way is training time
             meter.pause()
             evaluation = evaluate(state)
             if evaluation:  # there may be nothing held out
@@ -73,6 +74,7 @@ def fit(
             meter.resume()
         if _due(n, cfg.save_every, cfg.steps) or stopping:
             meter.report()
+            jax.block_until_ready(metrics)
             meter.pause()
             save(n, state, evaluation, meter.seconds)
             meter.resume()

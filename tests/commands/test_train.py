@@ -48,6 +48,11 @@ def test_a_name_chooses_the_folder(jaxlm, trained, tmp_path):
     assert json.loads((tmp_path / "runs/other/config.json").read_text())["name"] == "other"
 
 
+def test_a_name_chooses_the_folder_of_a_config_that_is_a_run_too(jaxlm, trained, tmp_path):
+    options = ("--shards-dir", trained.shards, "--set", "loop.steps=5", "--name", "other")
+    assert jaxlm("train", trained.path, *options).out == "runs/other\n"
+
+
 def test_a_printed_config_is_the_config_again(jaxlm, trained, tmp_path):
     assignments = ["optimizer.schedule.warmup=3", "optimizer.schedule.kind=linear", "optimizer.kind=muon"]
     options = [part for assignment in assignments for part in ("--set", assignment)]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from jaxlm.errors import UserError
 from jaxlm.report.page import summary, write
+from jaxlm.run_folder import RunFolder
 
 CONFIG = {
     "data": {"source": "stdlib", "batch": 16, "length": 64},
@@ -223,6 +224,13 @@ def test_a_broken_file_is_named_and_the_rest_is_shown(tmp_path, content):
     assert "1.500 bits/byte" in text
     assert ("metrics.jsonl: lines left out" in text) == bool(content.strip())
     assert "environment.json is not a JSON object" in text
+
+
+def test_a_run_that_stopped_is_told_from_one_that_trains(tmp_path):
+    path = run_folder(tmp_path, config=CONFIG, metrics=metrics(10))
+    assert "stopped, at step 10 of 40" in write(path).read_text()
+    with RunFolder(path).locked():
+        assert "training, at step 10 of 40" in write(path).read_text()
 
 
 def test_a_line_cut_by_a_kill_costs_that_line_only(tmp_path):
