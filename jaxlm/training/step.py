@@ -41,10 +41,10 @@ def make_step(
         if axis is not None:
             grads, sums = sum_over(axis, (grads, sums))
         weight = jnp.maximum(sums["weight"], 1.0)
+        norm = optax.tree.norm(grads) / weight  # before the division, which then costs no pass of its own over memory
         grads = jax.tree.map(lambda g: g / weight, grads)
-        norm = optax.tree.norm(grads)
         finite = jnp.isfinite(sums["loss"]) & jnp.isfinite(norm)
-        updates, opt = optimizer.update(grads, state.opt, state.params, finite=finite, axis=axis)
+        updates, opt = optimizer.update(grads, state.opt, state.params, norm=norm, finite=finite, axis=axis)
         params = optax.apply_updates(state.params, updates)
         averaged = state.average if average is None else moved(state.average, params, average, state.step, finite)
         metrics = {
