@@ -95,6 +95,14 @@ def test_the_fastest_wins_and_says_against_whom(monkeypatch):
     assert asked == [({"any": "config"}, kind, 65) for kind in ("replicated", "single", "sharded")]
 
 
+def test_one_slow_turn_does_not_decide_between_close_candidates(monkeypatch):
+    turns = {"replicated": [24.6, 18.5], "single": [20.6, 20.5], "sharded": [30.1]}  # sharded has no second turn
+    monkeypatch.setattr(layouts, "measure_in_child", lambda config, layout, vocab: turns[layout.mesh.layout].pop(0))
+    layout = layouts.choose({}, layouts.candidates(MeshConfig(), "auto", 2, 8), 10)
+    assert layout.mesh.layout == "replicated"
+    assert layout.measured == {"replicated": 18.5, "single": 20.5, "sharded": 30.1}
+
+
 def test_a_candidate_that_fails_is_recorded_and_does_not_win(monkeypatch):
     chosen, _ = choose(monkeypatch, {"replicated": "out of memory", "single": 20.0, "sharded": "over 120 s"})
     assert chosen.mesh.layout == "single"
