@@ -71,10 +71,8 @@ class RunFolder:
                     self.layout.unlink(missing_ok=True)
                 write_json(self.config, config)
             log.info("going on with %s", "; ".join(lines))
-        elif (
-            not self.metrics.exists() and not self._has_checkpoints()
-        ):  # it never began to train: a mistake that may be mended
-            with self.locked():
+        elif not self.metrics.exists() and not self._has_checkpoints():
+            with self.locked():  # it never began to train: a mistake that may be mended
                 self.data.unlink(missing_ok=True)
                 self.layout.unlink(missing_ok=True)
                 write_json(self.config, config)

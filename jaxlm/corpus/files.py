@@ -102,7 +102,8 @@ def _entries(folder: Path, prefix: str, tally: Tally) -> Iterator[os.DirEntry[st
 
 def _is_run(folder: Path) -> bool:
     """A folder that `jaxlm train` has claimed: these two are there before it reads any text."""
-    return (folder / "config.json").is_file() and (folder / "lock").is_file()
+    config = folder / "config.json"
+    return (folder / "lock").is_file() and config.is_file() and b'"format_version"' in config.read_bytes()
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -123,10 +123,12 @@ def test_the_folder_for_shards_inside_the_source_is_left_out(folder):
 def test_a_run_inside_the_source_is_left_out_and_a_folder_like_it_is_not(folder):
     before = hashed(folder)
     (folder / "runs" / "mine").mkdir(parents=True)
-    (folder / "runs" / "mine" / "config.json").write_text("{}")
+    (folder / "runs" / "mine" / "config.json").write_text('{"format_version": 1}')
     assert hashed(folder) != before
     (folder / "runs" / "mine" / "lock").touch()
     assert hashed(folder) == before
+    (folder / "runs" / "mine" / "config.json").write_text("{}")
+    assert hashed(folder) != before, "somebody else's two files of these names"
 
 
 def test_the_library_is_python_files_and_help_topics():
