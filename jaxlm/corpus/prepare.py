@@ -72,7 +72,7 @@ def prepare(
 def _key(cfg: DataConfig, input_hash: str) -> str:
     facts = {**_what_makes_shards(cfg), "input": input_hash, "rules": VERSION, "format": shards.FORMAT_VERSION}
     if isinstance(cfg.tokenizer, SavedConfig):  # what it is and not where it lies
-        facts["tokenizer"] = tokenizer.load(cfg.tokenizer.path).digest
+        facts["tokenizer"] = tokenizer.load_saved(cfg.tokenizer).digest
     return xxhash.xxh3_128_hexdigest(json.dumps(facts, sort_keys=True).encode())
 
 

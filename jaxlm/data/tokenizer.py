@@ -130,7 +130,7 @@ def train(cfg: TokenizerConfig, texts: Iterable[str], seed: int) -> Tokenizer:
     The same texts, config and seed give the same bytes. UserError where the text is too little for the vocab.
     """
     if isinstance(cfg, SavedConfig):
-        return load(cfg.path)
+        return load_saved(cfg)
     if isinstance(cfg, BytesConfig):
         return Tokenizer(cfg, [bytes([b]) for b in range(256)] + [b""], separator=256)
     alphabet: set[str] = set()  # noted where it must be complete; the sample may miss some of it
@@ -147,6 +147,16 @@ def train(cfg: TokenizerConfig, texts: Iterable[str], seed: int) -> Tokenizer:
             f"are 2 specials; set data.tokenizer.vocab={len(alphabet) + 2} or more, or byte_fallback=True"
         )
     return SentencePieceTokenizer(cfg, _fit(cfg, chunks))
+
+
+def load_saved(cfg: SavedConfig) -> Tokenizer:
+    """The tokenizer that a config names by its folder."""
+    if not (Path(cfg.path) / _FACTS).is_file():
+        raise UserError(
+            f"data.tokenizer.path={cfg.path!r} holds no tokenizer of jaxlm (it has no {_FACTS}): name the folder "
+            f"'tokenizer' in a run folder, e.g. --set data.tokenizer.path=runs/mine/tokenizer"
+        )
+    return load(cfg.path)
 
 
 def load(folder: str | Path) -> Tokenizer:
