@@ -41,8 +41,9 @@ def make_step(
         if axis is not None:
             grads, sums = sum_over(axis, (grads, sums))
         weight = jnp.maximum(sums["weight"], 1.0)
-        norm = optax.tree.norm(grads) / weight  # before the division, which then costs no pass of its own over memory
-        grads = jax.tree.map(lambda g: g / weight, grads)
+        norm = optax.tree.norm(grads) / weight  # of sums: what follows then costs no pass of its own over memory
+        share = 1.0 / weight  # XLA fuses products into the optimiser's loops, but not divisions
+        grads = jax.tree.map(lambda g: g * share, grads)
         finite = jnp.isfinite(sums["loss"]) & jnp.isfinite(norm)
         updates, opt = optimizer.update(grads, state.opt, state.params, norm=norm, finite=finite, axis=axis)
         params = optax.apply_updates(state.params, updates)
