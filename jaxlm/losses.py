@@ -37,6 +37,7 @@ def cross_entropy(
     precision: Precision,
     cfg: LossConfig = PLAIN,
     softcap: float | None = None,
+    bias_V: Float[Array, " V"] | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """(sum to minimise, sum of plain cross-entropy), both weighted and in nats; differentiate the first.
 
@@ -45,38 +46,39 @@ def cross_entropy(
     """
     chunk = cfg.chunk or chunk_length(hidden_BLD.shape[0], hidden_BLD.shape[1], table_VD.shape[0])
 
-    def of_chunk(*xs: Array) -> tuple[Array, Array]:
-        objective_B, nats_B = of_rows(*xs, precision=precision, cfg=cfg, softcap=softcap)
+    def of_chunk(head, *xs: Array) -> tuple[Array, Array]:
+        objective_B, nats_B = of_rows(head, *xs, precision=precision, cfg=cfg, softcap=softcap)
         return objective_B.sum(), nats_B.sum()
 
+    head = table_VD, bias_V
     if chunk >= hidden_BLD.shape[1]:
-        return of_chunk(hidden_BLD, table_VD, target_BL, weight_BL)
+        return of_chunk(head, hidden_BLD, target_BL, weight_BL)
 
     @jax.custom_vjp
-    def chunked(hidden_BLD, table_VD, target_BL, weight_BL):
+    def chunked(head, hidden_BLD, target_BL, weight_BL):
         xs = in_chunks(chunk, hidden_BLD, target_BL, weight_BL)
-        add = lambda sums, x: (jax.tree.map(jnp.add, sums, of_chunk(x[0], table_VD, *x[1:])), None)
+        add = lambda sums, x: (jax.tree.map(jnp.add, sums, of_chunk(head, *x)), None)
         return jax.lax.scan(add, (jnp.zeros(()), jnp.zeros(())), xs)[0]
 
-    def forward(hidden_BLD, table_VD, target_BL, weight_BL):
+    def forward(head, hidden_BLD, target_BL, weight_BL):
         with_gradients = jax.value_and_grad(of_chunk, argnums=(0, 1), has_aux=True)
 
         def add(carry, x):
-            sums, table_VD_grad = carry
-            of_this, (hidden_grad, table_grad) = with_gradients(x[0], table_VD, *x[1:])
-            return (jax.tree.map(jnp.add, sums, of_this), table_VD_grad + table_grad), hidden_grad
+            of_this, (head_grad, hidden_grad) = with_gradients(head, *x)
+            return jax.tree.map(jnp.add, carry, (of_this, head_grad)), hidden_grad
 
-        start = (jnp.zeros(()), jnp.zeros(())), jnp.zeros_like(table_VD)
-        (sums, table_grad), hidden_grads = jax.lax.scan(add, start, in_chunks(chunk, hidden_BLD, target_BL, weight_BL))
+        start = (jnp.zeros(()), jnp.zeros(())), jax.tree.map(jnp.zeros_like, head)
+        (sums, head_grad), hidden_grads = jax.lax.scan(add, start, in_chunks(chunk, hidden_BLD, target_BL, weight_BL))
         B, L, D = hidden_BLD.shape
-        return sums, (jnp.moveaxis(hidden_grads, 0, 1).reshape(B, -1, D)[:, :L], table_grad)
+        return sums, (head_grad, jnp.moveaxis(hidden_grads, 0, 1).reshape(B, -1, D)[:, :L])
 
     def backward(gradients, cotangents):
         of_objective, _ = cotangents
-        return *((of_objective * gradient).astype(gradient.dtype) for gradient in gradients), None, None
+        scale = lambda gradient: (of_objective * gradient).astype(gradient.dtype)
+        return *jax.tree.map(scale, gradients), None, None
 
     chunked.defvjp(forward, backward)
-    return chunked(hidden_BLD, table_VD, target_BL, weight_BL)
+    return chunked(head, hidden_BLD, target_BL, weight_BL)
 
 
 def row_nats(
@@ -87,18 +89,21 @@ def row_nats(
     *,
     precision: Precision,
     softcap: float | None = None,
+    bias_V: Float[Array, " V"] | None = None,
 ) -> Float[Array, " B"]:
     """The weighted sum of plain cross-entropy of each row, in nats; for evaluation, not to be differentiated."""
     chunk = chunk_length(hidden_BLD.shape[0], hidden_BLD.shape[1], table_VD.shape[0])
     of_row = functools.partial(of_rows, precision=precision, cfg=PLAIN, softcap=softcap)
-    add = lambda nats_B, x: (nats_B + of_row(x[0], table_VD, *x[1:])[1], None)
+    add = lambda nats_B, x: (nats_B + of_row((table_VD, bias_V), *x)[1], None)
     xs = in_chunks(chunk, hidden_BLD, target_BL, weight_BL)
     return jax.lax.scan(add, jnp.zeros(len(hidden_BLD)), xs)[0]
 
 
-def of_rows(hidden_BLD, table_VD, target_BL, weight_BL, precision: Precision, cfg: LossConfig, softcap: float | None):
-    """(objective_B, nats_B) with all logits at once."""
+def of_rows(head, hidden_BLD, target_BL, weight_BL, precision: Precision, cfg: LossConfig, softcap: float | None):
+    """(objective_B, nats_B) with all logits at once; `head` is (table_VD, bias_V or None)."""
+    table_VD, bias_V = head
     logits_BLV = einsum("BLD,VD->BLV", hidden_BLD, table_VD, exact(precision))
+    logits_BLV = logits_BLV if bias_V is None else logits_BLV + bias_V[None, None]
     logits_BLV = constrain(soft_cap(logits_BLV, softcap), ("batch", "length", "act_vocab"))
     return weighted_sums(logits_BLV, target_BL, weight_BL, cfg)
 

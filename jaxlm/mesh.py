@@ -29,6 +29,9 @@ RULES: Mapping[str, str | tuple[str, ...] | None] = {
     "position": None,
     "norm": None,
     "layers": None,
+    "state": None,  # recurrent weights: small, and read at every position
+    "state_in": None,
+    "gate": None,
     "batch": ("data", "fsdp"),
     "length": "sequence",
     "act_width": None,

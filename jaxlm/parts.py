@@ -12,7 +12,7 @@ from jaxlm.errors import UserError
 from jaxlm.evaluation import perplexity
 from jaxlm.losses import LossConfig, cross_entropy
 from jaxlm.models import build as models
-from jaxlm.models.build import Family
+from jaxlm.models.family import Family
 from jaxlm.run_config import RunConfig
 from jaxlm.training import optimizer as optimizers
 from jaxlm.training import state as states
@@ -30,7 +30,7 @@ class Parts(NamedTuple):
     init: Callable[[], TrainState]  # at random, on the mesh
     abstract: TrainState  # shapes, dtypes and shardings
     compiled: Compiled
-    sums: Callable[[Any, Any], jax.Array]  # perplexity.row_sums, jitted
+    sums: perplexity.Sums  # jitted
     place: Callable[[Batch], Batch]  # this process's rows -> arrays on the mesh, for `sums`
 
 
@@ -43,14 +43,14 @@ def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
 
     def init() -> TrainState:
         params = family.init(jax.random.key(cfg.seed))
-        return states.start(params, optimizer, averaged=cfg.optimizer.average is not None)
+        return states.start(params, optimizer, averaged=cfg.optimizer.average is not None, carry=carry(cfg, family))
 
     def make(axis: str | None):
         return make_step(
             make_loss(family, cfg.loss),
             optimizer,
             rate=rate,
-            seed=cfg.seed if cfg.model.dropout else None,
+            seed=cfg.seed if cfg.model.noisy else None,
             microbatches=cfg.step.microbatches,
             average=cfg.optimizer.average,
             axis=axis,
@@ -70,7 +70,9 @@ def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
         init=jax.jit(init, out_shardings=shardings),
         abstract=abstract,
         compiled=compiled,
-        sums=in_mesh(jax.jit(perplexity.row_sums(family), in_shardings=(shardings.params, on_rows)), mesh),
+        sums=in_mesh(
+            jax.jit(perplexity.row_sums(family), in_shardings=(shardings.params, on_rows, shardings.carry)), mesh
+        ),
         place=lambda batch: place(batch, on_rows),
     )
 
@@ -88,10 +90,15 @@ def check_microbatches(cfg: RunConfig, devices: int) -> None:
 def as_saved(cfg: RunConfig, names: Iterable[str]) -> RunConfig:
     """`cfg` with layers stacked as the arrays `names` of a checkpoint are: by default that depends on the platform."""
     names = list(names)
-    if cfg.model.scan_layers is not None or not names:
+    if cfg.model.kind != "decoder" or cfg.model.scan_layers is not None or not names:
         return cfg
     stacked = any("/blocks/" in name for name in names)
     return cfg.model_copy(update={"model": cfg.model.model_copy(update={"scan_layers": stacked})})
+
+
+def carry(cfg: RunConfig, family: Family) -> Any:
+    """The recurrent state before the first batch, where rows go on from batch to batch; else ()."""
+    return family.carry(cfg.data.batch) if cfg.data.rows == "lanes" else ()
 
 
 def build_family(cfg: RunConfig, vocab: int, platform: str) -> Family:
@@ -107,19 +114,22 @@ def build_family(cfg: RunConfig, vocab: int, platform: str) -> Family:
 
 
 def make_loss(family: Family, cfg: LossConfig):
-    """(params, batch, keys_B) -> (sum to minimise, sums of nats and weight), for training/step.py."""
+    """(params, batch, noise, carry) -> (sum to minimise, (sums of nats and weight, carry)), for training/step.py."""
 
-    def loss(params, batch, keys_B):
+    def loss(params, batch, noise, carry):
+        hidden = family.apply(params, batch, noise, carry)
         objective, nats = cross_entropy(
-            family.hidden(params, batch, keys_B),
+            hidden.array,
             family.head(params),
             batch.target,
             batch.weight,
             precision=family.precision,
             cfg=cfg,
             softcap=family.softcap,
+            bias_V=family.bias(params),
         )
-        return objective, {"loss": nats, "weight": batch.weight.sum()}
+        sums = {"loss": nats, "weight": batch.weight.sum()}
+        return objective + hidden.penalty, (sums, hidden.carry if carry != () else ())
 
     return loss
 

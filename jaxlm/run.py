@@ -19,7 +19,7 @@ from jaxlm.data.shards import Shards
 from jaxlm.errors import Interrupted, UserError
 from jaxlm.evaluation import perplexity
 from jaxlm.flat import flatten, kinds, require_same, unflatten
-from jaxlm.parts import Parts, as_saved, build
+from jaxlm.parts import Parts, as_saved, build, carry
 from jaxlm.run_config import RunConfig
 from jaxlm.run_folder import RunFolder, read_json, write_json
 from jaxlm.training import layout as layouts
@@ -257,7 +257,13 @@ def evaluation_metrics(
 ) -> dict[str, float]:
     source = evaluation_batches(shards, cfg.data, split)
     try:
-        found = perplexity.score(parts.sums, params, map(parts.place, source), shards.counts(split)["bytes"])
+        found = perplexity.score(
+            parts.sums,
+            params,
+            map(parts.place, source),
+            shards.counts(split)["bytes"],
+            carry(cfg, parts.family),
+        )
     finally:
         source.close()
     return found._asdict()

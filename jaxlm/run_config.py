@@ -66,6 +66,11 @@ class RunConfig(Config):
                 "data.rows='lanes' counts positions on through each document, and model.position='learned' has "
                 "only data.length of them: use model.position='rotary', or data.rows='chunked' or 'packed'"
             )
+        if self.model.kind == "recurrent" and self.model.bidirectional:
+            raise ValueError(
+                "model.bidirectional=True sees what data.objective.kind='next_token' asks for: "
+                "set model.bidirectional=False"
+            )
         longest = self.model.max_length
         if self.model.position == "learned" and longest is not None and longest < self.data.length:
             raise ValueError(f"model.max_length={longest} is under data.length={self.data.length}: raise it")

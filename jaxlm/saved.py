@@ -27,8 +27,8 @@ from jaxlm.flat import unflatten
 from jaxlm.generation import decode
 from jaxlm.generation.sampling import READABLE, SamplingConfig
 from jaxlm.generation.text import Completion
-from jaxlm.models.build import Family
-from jaxlm.parts import as_saved, build_family, in_mesh
+from jaxlm.models.family import Family
+from jaxlm.parts import as_saved, build_family, carry, in_mesh
 from jaxlm.run_config import RunConfig
 from jaxlm.run_folder import RunFolder, read_json
 from jaxlm.training.compile import place
@@ -90,7 +90,9 @@ def evaluate(
             raise UserError(f"split {split!r} of {str(shards.folder)!r} is empty: choose another with --split")
         source = evaluation_batches(shards, cfg.data, split)
         try:
-            found = perplexity.score(sums, params, (place(b, rows) for b in source), counts["bytes"])
+            found = perplexity.score(
+                sums, params, (place(b, rows) for b in source), counts["bytes"], carry(cfg, model)
+            )
         finally:
             source.close()
         return {

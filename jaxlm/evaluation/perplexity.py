@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxlm.batch import Batch
 from jaxlm.losses import row_nats
-from jaxlm.models.build import Family
+from jaxlm.models.family import Family
 
 
 class Score(NamedTuple):
@@ -26,29 +26,37 @@ class Score(NamedTuple):
     standard_error: float  # of loss, rows taken as independent
 
 
-def row_sums(family: Family) -> Callable[[Any, Batch], jax.Array]:
-    """`f(params, batch) -> (2, B)`: nats and weight of each row; to be jitted by whoever knows the mesh."""
+Sums = Callable[[Any, Batch, Any], tuple[jax.Array, Any]]
 
-    def sums(params: Any, batch: Batch) -> jax.Array:
-        hidden_BLD = family.hidden(params, batch)
+
+def row_sums(family: Family) -> Sums:
+    """`f(params, batch, carry) -> (2, B), carry`: nats and weight of each row; to be jitted by who knows the mesh."""
+
+    def sums(params: Any, batch: Batch, carry: Any) -> tuple[jax.Array, Any]:
+        hidden = family.apply(params, batch, None, carry)
         nats_B = row_nats(
-            hidden_BLD,
+            hidden.array,
             family.head(params),
             batch.target,
             batch.weight,
             precision=family.precision,
             softcap=family.softcap,
+            bias_V=family.bias(params),
         )
-        return jnp.stack([nats_B, batch.weight.sum(1)])
+        return jnp.stack([nats_B, batch.weight.sum(1)]), hidden.carry if carry != () else ()
 
     return sums
 
 
-def score(sums: Callable[[Any, Batch], jax.Array], params: Any, batches: Iterable[Batch], source_bytes: int) -> Score:
-    """The Score of `params` over all rows of `batches`; at most two batches are in flight."""
+def score(sums: Sums, params: Any, batches: Iterable[Batch], source_bytes: int, carry: Any = ()) -> Score:
+    """The Score of `params` over all rows of `batches`; at most two batches are in flight.
+
+    `carry` is the recurrent state before the first batch, where rows of a batch go on in the next.
+    """
     waiting, rows = [], []
     for batch in batches:
-        waiting.append(sums(params, batch))
+        of_batch, carry = sums(params, batch, carry)
+        waiting.append(of_batch)
         if len(waiting) > 2:
             rows.append(np.asarray(waiting.pop(0), np.float64))
     rows += [np.asarray(w, np.float64) for w in waiting]

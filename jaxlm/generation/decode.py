@@ -22,7 +22,7 @@ from jaxlm.errors import UserError
 from jaxlm.generation.sampling import SamplingConfig, sample
 from jaxlm.generation.text import Completion, Text, Tokenizer
 from jaxlm.losses import soft_cap
-from jaxlm.models.build import Family
+from jaxlm.models.family import Family
 from jaxlm.models.layers import Precision, einsum, exact
 
 TOKENS = 200  # new ones, where nobody says how many; chosen: a screen of text
@@ -37,6 +37,7 @@ class Model(NamedTuple):
     init_state: Callable
     decode: Callable
     head: Callable
+    bias: Callable
     softcap: float | None
     precision: Precision
     vocab: int  # ids the tokenizer has; the model may have more
@@ -48,6 +49,7 @@ class Weights(NamedTuple):
 
     params: dict
     table_DV: Any  # of the head; as V D, XLA's CPU compiler would transpose it, in bfloat16, at each dispatch
+    bias_V: Any  # of the logits, or None
 
 
 class Rows(NamedTuple):
@@ -82,7 +84,7 @@ def generate(
     if not ids:
         return []
     model = Model(
-        family.init_state, family.decode, family.head, family.softcap, family.precision,
+        family.init_state, family.decode, family.head, family.bias, family.softcap, family.precision,
         tokenizer.vocab, tokenizer.separator,
     )  # fmt: skip
     weights = as_operands(model, params)
@@ -167,7 +169,8 @@ def prefill(model: Model, weights: Weights, ids: list[np.ndarray], idle: int, to
         last_B[n] = row[-1]
     state = empty_state(model, len(length_B), slots)
     for start in range(0, token_BP.shape[1], width):
-        state = feed(model, weights.params, state, token_BP[:, start : min(start + width, slots)], start)
+        piece = token_BP[:, start : min(start + width, slots)]
+        state = feed(model, weights.params, state, piece, start, length_B - 1)
     return Rows(state, last_B, length_B - 1, np.arange(len(length_B)) >= len(ids))
 
 
@@ -185,11 +188,11 @@ def as_operands(model: Model, params: dict) -> Weights:
     stay as they are. Rounding takes longer than the products of one token do.
     """
     if model.precision == "float32":
-        return Weights(params, model.head(params).T)
+        return Weights(params, model.head(params).T, model.bias(params))
     is_matrix = lambda path: jax.tree_util.keystr(path[-1:], simple=True) == "w"
     rounded = lambda path, x: x.astype(jnp.bfloat16) if is_matrix(path) else x
     table_DV = model.head(params).T.astype(jnp.bfloat16)
-    return Weights(jax.tree_util.tree_map_with_path(rounded, params), table_DV)
+    return Weights(jax.tree_util.tree_map_with_path(rounded, params), table_DV, model.bias(params))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -198,10 +201,12 @@ def empty_state(model: Model, rows: int, slots: int):
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
-def feed(model: Model, params: dict, state, token_BL: Int[Array, "B L"], start: Int[Array, ""]):
-    """The state after tokens at positions `start` and on; nothing is predicted from them."""
+def feed(
+    model: Model, params: dict, state, token_BL: Int[Array, "B L"], start: Int[Array, ""], length_B: Int[Array, "B"]
+):
+    """The state after tokens at positions `start` and on, those under `length_B`; nothing is predicted from them."""
     position_BL = jnp.broadcast_to(start + jnp.arange(token_BL.shape[1])[None], token_BL.shape)
-    return model.decode(params, token_BL, position_BL, state)[1]
+    return model.decode(params, token_BL, position_BL, position_BL < length_B[:, None], state)[1]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=4)
@@ -221,8 +226,11 @@ def advance(
 
     def step(going):
         n, rows, token_BS, nats_BS = going
-        hidden_BLD, state = model.decode(weights.params, rows.token_B[:, None], rows.position_B[:, None], rows.state)
+        hidden_BLD, state = model.decode(
+            weights.params, rows.token_B[:, None], rows.position_B[:, None], ~rows.done_B[:, None], rows.state
+        )
         logits_BLV = einsum("BLD,DV->BLV", hidden_BLD, weights.table_DV, exact(model.precision))
+        logits_BLV = logits_BLV if weights.bias_V is None else logits_BLV + weights.bias_V[None, None]
         logits_BV = soft_cap(logits_BLV, model.softcap)[:, 0]
         now_B = jax.vmap(jax.random.fold_in)(keys_B, rows.position_B)
         token_B = sample(logits_BV, now_B, cfg, vocab=model.vocab)

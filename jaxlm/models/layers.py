@@ -11,7 +11,7 @@ Precision is one of three words, chosen in one place (`resolve_precision`):
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -150,13 +150,21 @@ class Norm(nn.Module):
         return y.astype(x.dtype)
 
 
-def dropout(x: Array, rate: float, keys_B: Array | None, site: int | Array) -> Array:
-    """Zero a fraction `rate` of x and scale the rest (Srivastava et al. 2014).
+class Noise(NamedTuple):
+    """Keys of a training step's random masks; they depend on (seed, step, row), not on how rows lie on devices."""
 
-    `keys_B` has a key for each row of the global batch, so the mask depends on (seed, step, row)
-    and not on how rows lie on devices; None: no dropout. `site` tells the layers apart.
+    step: Any  # a key, the same for all rows
+    rows_B: Any  # a key for each row of the global batch
+
+
+def dropout(x: Array, rate: float, noise: Noise | None, site: int | Array, over: Sequence[int] = ()) -> Array:
+    """Zero a fraction `rate` of x and scale the rest (Srivastava et al. 2014); None: no dropout.
+
+    `site` tells the layers apart. One mask serves all indices of the dimensions `over`: with the positions'
+    among them it is variational dropout (Gal & Ghahramani 2016, arXiv:1512.05287).
     """
-    if keys_B is None or rate == 0.0:
+    if noise is None or rate == 0.0:
         return x
-    keep = lambda key: jax.random.bernoulli(jax.random.fold_in(key, site), 1.0 - rate, x.shape[1:])
-    return jnp.where(jax.vmap(keep)(keys_B), x / (1.0 - rate), jnp.zeros_like(x))
+    shape = [1 if dimension in over else size for dimension, size in enumerate(x.shape)][1:]
+    keep = lambda key: jax.random.bernoulli(jax.random.fold_in(key, site), 1.0 - rate, shape)
+    return jnp.where(jax.vmap(keep)(noise.rows_B), x / (1.0 - rate), jnp.zeros_like(x))

@@ -17,7 +17,8 @@ from jaxlm.batch import Batch
 from jaxlm.config import Config
 from jaxlm.mesh import constrain
 from jaxlm.models.attention import Backend, attend
-from jaxlm.models.layers import Einsum, Norm, Precision, activation_dtype, dropout, parameter
+from jaxlm.models.family import SAMPLE, Family, Hidden, Setting, parameters, tokens
+from jaxlm.models.layers import Einsum, Noise, Norm, Precision, activation_dtype, dropout, parameter, resolve_precision
 from jaxlm.models.positions import Turns, rotate, turns
 
 # size -> layers, heads, width: GPT-2 (Radford et al. 2019, table 2); the small ones are ours.
@@ -89,6 +90,11 @@ class TransformerConfig(Config):
             raise ValueError(f"model.position='rotary' turns pairs, but a head has width {self.dims.K}: make it even")
         return self
 
+    @property
+    def noisy(self) -> bool:
+        """Does a training step draw random masks?"""
+        return self.dropout > 0
+
     def _dial(self, name: Literal["layers", "heads", "width"]) -> int:
         dial = dict(zip(("layers", "heads", "width"), SIZES.get(self.size or "", (0, 0, 0)), strict=True))
         return getattr(self, name) or dial[name]
@@ -103,7 +109,7 @@ class TransformerConfig(Config):
 
 
 class Spec(NamedTuple):
-    """A config and what only a run knows: made by build.py, hashable."""
+    """A config and what only a run knows, hashable."""
 
     cfg: TransformerConfig
     vocab: int
@@ -120,7 +126,7 @@ class Seen(NamedTuple):
     position_BL: Array
     segment_BL: Array | None  # None: each row is one document
     turns: Turns | None  # None: positions are not rotary
-    keys_B: Array | None  # None: no dropout
+    noise: Noise | None  # None: no dropout
 
 
 class Attention(nn.Module):
@@ -202,7 +208,7 @@ class Block(nn.Module):
     def __call__(self, x_BLD, seen: Seen, site, cache=None):
         c = self.spec.cfg
         norm = functools.partial(Norm, c.norm, bias=c.bias, eps=c.norm_eps)
-        drop = lambda y_BLD, n: dropout(y_BLD, c.dropout, seen.keys_B, site + n)
+        drop = lambda y_BLD, n: dropout(y_BLD, c.dropout, seen.noise, site + n)
         y_BLD, cache = Attention(self.spec, name="attention")(norm(name="attention_norm")(x_BLD), seen, cache)
         x_BLD += drop(y_BLD, 0)
         x_BLD += drop(Mlp(self.spec, name="mlp")(norm(name="mlp_norm")(x_BLD)), 1)
@@ -218,7 +224,7 @@ class Decoder(nn.Module):
     spec: Spec
 
     @nn.compact
-    def __call__(self, batch: Batch, keys_B: Array | None = None, cache=None):
+    def __call__(self, batch: Batch, noise: Noise | None = None, cache=None):
         """(hidden_BLD, cache). With a cache, a token is written at the slot of its position."""
         s, c = self.spec, self.spec.cfg
         D, V = c.dims.D, s.vocab
@@ -232,9 +238,9 @@ class Decoder(nn.Module):
         if c.position == "learned":
             x_BLD += table("position", s.length, "position", std)[batch.position]
         x_BLD = constrain(x_BLD.astype(activation_dtype(s.precision)), ("batch", "length", "act_width"))
-        x_BLD = dropout(x_BLD, c.dropout, keys_B, 2 * c.dims.N)
+        x_BLD = dropout(x_BLD, c.dropout, noise, 2 * c.dims.N)
         by = turns(batch.position, c.dims.K, c.rope_base) if c.position == "rotary" else None
-        seen = Seen(batch.position, batch.segment if s.packed else None, by, keys_B)
+        seen = Seen(batch.position, batch.segment if s.packed else None, by, noise)
         x_BLD, cache = self.blocks(x_BLD, seen, cache)
         return Norm(c.norm, bias=c.bias, eps=c.norm_eps, name="final_norm")(x_BLD), cache
 
@@ -300,3 +306,38 @@ def flops_per_token(spec: Spec, length: int) -> float:
     weights = N * (D * G * K * (2 * R + 2) + gates * D * F) + spec.vocab * D
     seen = min(length, 2 * spec.cfg.window) if spec.cfg.window else length
     return 6.0 * weights + 6.0 * N * G * R * K * seen
+
+
+def family(cfg: TransformerConfig, setting: Setting) -> Family:
+    spec = Spec(
+        cfg=cfg,
+        vocab=setting.vocab,
+        length=cfg.max_length or setting.length,
+        packed=setting.packed,
+        precision=resolve_precision(cfg.precision, setting.platform),
+        scan=setting.platform != "cpu" if cfg.scan_layers is None else cfg.scan_layers,
+        platform=setting.platform,
+    )
+    module = Decoder(spec)
+    init, axes = parameters(module, SAMPLE)
+
+    def apply(params, batch, noise=None, carry=()):
+        return Hidden(module.apply({"params": params}, batch, noise)[0])
+
+    def decode(params, token_BL, position_BL, real_BL, state):
+        # No query sees a slot after its own position, so what padding writes is never read.
+        return module.apply({"params": params}, tokens(token_BL, position_BL), None, state)
+
+    return Family(
+        init=init,
+        axes=axes,
+        apply=apply,
+        head=lambda params: params["embedding" if cfg.tied else "head"],
+        init_state=functools.partial(empty_cache, spec),
+        decode=decode,
+        vocab=setting.vocab,
+        precision=spec.precision,
+        flops_per_token=functools.partial(flops_per_token, spec),
+        softcap=cfg.softcap,
+        length=spec.length if cfg.position == "learned" else None,
+    )

@@ -57,7 +57,10 @@ def _by_jit(make, way: Way, mesh: Mesh, state: TrainState, shardings: TrainState
     if way == "shard_map":
         # check_vma=False: with it, gradients of replicated parameters arrive summed already, and a
         # second sum would make them as many times too large as there are devices.
-        step = jax.shard_map(make("data"), mesh=mesh, in_specs=(P(), P("data")), out_specs=P(), check_vma=False)
+        placed = TrainState(*(P("data") if name == "carry" else P() for name in TrainState._fields))
+        step = jax.shard_map(
+            make("data"), mesh=mesh, in_specs=(placed, P("data")), out_specs=(placed, P()), check_vma=False
+        )
     else:
         step = make(None)
     jitted = jax.jit(step, in_shardings=(shardings, batch_sharding), out_shardings=(shardings, None), donate_argnums=0)
@@ -76,19 +79,27 @@ def _by_pmap(make, mesh: Mesh, state: TrainState, rows) -> Compiled:
     many = lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype, sharding=stacked)
     local = jax.tree.map(many, abstract_batch((rows[0] // count, rows[1])))
     step = jax.pmap(make("data"), axis_name="data", devices=devices, donate_argnums=0)
-    executable = step.lower(jax.tree.map(many, state), local).compile()
-    enter = jax.jit(
-        lambda s: jax.tree.map(lambda x: jax.numpy.broadcast_to(x, (count, *x.shape)), s),
-        out_shardings=stacked,
+    cut = lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:])
+    copies = lambda x: jax.numpy.broadcast_to(x, (count, *x.shape))
+    join = lambda x: x.reshape(-1, *x.shape[2:])
+
+    def enter(state: TrainState) -> TrainState:
+        return jax.tree.map(copies, state)._replace(carry=jax.tree.map(cut, state.carry))
+
+    def leave(state: TrainState) -> TrainState:
+        return jax.tree.map(lambda x: x[0], state)._replace(carry=jax.tree.map(join, state.carry))
+
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=stacked), jax.eval_shape(enter, state)
     )
-    first = NamedSharding(mesh, P())
-    leave = jax.jit(lambda s: jax.tree.map(lambda x: x[0], s), out_shardings=first)
+    executable = step.lower(abstract, local).compile()
+    enter = jax.jit(enter, out_shardings=stacked)
+    leave = jax.jit(leave, out_shardings=NamedSharding(mesh, P()))
 
     def run(state, batch):
         state, metrics = executable(state, batch)
         return state, jax.tree.map(lambda x: x[0], metrics)
 
-    cut = lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:])
     return Compiled(run, enter, leave, lambda batch: place(Batch(*map(cut, batch)), stacked), executable)
 
 
@@ -119,4 +130,6 @@ def state_shardings(mesh: Mesh, state: TrainState, axes: Any) -> TrainState:
                 return NamedSharding(mesh, meshes.spec(names))
         return NamedSharding(mesh, P())
 
-    return jax.tree_util.tree_map_with_path(sharding, state)
+    by_rows = lambda x: NamedSharding(mesh, meshes.spec(("batch",) + ("norm",) * (x.ndim - 1)))
+    placed = jax.tree_util.tree_map_with_path(sharding, state)
+    return placed._replace(carry=jax.tree.map(by_rows, state.carry))

@@ -16,9 +16,12 @@ class TrainState(NamedTuple):
     average: Any  # exponential moving average of params, or () without one
     nonfinite: Any  # int32, steps in a row until now whose loss or gradient was not finite
     skipped: Any  # int32, such steps in all
+    carry: Any = ()  # recurrent state of each row of the global batch, or () without one
 
 
-def start(params: Any, optimizer: optax.GradientTransformation, *, averaged: bool) -> TrainState:
+def start(
+    params: Any, optimizer: optax.GradientTransformation, *, averaged: bool, carry: Any = ()
+) -> TrainState:
     zero = lambda: jnp.zeros((), jnp.int32)  # a buffer each: a donated one cannot serve twice
     average = jax.tree.map(jnp.copy, params) if averaged else ()
-    return TrainState(zero(), params, optimizer.init(params), average, zero(), zero())
+    return TrainState(zero(), params, optimizer.init(params), average, zero(), zero(), carry)

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import optax
 
 from jaxlm.batch import Batch
+from jaxlm.models.layers import Noise
 from jaxlm.training.state import TrainState
 
-# (params, batch, keys_B) -> (sum to minimise, {"loss": sum of nats, "weight": sum of weights})
-Loss = Callable[[Any, Batch, jax.Array | None], tuple[jax.Array, dict[str, jax.Array]]]
+# (params, batch, noise, carry) -> (sum to minimise, ({"loss": sum of nats, "weight": sum of weights}, carry))
+Loss = Callable[[Any, Batch, Noise | None, Any], tuple[jax.Array, tuple[dict[str, jax.Array], Any]]]
 Step = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
 
 
@@ -36,8 +37,8 @@ def make_step(
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-        keys_B = row_keys(seed, state.step, batch.token.shape[0], axis)
-        grads, sums = accumulate(loss, state.params, batch, keys_B, microbatches)
+        noise = noise_of(seed, state.step, batch.token.shape[0], axis)
+        grads, sums, carry = accumulate(loss, state.params, batch, noise, state.carry, microbatches)
         if axis is not None:
             grads, sums = sum_over(axis, (grads, sums))
         weight = jnp.maximum(sums["weight"], 1.0)
@@ -63,39 +64,43 @@ def make_step(
             average=averaged,
             nonfinite=metrics["nonfinite"],
             skipped=metrics["skipped"],
+            carry=jax.tree.map(lambda new, old: jnp.where(finite, new, old), carry, state.carry),
         ), metrics
 
     return step
 
 
-def row_keys(seed: int | None, step: jax.Array, rows: int, axis: str | None) -> jax.Array | None:
-    """A key for each local row, made from its number in the global batch."""
+def noise_of(seed: int | None, step: jax.Array, rows: int, axis: str | None) -> Noise | None:
+    """The keys of a step: one for all rows, one for each local row by its number in the global batch."""
     if seed is None:
         return None
     first = 0 if axis is None else jax.lax.axis_index(axis) * rows
     key = jax.random.fold_in(jax.random.key(seed), step)
-    return jax.vmap(lambda row: jax.random.fold_in(key, row))(first + jnp.arange(rows))
+    rows_B = jax.vmap(lambda row: jax.random.fold_in(key, row))(first + jnp.arange(rows))
+    return Noise(jax.random.fold_in(key, 2**31), rows_B)  # no row has that number
 
 
-def accumulate(loss: Loss, params: Any, batch: Batch, keys_B: jax.Array | None, parts: int):
-    """(gradient of the summed loss, sums) over the batch, `parts` microbatches one after another."""
+def accumulate(loss: Loss, params: Any, batch: Batch, noise: Noise | None, carry: Any, parts: int):
+    """(gradient of the summed loss, sums, carry) over the batch, `parts` microbatches one after another."""
     of_part = jax.value_and_grad(loss, has_aux=True)
     if parts == 1:
-        (_, sums), grads = of_part(params, batch, keys_B)
-        return grads, sums
+        (_, (sums, carry)), grads = of_part(params, batch, noise, carry)
+        return grads, sums, carry
     # Part i takes rows i, i + parts, ...: each device cuts its own rows, none travels.
     cut = lambda x: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0)
+    join = lambda x: jnp.moveaxis(x, 0, 1).reshape(-1, *x.shape[2:])
 
     def add(total, part):
-        (_, sums), grads = of_part(params, *part)
-        return jax.tree.map(jnp.add, total, (grads, sums)), None
+        batch, keys_B, carry = part
+        (_, (sums, carry)), grads = of_part(params, batch, noise and Noise(noise.step, keys_B), carry)
+        return jax.tree.map(jnp.add, total, (grads, sums)), carry
 
     zeros = (
         jax.tree.map(jnp.zeros_like, params),
         {name: jnp.zeros((), jnp.float32) for name in ("loss", "weight")},
     )
-    total, _ = jax.lax.scan(add, zeros, jax.tree.map(cut, (batch, keys_B)))
-    return total
+    (grads, sums), carry = jax.lax.scan(add, zeros, jax.tree.map(cut, (batch, noise and noise.rows_B, carry)))
+    return grads, sums, jax.tree.map(join, carry)
 
 
 def sum_over(axis: str, tree: Any) -> Any:

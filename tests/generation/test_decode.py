@@ -13,7 +13,8 @@ from jaxlm.generation import decode
 from jaxlm.generation.decode import STEPS, generate
 from jaxlm.generation.sampling import SamplingConfig
 from jaxlm.losses import soft_cap
-from jaxlm.models.build import Family, build
+from jaxlm.models.build import build
+from jaxlm.models.family import Family
 from jaxlm.models.transformer import TransformerConfig
 
 GREEDY = SamplingConfig(temperature=0)
@@ -102,7 +103,7 @@ def test_cached_generation_is_the_full_forward_again_and_again(name):
 @pytest.mark.parametrize("name", ROUNDED)
 def test_weights_rounded_once_are_weights_rounded_at_each_step(name, monkeypatch):
     once = run(name)
-    in_full = lambda model, params: decode.Weights(params, model.head(params).T)
+    in_full = lambda model, params: decode.Weights(params, model.head(params).T, None)
     monkeypatch.setattr(decode, "as_operands", in_full)
     for a, b in zip(once, run(name), strict=True):
         assert a.tokens == b.tokens

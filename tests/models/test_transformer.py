@@ -13,6 +13,7 @@ from jaxlm.errors import UserError
 from jaxlm.losses import soft_cap
 from jaxlm.models.attention_choice import announce
 from jaxlm.models.build import build
+from jaxlm.models.layers import Noise
 from jaxlm.models.transformer import SIZES, TransformerConfig
 
 VOCAB, LENGTH = 13, 12
@@ -78,7 +79,7 @@ def test_cached_decoding_equals_the_full_forward_pass(switches):
     state, got = model.init_state(2, LENGTH + 3), []
     decode = jax.jit(model.decode)
     for piece in (slice(0, 5), *(slice(l, l + 1) for l in range(5, LENGTH))):
-        hidden, state = decode(params, batch.token[:, piece], batch.position[:, piece], state)
+        hidden, state = decode(params, batch.token[:, piece], batch.position[:, piece], None, state)
         got.append(hidden)
     close(jnp.concatenate(got, axis=1), full)
 
@@ -86,9 +87,9 @@ def test_cached_decoding_equals_the_full_forward_pass(switches):
 def test_rows_of_a_batch_decode_at_positions_of_their_own():
     model, batch = family(position="rotary"), rows()
     params = model.init(jax.random.key(0))
-    _, state = model.decode(params, batch.token[:, :6], batch.position[:, :6], model.init_state(2, LENGTH))
+    _, state = model.decode(params, batch.token[:, :6], batch.position[:, :6], None, model.init_state(2, LENGTH))
     token = jnp.stack([batch.token[0, 3:4], batch.token[1, 6:7]])  # row 0 goes back and overwrites
-    hidden, _ = model.decode(params, token, jnp.array([[3], [6]]), state)
+    hidden, _ = model.decode(params, token, jnp.array([[3], [6]]), None, state)
     full = model.hidden(params, batch)
     close(hidden[:, 0], jnp.stack([full[0, 3], full[1, 6]]))
 
@@ -121,10 +122,10 @@ def test_remat_and_scan_change_nothing(name):
     batch, reference = rows(), family(**switches)
     params = reference.init(jax.random.key(0))
     stacked = stack(params)
-    keys_B = jax.vmap(jax.random.key)(jnp.arange(2))
+    noise = Noise(None, jax.vmap(jax.random.key)(jnp.arange(2)))
 
     def loss_and_gradient(model, params):
-        loss = lambda params: jnp.sin(model.hidden(params, batch, keys_B) @ model.head(params).T).sum()
+        loss = lambda params: jnp.sin(model.hidden(params, batch, noise) @ model.head(params).T).sum()
         return jax.jit(jax.value_and_grad(loss))(params)
 
     switches = switches | {"dropout": 0.2}  # its masks must agree as well
@@ -143,8 +144,8 @@ def test_remat_and_scan_change_nothing(name):
 def test_scanned_layers_decode_from_a_cache_too():
     model, batch = family(scan_layers=True, position="rotary", kv_heads=2), rows()
     params = model.init(jax.random.key(0))
-    first, state = model.decode(params, batch.token[:, :5], batch.position[:, :5], model.init_state(2, LENGTH))
-    rest, _ = model.decode(params, batch.token[:, 5:], batch.position[:, 5:], state)
+    first, state = model.decode(params, batch.token[:, :5], batch.position[:, :5], None, model.init_state(2, LENGTH))
+    rest, _ = model.decode(params, batch.token[:, 5:], batch.position[:, 5:], None, state)
     close(jnp.concatenate([first, rest], axis=1), model.hidden(params, batch))
 
 
@@ -157,9 +158,9 @@ def test_scanned_layers_start_from_different_weights():
 def test_a_row_keeps_its_dropout_wherever_it_lies_in_the_batch():
     model, batch = family(dropout=0.3), rows(shape=(4, LENGTH))
     params = model.init(jax.random.key(0))
-    keys_B = jax.vmap(jax.random.key)(jnp.arange(4))
-    all_rows = model.hidden(params, batch, keys_B)
-    last = model.hidden(params, jax.tree.map(lambda x: x[3:], batch), keys_B[3:])
+    noise = Noise(None, jax.vmap(jax.random.key)(jnp.arange(4)))
+    all_rows = model.hidden(params, batch, noise)
+    last = model.hidden(params, jax.tree.map(lambda x: x[3:], batch), Noise(None, noise.rows_B[3:]))
     close(all_rows[3:], last)
     assert jnp.abs(all_rows - model.hidden(params, batch)).max() > 0.1
 

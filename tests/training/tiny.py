@@ -39,16 +39,16 @@ def batch(seed=0, rows=ROWS):
 def loss_of(model):
     """The sums that make_step wants, of a family."""
 
-    def loss(params, batch, keys_B):
+    def loss(params, batch, noise, carry):
         objective, nats = cross_entropy(
-            model.hidden(params, batch, keys_B),
+            model.hidden(params, batch, noise),
             model.head(params),
             batch.target,
             batch.weight,
             precision=model.precision,
             cfg=LossConfig(),
         )
-        return objective, {"loss": nats, "weight": batch.weight.sum()}
+        return objective, ({"loss": nats, "weight": batch.weight.sum()}, carry)
 
     return loss
 

@@ -1,0 +1,74 @@
+"""A family of models as the house knows it: pure functions over a plain nested dict of arrays.
+
+The one seam between Flax and the rest of the house: no Flax object leaves this folder.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxlm.batch import Batch
+from jaxlm.models.layers import Noise, Precision
+
+
+class Hidden(NamedTuple):
+    """What a model makes of a batch, before the head."""
+
+    array: jax.Array  # "B L D", or "B P D" where the batch asks for P positions of each row
+    carry: Any = ()  # recurrent state after the last token
+    penalty: jax.Array | float = 0.0  # to be minimised beside the loss: a sum over tokens, in nats
+
+
+class Family(NamedTuple):
+    """What the house knows of a model. `params` is a nested dict of float32 arrays."""
+
+    init: Callable[[jax.Array], dict]  # key -> params
+    axes: dict  # logical axis names of each parameter
+    apply: Callable[..., Hidden]  # (params, batch, noise=None, carry=()) -> Hidden
+    head: Callable[[dict], jax.Array]  # params -> table_VD; logits are hidden @ table.T + bias
+    init_state: Callable[[int, int], Any]  # (rows, slots) -> empty decoding state
+    # (params, token_BL, position_BL, real_BL, state) -> hidden_BLD, state; where `real` is False, nothing happened
+    decode: Callable[..., tuple[jax.Array, Any]]
+    vocab: int
+    precision: Precision
+    flops_per_token: Callable[[int], float]  # row length -> floating-point operations of one training step
+    softcap: float | None = None
+    length: int | None = None  # most tokens of context; None: no limit
+    bias: Callable[[dict], jax.Array | None] = lambda params: None  # params -> bias_V of the logits
+    carry: Callable[[int], Any] = lambda rows: ()  # rows -> recurrent state before the first token; (): it has none
+
+    def hidden(self, params: dict, batch: Batch, noise: Noise | None = None) -> jax.Array:
+        """hidden_BLD of rows that go on from nowhere."""
+        return self.apply(params, batch, noise).array
+
+
+def parameters(module: nn.Module, sample: Batch) -> tuple[Callable[[jax.Array], dict], dict]:
+    """(init, axes) of a Family from a Flax module that takes a batch like `sample`."""
+    boxed = jax.eval_shape(module.init, jax.random.key(0), sample)["params"]
+    is_box = lambda x: isinstance(x, nn.meta.AxisMetadata)
+    return (
+        lambda key: nn.unbox(module.init(key, sample)["params"]),
+        jax.tree.map(lambda box: tuple(box.names), boxed, is_leaf=is_box),
+    )
+
+
+def tokens(token_BL: jax.Array, position_BL: jax.Array, real_BL: jax.Array | None = None) -> Batch:
+    """A batch that is only read: nothing is asked of it."""
+    segment_BL = jnp.ones_like(token_BL) if real_BL is None else real_BL.astype(jnp.int32)
+    return Batch(token_BL, token_BL, segment_BL.astype(jnp.float32), segment_BL, position_BL)
+
+
+ONE = jnp.zeros((1, 1), jnp.int32)
+SAMPLE = tokens(ONE, ONE)  # enough to make parameters with
+
+
+class Setting(NamedTuple):
+    """What only a run knows of its model."""
+
+    vocab: int
+    length: int  # tokens of a row
+    packed: bool  # rows hold several documents, or padding
+    platform: str  # cpu, gpu, tpu

@@ -1,0 +1,184 @@
+"""Recurrences over positions: the loops below the recurrent models, and nothing of their weights' making.
+
+`recurrence` runs cells whose one product is `h @ w` (Elman, LSTM, GRU with the reset after the product). What
+does not depend on the state, the input's projection, is made for all positions before the loop, and in the
+backward pass the weight's gradient is one product over all positions after it, where plain differentiation
+of a scan adds up L small ones. `scan_cell` runs any other cell. `linear_recurrence` is for cells that are
+linear in their state (minGRU, minLSTM).
+
+Sources: cells as PyTorch documents them; Feng et al. 2024 (arXiv:2410.01201) for the linear ones.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jaxlm.models.layers import Precision
+
+# Steps of the loop in one body. Measured on CPU (docs/log.md): more gains nothing and compiles longer.
+UNROLL = 4
+
+State = tuple[Array, ...]  # each "B H"; the first is what the next product reads
+Cell = Callable[[Array, Array, State], State]  # (from the input, from the product, state) -> state
+
+
+def recurrence(
+    cell: Cell,
+    x_LBZ: Float[Array, "L B Z"],
+    w_HZ: Float[Array, "H Z"],
+    bias_Z: Float[Array, " Z"] | None,
+    state: State,
+    fresh_LB: Bool[Array, "L B"] | None = None,
+    still_LB: Bool[Array, "L B"] | None = None,
+    *,
+    precision: Precision,
+    reverse: bool = False,
+    unroll: int = UNROLL,
+) -> tuple[Float[Array, "L B H"], State]:
+    """(first state after each position, last state), in float32; the cell is given x and h @ w + bias.
+
+    `state` is zeros before a position of `fresh`, and stays what it was over one of `still` (padding).
+    """
+    flags = fresh_LB, still_LB
+    dtype = jnp.float32 if precision == "float32" else jnp.bfloat16
+
+    def product(a: Array, b: Array) -> Array:
+        return jnp.matmul(a.astype(dtype), b.astype(dtype), preferred_element_type=jnp.float32)
+
+    loop = functools.partial(jax.lax.scan, unroll=min(unroll, x_LBZ.shape[0]))
+
+    def forward(x_LBZ, w_HZ, bias_Z, state):
+        w = w_HZ.astype(dtype)
+
+        def step(state, at):
+            x, (fresh, still) = at
+            before = enter(state, fresh)
+            r = product(before[0], w)
+            r = r if bias_Z is None else r + bias_Z[None]
+            after = leave(before, cell(x, r, before), still)
+            return after, (after, before, r)
+
+        last, (after, before, r) = loop(step, state, (x_LBZ, flags), reverse=reverse)
+        return (after[0], last), (x_LBZ, r, before, w_HZ, bias_Z)
+
+    def backward(saved, cotangents):
+        x_LBZ, r_LBZ, before_LBH, w_HZ, bias_Z = saved
+        of_outputs, of_last = cotangents
+        w_ZH = w_HZ.astype(dtype).T
+
+        def step(of_state, at):
+            x, r, before, (fresh, still), of_output = at
+            of_state = (of_state[0] + of_output, *of_state[1:])
+            zeros = tuple(jnp.zeros_like(s) for s in of_state)
+            of_new = leave(zeros, of_state, still)
+            of_x, of_r, of_before = jax.vjp(cell, x, r, before)[1](of_new)
+            of_before = of_before[0] + product(of_r, w_ZH), *of_before[1:]
+            if still is not None:
+                of_before = tuple(a + (b - c) for a, b, c in zip(of_before, of_state, of_new, strict=True))
+            return enter(of_before, fresh), (of_x, of_r)
+
+        at = x_LBZ, r_LBZ, before_LBH, flags, of_outputs
+        of_state, (of_x, of_r) = loop(step, of_last, at, reverse=not reverse)
+        L, B, H = before_LBH[0].shape
+        of_w = product(before_LBH[0].reshape(L * B, H).T, of_r.reshape(L * B, -1))
+        return of_x, of_w, None if bias_Z is None else of_r.sum((0, 1)), of_state
+
+    run = jax.custom_vjp(lambda *args: forward(*args)[0])
+    run.defvjp(forward, backward)
+    return run(x_LBZ, w_HZ, bias_Z, state)
+
+
+def enter(state: State, fresh_B: Array | None) -> State:
+    """`state` before a position: zeros where something new begins."""
+    return state if fresh_B is None else tuple(jnp.where(fresh_B[:, None], 0.0, s) for s in state)
+
+
+def leave(old: State, new: State, still_B: Array | None) -> State:
+    """The state after a position: `old` over padding."""
+    if still_B is None:
+        return new
+    return tuple(jnp.where(still_B[:, None], o, n) for o, n in zip(old, new, strict=True))
+
+
+def scan_cell(
+    cell: Callable[[Array, State], State],
+    x_LBZ: Float[Array, "L B Z"],
+    state: State,
+    fresh_LB: Bool[Array, "L B"] | None = None,
+    still_LB: Bool[Array, "L B"] | None = None,
+    *,
+    reverse: bool = False,
+    unroll: int = UNROLL,
+) -> tuple[Float[Array, "L B H"], State]:
+    """`recurrence` for any cell, differentiated as it stands: its weights' gradients add up position by position."""
+
+    def step(state, at):
+        x, (fresh, still) = at
+        before = enter(state, fresh)
+        after = leave(before, cell(x, before), still)
+        return after, after[0]
+
+    last, after = jax.lax.scan(
+        step, state, (x_LBZ, (fresh_LB, still_LB)), reverse=reverse, unroll=min(unroll, len(x_LBZ))
+    )
+    return after, last
+
+
+@jax.custom_vjp
+def linear_recurrence(
+    a_LBH: Float[Array, "L B H"], b_LBH: Float[Array, "L B H"], state_BH: Float[Array, "B H"]
+) -> Float[Array, "L B H"]:
+    """h with h[t] = a[t] h[t - 1] + b[t], in time that does not grow with the steps that can run at once.
+
+    Pairs (a, b) compose to (a' a, a' b + b'), which is associative. With a in [0, 1] nothing overflows, and what
+    underflows is a state forgotten; the paper's form, sums of logarithms and their cumulative log-sum-exp
+    (arXiv:2410.01201, appendix B.2), loses digits as the sums grow, so it is the reference in tests.
+    """
+    return _blocks(a_LBH, b_LBH, state_BH)
+
+
+def _linear_forward(a_LBH, b_LBH, state_BH):
+    h_LBH = _blocks(a_LBH, b_LBH, state_BH)
+    return h_LBH, (a_LBH, h_LBH, state_BH)
+
+
+def _linear_backward(saved, of_h_LBH):
+    a_LBH, h_LBH, state_BH = saved
+    # The cotangent of h[t] is its own and a[t + 1] times the next one's: the same recurrence, from the end.
+    after_LBH = jnp.concatenate([a_LBH[1:], jnp.zeros_like(a_LBH[:1])])
+    of_b_LBH = jnp.flip(_blocks(jnp.flip(after_LBH, 0), jnp.flip(of_h_LBH, 0), jnp.zeros_like(state_BH)), 0)
+    before_LBH = jnp.concatenate([state_BH[None], h_LBH[:-1]])
+    return of_b_LBH * before_LBH, of_b_LBH, a_LBH[0] * of_b_LBH[0]
+
+
+linear_recurrence.defvjp(_linear_forward, _linear_backward)
+
+
+def _blocks(a_LBH: Array, b_LBH: Array, state_BH: Array) -> Array:
+    """Blocks of about sqrt(L) positions, side by side; then what each block hands to the next."""
+    L, B, H = a_LBH.shape
+    size = math.isqrt(L - 1) + 1
+    blocks = -(-L // size)
+    pad = ((0, blocks * size - L), (0, 0), (0, 0))
+    cut = lambda x: jnp.pad(x, pad).reshape(blocks, size, B, H).swapaxes(0, 1)
+
+    def within(carry, ab):
+        h, product = carry
+        a, b = ab
+        after = a * h + b, a * product
+        return after, after
+
+    zero = jnp.zeros((blocks, B, H), a_LBH.dtype)
+    (end, product), (h, products) = jax.lax.scan(within, (zero, zero + 1), (cut(a_LBH), cut(b_LBH)))
+
+    def across(state, of_block):
+        end, product = of_block
+        return product * state + end, state
+
+    _, starts = jax.lax.scan(across, state_BH, (end, product))
+    h = h + products * starts[None]
+    return h.swapaxes(0, 1).reshape(-1, B, H)[:L]
