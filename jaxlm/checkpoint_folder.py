@@ -11,6 +11,7 @@
 Left out: object storage (paths are local or mounted), and two writers in one folder at a time.
 """
 
+import itertools
 import logging
 import math
 import re
@@ -107,8 +108,10 @@ class CheckpointFolder:
     def set_aside(self, steps: list[int]) -> None:
         """Rename, so that these steps can be saved again and nothing is lost that might be mended."""
         for step in steps:
+            number = itertools.count(1)
             aside = self.root / f"{step}.damaged"
-            shutil.rmtree(aside, ignore_errors=True)
+            while aside.exists():
+                aside = self.root / f"{step}.damaged{next(number)}"
             self.path(step).rename(aside)
             _log.warning("damaged checkpoint step %d is now %s", step, aside)
 

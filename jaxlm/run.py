@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
 
     run: str
     step: int
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]  # newest value of each; null: not known here
 
 
 def train(
@@ -64,7 +64,18 @@ def train(
     with folder.locked():
         if done is not None and profile is None:
             return done
+        start = max(CheckpointFolder(folder.checkpoints).finished(), default=0)
+        if profile and cfg.loop.steps - start < SKIPPED + profile:
+            raise UserError(
+                f"--profile {profile} traces after {SKIPPED} steps, but only {cfg.loop.steps - start} of "
+                f"loop.steps={cfg.loop.steps} are left: ask for fewer, or train more"
+            )
+        warm = cfg.init if not start else None
+        if warm is not None:
+            RunFolder(warm).require()  # before text is prepared for it
         shards = open_shards(cfg, folder, Path(shards_dir), workers, progress)
+        if warm is not None:
+            require_same_tokens(warm, folder.tokenizer)
         cfg = layered(cfg, folder)
         layout = choose_layout(cfg, folder, shards.vocab)
         host.start_jax(layout.devices)
@@ -80,15 +91,16 @@ def finished(folder: RunFolder, steps: int) -> Outcome | None:
     saved = CheckpointFolder(folder.checkpoints)
     if saved.first_valid([step for step in saved.finished() if step >= steps]) is None:
         return None
-    last: dict[str, float] = {}
+    last: dict[str, float | None] = {}
     for line in read_lines(folder.metrics):
         last.update(line)
-    return Outcome(str(folder.path), int(last.pop("step", steps)), last)
+    step = last.pop("step", None)
+    return Outcome(str(folder.path), int(steps if step is None else step), last)
 
 
 def open_shards(cfg: RunConfig, folder: RunFolder, root: Path, workers: int | None, progress: Progress) -> Shards:
     """The shards this run began with, or newly prepared ones; what they are is kept in data.json."""
-    known = read_json(folder.data) if folder.data.exists() else None
+    known = folder.read_data()
     if known and Path(known["shards"]).exists():
         shards = Shards.open(known["shards"])
     else:
@@ -98,7 +110,7 @@ def open_shards(cfg: RunConfig, folder: RunFolder, root: Path, workers: int | No
             f"shards {str(shards.folder)!r} have digest {shards.digest}, but {str(folder.path)!r} began with "
             f"{known['digest']}: the source has changed. Restore it, or start another run with --name or --fresh"
         )
-    if not known:
+    if not known or not folder.tokenizer.exists():
         tokenizers.load(shards.folder / "tokenizer").save(folder.tokenizer)
     where = str(shards.folder.resolve())
     if not known or known["shards"] != where:
@@ -137,12 +149,10 @@ def choose_layout(cfg: RunConfig, folder: RunFolder, vocab: int) -> Layout:
     return layout
 
 
-def first_state(
-    cfg: RunConfig, parts: Parts, checkpoints: Checkpoints, digest: str, tokenizer: Path
-) -> tuple[int, TrainState, float]:
+def first_state(cfg: RunConfig, parts: Parts, checkpoints: Checkpoints, digest: str) -> tuple[int, TrainState, float]:
     """(step, state, seconds of training so far): from the newest valid checkpoint, a warm start, or at random.
 
-    `digest` is that of the shards, `tokenizer` the folder of this run's.
+    `digest` is that of the shards.
     """
     if checkpoints.latest() is not None:
         step, state, meta = checkpoints.restore(parts.abstract)
@@ -151,20 +161,25 @@ def first_state(
         return step, state, meta["seconds"]
     state = parts.init()
     if cfg.init is not None:
-        state = state._replace(params=warm_params(cfg.init, parts, tokenizer))
+        state = state._replace(params=warm_params(cfg.init, parts))
         if cfg.optimizer.average is not None:
             state = state._replace(average=jax.tree.map(jax.numpy.copy, state.params))
     return 0, state, 0.0
 
 
-def warm_params(run: str, parts: Parts, tokenizer: Path) -> Any:
-    """The parameters of another run's newest checkpoint, laid out as this run's; its tokenizer must be the same."""
-    folder = RunFolder(run).require()
+def require_same_tokens(run: str, tokenizer: Path) -> None:
+    """UserError where a warm start from `run` would read its ids as other text; told before anything is compiled."""
+    folder = RunFolder(run)
     if tokenizers.load(folder.tokenizer).digest != tokenizers.load(tokenizer).digest:
         raise UserError(
             f"init={run!r} was trained on other tokens than this run: take its tokenizer too, with "
             f"--set data.tokenizer.kind=saved --set data.tokenizer.path={folder.tokenizer}"
         )
+
+
+def warm_params(run: str, parts: Parts) -> Any:
+    """The parameters of another run's newest checkpoint, laid out as this run's."""
+    folder = RunFolder(run)
     with Checkpoints(folder.checkpoints, CheckpointConfig(), read_only=True) as saved:
         _, flat, _ = saved.read(prefix="params/")
     wanted = flatten({"params": parts.abstract.params})
@@ -179,17 +194,10 @@ class Session:
     def __init__(self, cfg: RunConfig, folder: RunFolder, parts: Parts, shards: Shards, checkpoints: Checkpoints):
         self.cfg, self.folder, self.parts = cfg, folder, parts
         self.shards, self.checkpoints = shards, checkpoints
-        self.last: dict[str, float] = {}  # newest value of each metric
+        self.last: dict[str, float | None] = {}  # newest value of each metric
 
     def train(self, show: Show, profile: int | None) -> Outcome:
-        start, state, seconds = first_state(
-            self.cfg, self.parts, self.checkpoints, self.shards.digest, self.folder.tokenizer
-        )
-        if profile and self.cfg.loop.steps - start < SKIPPED + profile:
-            raise UserError(
-                f"--profile {profile} traces after {SKIPPED} steps, but only {self.cfg.loop.steps - start} of "
-                f"loop.steps={self.cfg.loop.steps} are left: ask for fewer, or train more"
-            )
+        start, state, seconds = first_state(self.cfg, self.parts, self.checkpoints, self.shards.digest)
         if start:
             log.info("going on from step %d of %d", start, self.cfg.loop.steps)
         self.telemetry = Telemetry(self.cfg.telemetry, self.folder.path, start=start, config=dump(self.cfg), show=show)
@@ -227,10 +235,11 @@ class Session:
         )
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        self.last.update(metrics)
         flops = self.parts.family.flops_per_token(self.cfg.data.length)
         peak = speed.peak(list(self.parts.mesh.devices.flat))
-        self.telemetry.write(step, speed.with_flops(metrics, flops, peak))
+        line = speed.with_flops(metrics, flops, peak)
+        self.last.update(line)
+        self.telemetry.write(step, line)
 
     def save(self, step: int, state: Any, evaluation: Mapping[str, float], seconds: float) -> None:
         """Metrics first, checkpoint after: a crash between the two leaves no gap in the metrics."""

@@ -41,6 +41,18 @@ class RunFolder:
             raise UserError(f"{str(self.path)!r} is no run folder (it has no config.json): `jaxlm train` makes one")
         return self
 
+    def read_data(self) -> dict[str, Any] | None:
+        """data.json: where the shards are, and their digest; None before the first preparation."""
+        if not self.data.exists():
+            return None
+        known = read_json(self.data)
+        if not isinstance(known, dict) or not all(isinstance(known.get(key), str) for key in ("shards", "digest")):
+            raise UserError(
+                f"{self.data} does not name 'shards' and 'digest', as jaxlm wrote it: restore it, or start anew "
+                f"with --fresh"
+            )
+        return known
+
     def claim(self, config: dict[str, Any], *, fresh: bool, finished: bool = False) -> None:
         """Make the folder of `config`, or find that it is; another run's folder is refused, never changed.
 
@@ -177,6 +189,10 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} cannot be read: {error.strerror}; `jaxlm train` writes it") from None
 
 
-def append_json(path: Path, value: Any) -> None:
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(value) + "\n")
+def record(path: Path, lines: list[Any]) -> None:
+    """Append what the user has already seen; where that cannot be written, it is only not kept."""
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+    except OSError as error:
+        log.warning("%s cannot be written, so this is not kept for the report: %s", path, error.strerror)

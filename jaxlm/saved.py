@@ -23,7 +23,7 @@ from jaxlm.data.shards import Shards, Writer, commit
 from jaxlm.data.tokenizer import Tokenizer
 from jaxlm.errors import UserError
 from jaxlm.evaluation import baselines, perplexity
-from jaxlm.flat import unflatten
+from jaxlm.flat import flatten, kinds, require_same, unflatten
 from jaxlm.generation import decode
 from jaxlm.generation.sampling import READABLE, SamplingConfig
 from jaxlm.generation.text import Completion
@@ -60,7 +60,9 @@ def load(run: str | Path, step: int | None = None) -> Saved:
         step, flat, _ = saved.read(step, prefix=prefix)
     family = build_family(as_saved(cfg, flat), tokenizer.vocab, jax.devices()[0].platform)
     abstract = jax.eval_shape(family.init, jax.random.key(0))
-    params = unflatten(abstract, {name.removeprefix(prefix): jax.numpy.asarray(x) for name, x in flat.items()})
+    flat = {name.removeprefix(prefix): jax.numpy.asarray(x) for name, x in flat.items()}
+    require_same(kinds(flat), kinds(flatten(abstract)), f"checkpoint step {step} of {str(folder.path)!r}")
+    params = unflatten(abstract, flat)
     return Saved(family, params, tokenizer, cfg, step)
 
 
@@ -68,14 +70,18 @@ def evaluate(
     run: str | Path,
     *,
     step: int | None = None,
-    split: str = "validation",
+    split: str | None = None,
     text: str | Path | None = None,
     shards_dir: str | Path | None = None,
 ) -> dict[str, Any]:
-    """The score of a saved step on a split of its shards, or on a text file, beside gzip -9 and xz -9.
+    """The score of a saved step on a split of its shards (None: validation) or a text, beside gzip -9 and xz -9.
 
     The keys are those of `jaxlm eval --json`.
     """
+    if text is not None and not str(text):
+        raise UserError("--text is empty: name a file or folder of text")
+    if text is not None and (split is not None or shards_dir is not None):
+        raise UserError("--text is scored instead of a split: leave out --split and --shards-dir, or --text")
     folder = RunFolder(run).require()
     mesh = evaluation_mesh(folder)
     model, params, tokenizer, cfg, step = load(run, step)
@@ -84,7 +90,7 @@ def evaluate(
     rows = meshes.batch_sharding(mesh)
     sums = in_mesh(jax.jit(perplexity.row_sums(model)), mesh)
     with _shards(folder, cfg, tokenizer, text, shards_dir) as shards:
-        split = "test" if text else split
+        split = "test" if text is not None else split or "validation"
         counts = shards.counts(split)
         if not counts["predicted"]:
             raise UserError(f"split {split!r} of {str(shards.folder)!r} is empty: choose another with --split")
@@ -98,7 +104,7 @@ def evaluate(
         return {
             "run": str(folder.path),
             "step": step,
-            "source": str(text or split),
+            "source": split if text is None else str(text),
             **found._asdict(),
             "gzip_bits_per_byte": baselines.gzip_bits_per_byte(source_text(shards, split, tokenizer)),
             "xz_bits_per_byte": baselines.xz_bits_per_byte(source_text(shards, split, tokenizer)),
@@ -106,7 +112,11 @@ def evaluate(
 
 
 def evaluation_mesh(folder: RunFolder) -> jax.sharding.Mesh:
-    """The mesh the run was trained on; one device, where there are too few for it."""
+    """The mesh the run was trained on; one device, where there are too few for it or nothing says which it was."""
+    if not folder.layout.exists():
+        log.warning("%s is missing; evaluating on one device", folder.layout)
+        host.start_jax(1)
+        return meshes.build(meshes.MeshConfig(layout="single"))
     layout = Layout.parse(read_json(folder.layout))
     host.start_jax(layout.devices)
     try:
@@ -134,7 +144,9 @@ def _shards(folder: RunFolder, cfg: RunConfig, tokenizer: Tokenizer, text, shard
         with tempfile.TemporaryDirectory(prefix="jaxlm-eval-") as temporary:
             yield text_shards(Path(temporary), cfg, tokenizer, text)
         return
-    known = read_json(folder.data)
+    known = folder.read_data()
+    if known is None:
+        raise UserError(f"{folder.data} is missing, so nobody knows the run's shards: give --text, or restore it")
     where = Path(known["shards"]) if shards_dir is None else Path(shards_dir) / Path(known["shards"]).name
     shards = Shards.open(where)
     if shards.digest != known["digest"]:

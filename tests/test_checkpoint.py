@@ -270,6 +270,10 @@ def test_a_writer_that_falls_back_can_save_the_damaged_step_again(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["10", "20", "20.damaged", "30.damaged"]
     step, state, _ = reader(tmp_path).restore(abstract())
     assert step == 20
+    injector.flip_byte(injector.files_below(tmp_path / "20")[-1], 0)
+    with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
+        checkpoints.restore(abstract())
+    assert {"20.damaged", "20.damaged1"} <= {path.name for path in tmp_path.iterdir()}, "both are kept"
     assert_same_bits(state, make_state(99))
 
 

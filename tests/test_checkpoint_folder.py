@@ -83,10 +83,10 @@ def test_what_a_killed_process_left_is_removed_with_a_warning(folder, caplog):
 
 
 def test_a_step_set_aside_is_kept_under_another_name(folder):
-    for _ in range(2):  # the second time, the first one's place is taken
+    for _ in range(3):
         make(folder, 5)
         folder.set_aside([5])
-    assert names(folder) == ["5.damaged"]
+    assert names(folder) == ["5.damaged", "5.damaged1", "5.damaged2"], "nothing is overwritten"
     assert folder.committed() == []
 
 

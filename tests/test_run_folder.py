@@ -8,7 +8,7 @@ import pytest
 
 from jaxlm import run_folder
 from jaxlm.errors import UserError
-from jaxlm.run_folder import RunFolder, append_json, read_json, write_json
+from jaxlm.run_folder import RunFolder, read_json, record, write_json
 from tests.faults.injector import ROOT
 
 CONFIG = {"format_version": 1, "name": "mine", "loop": {"steps": 10}}
@@ -151,7 +151,7 @@ def test_a_file_is_whole_or_not_at_all(tmp_path):
 
 def test_lines_are_appended(tmp_path):
     for n in range(3):
-        append_json(tmp_path / "lines.jsonl", {"n": n})
+        record(tmp_path / "lines.jsonl", [{"n": n}])
     assert [json.loads(line)["n"] for line in (tmp_path / "lines.jsonl").read_text().splitlines()] == [
         0,
         1,

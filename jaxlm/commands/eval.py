@@ -5,7 +5,7 @@ gzip -9 and xz -9 need for the same bytes.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,20 +16,24 @@ from jaxlm.commands import terminal
 def main(
     run: Annotated[str, typer.Argument(help="Run folder.")],
     step: Annotated[int | None, typer.Option(help="A saved step; default: the newest.")] = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
-    text: Annotated[Path | None, typer.Option(help="Score this file or folder instead of a split.")] = None,
+    split: Annotated[str | None, typer.Option(help="train, validation or test. [default: validation]")] = None,
+    text: Annotated[str | None, typer.Option(help="Score this file or folder instead of a split.")] = None,
     shards_dir: Annotated[Path | None, typer.Option(help="Where the run's shards are now, if moved.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     host.restart_with_allocator()
     from jaxlm import saved
-    from jaxlm.run_folder import RunFolder, append_json
+    from jaxlm.run_folder import RunFolder, record
 
     found = saved.evaluate(run, step=step, split=split, text=text, shards_dir=shards_dir)
-    append_json(RunFolder(run).evaluations, found)
     if json_:
         terminal.print_json(found)
-        return
+    else:
+        _show(found)
+    record(RunFolder(run).evaluations, [found])
+
+
+def _show(found: dict[str, Any]) -> None:
     error = found["standard_error"]
     print(f"{found['source']}, step {found['step']}: {found['tokens']:,} tokens, {found['bytes']:,} bytes")
     print(f"  loss           {found['loss']:.4f} nats/token  (standard error {error:.4f})")

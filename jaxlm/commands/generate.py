@@ -36,7 +36,7 @@ def main(
     from jaxlm import saved
     from jaxlm.config import dump, parse
     from jaxlm.generation.sampling import READABLE, SamplingConfig
-    from jaxlm.run_folder import RunFolder, append_json
+    from jaxlm.run_folder import RunFolder, record
 
     asked = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     settings = dump(READABLE) | {name: value for name, value in asked.items() if value is not None}
@@ -45,9 +45,6 @@ def main(
     stream = _Stream(prompts[0]) if len(prompts) == 1 and not json_ else None
     on_text = stream.write if stream else None
     found = saved.generate(run, prompts, tokens=tokens, seed=seed, step=step, sampling=cfg, on_text=on_text)
-    for completion in found.completions:
-        sample = {"prompt": completion.prompt, "text": completion.text, "step": found.step}
-        append_json(RunFolder(run).samples, sample | {"settings": settings | {"seed": seed, "tokens": found.tokens}})
     if json_:
         rows = [completion._asdict() for completion in found.completions]
         terminal.print_json({"run": run, "step": found.step, "completions": rows})
@@ -55,12 +52,14 @@ def main(
         stream.end()
     else:
         print("\n---\n".join(c.prompt + c.text for c in found.completions))
+    how = {"step": found.step, "settings": settings | {"seed": seed, "tokens": found.tokens}}
+    record(RunFolder(run).samples, [{"prompt": c.prompt, "text": c.text} | how for c in found.completions])
 
 
 def _lines() -> list[str]:
     """Standard input, a prompt a line."""
     try:
-        return [line.rstrip("\n") for line in sys.stdin]
+        return [line.rstrip("\n") for line in sys.stdin or ()]  # None: closed
     except UnicodeDecodeError as error:
         raise UserError(f"standard input is not {error.encoding}: {error.reason} at byte {error.start}") from None
 

@@ -36,7 +36,7 @@ def main(
     from jaxlm.config import dump
     from jaxlm.run_config import load_config
 
-    overrides = [*(set_ or []), *([f"name={name}"] if name else [])]
+    overrides = [*(set_ or []), *([] if name is None else [f"name={name}"])]
     cfg = load_config(config, *overrides)
     if print_config:
         print(json.dumps(dump(cfg), indent=2))

@@ -14,13 +14,14 @@ def main(
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     from jaxlm.checkpoint_folder import CheckpointFolder
-    from jaxlm.run_folder import RunFolder, read_json
+    from jaxlm.run_folder import RunFolder
 
     folder = RunFolder(run).require()
     checkpoints = CheckpointFolder(folder.checkpoints)
     problems = {f"checkpoints/{step}": checkpoints.problems(step) for step in checkpoints.committed()}
-    if folder.data.exists():
-        where = Path(read_json(folder.data)["shards"])
+    known = folder.read_data()
+    if known is not None:
+        where = Path(known["shards"])
         problems[str(where)] = _problems(where)
     damaged = {name: lines for name, lines in problems.items() if lines}
     if json_:

@@ -163,7 +163,10 @@ def load(folder: str | Path) -> Tokenizer:
     """The tokenizer that `save` wrote; UserError where there is none, Damaged where the bytes changed."""
     folder = Path(folder)
     if not (folder / _FACTS).is_file():
-        raise UserError(f"{folder} holds no tokenizer of jaxlm: it has no {_FACTS}")
+        raise UserError(
+            f"{folder} holds no tokenizer of jaxlm (it has no {_FACTS}): a run's own lies with its shards too, "
+            f"and `jaxlm train RUN` brings it back while it goes on"
+        )
     facts = unseal((folder / _FACTS).read_bytes(), origin=str(folder / _FACTS))
     if facts.get("format_version") != FORMAT_VERSION:
         raise UserError(

@@ -71,7 +71,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("parameters", compact(parameters(run))),
         ("tokens seen", compact(tokens_seen(run))),
         ("training time", duration(run.metrics["seconds"].last())),
-        ("train loss", figure(loss) + _unit(loss, "nats/token")),
+        ("train loss, smoothed", figure(loss) + _unit(loss, "nats/token")),
         ("held-out loss", figure(number(held_out.get("loss"))) + _unit(held_out.get("loss"), "nats/token")),
         ("bits per byte", figure(number(held_out.get("bits_per_byte"))) + _unit(held_out, "held-out")),
     ]

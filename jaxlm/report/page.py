@@ -44,7 +44,7 @@ def summary(run_dir: Path) -> dict[str, Any]:
         "step": run.step,
         "steps": run.setting("loop", "steps"),
         "parameters": parameters(run),
-        "loss": train_loss(run),
+        "train_loss_smoothed": train_loss(run),
         "eval_step": number(newest.get("step")),
         "eval_loss": number(newest.get("loss")),
         "eval_bits_per_byte": number(newest.get("bits_per_byte")),

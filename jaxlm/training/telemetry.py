@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import os
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -112,10 +113,13 @@ def start_wandb(project: str, folder: Path, config: Mapping[str, Any]) -> Any:
         import wandb  # type: ignore[import-not-found]  # an extra
     except ImportError:
         raise UserError(f"telemetry.wandb={project!r} needs the package: pip install 'jaxlm[wandb]'") from None
+    kept = folder / "wandb_id"  # a run of the same name, in another folder or set aside, is another run
+    if not kept.exists():
+        kept.write_text(f"{folder.name}-{uuid.uuid4().hex[:8]}")
     return wandb.init(
         project=project,
         name=folder.name,
-        id=folder.name,
+        id=kept.read_text(),
         dir=str(folder),
         config=dict(config),
         resume="allow",

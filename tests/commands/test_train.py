@@ -34,12 +34,24 @@ def test_training_can_answer_in_json(jaxlm, trained, tmp_path):
     told = jaxlm("train", trained.config, *options).json
     assert (told["run"], told["step"]) == (str(folder), 5)
     assert told["metrics"]["loss"] > 0 and "eval/loss" in told["metrics"]
+    assert jaxlm("train", trained.config, *options).json == told, "the same when it is finished"
 
 
 def test_a_finished_run_is_named_again_at_once(jaxlm, trained):
     answer = jaxlm("train", trained.path)  # a run folder is a config too, and its own folder
     assert (answer.code, answer.out) == (0, f"{trained.path}\n")
     assert "tokens/s" not in answer.err
+
+
+def test_an_empty_name_is_no_name(jaxlm, trained):
+    answer = jaxlm("train", trained.config, "--name", "")
+    assert answer.code == 2 and "name" in answer.err and "Traceback" not in answer.err
+
+
+def test_a_warm_start_from_nowhere_is_told_before_text_is_prepared(jaxlm, trained, tmp_path):
+    answer = jaxlm("train", trained.config, "--name", "warm", "--set", "init=runs/nope")
+    assert answer.code == 2 and "'runs/nope' is no run folder" in answer.err
+    assert not (tmp_path / "shards").exists()
 
 
 def test_a_name_chooses_the_folder(jaxlm, trained, tmp_path):

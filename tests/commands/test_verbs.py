@@ -71,6 +71,8 @@ def test_eval_for_people_shows_the_same_numbers(jaxlm, trained):
         (["--step", "7"], ["no checkpoint step 7", "[15, 20]"]),
         (["--split", "held-out"], ["'held-out'", "train, validation, test"]),
         (["--text", "nowhere.txt"], ["--text 'nowhere.txt'", "does not exist"]),
+        (["--text", ""], ["--text is empty"]),
+        (["--text", "nowhere.txt", "--split", "test"], ["instead of a split", "leave out --split"]),
     ],
     ids=str,
 )
@@ -106,11 +108,48 @@ def test_what_is_no_run_is_named(jaxlm, tmp_path, verb):
     assert answer.code == 2 and "nothing" in answer.err and "Traceback" not in answer.err
 
 
-@pytest.mark.parametrize("name", ["layout", "data"])
-def test_eval_of_a_run_that_lost_a_file_names_it(jaxlm, copy, name):
-    (copy / f"{name}.json").unlink()
+def test_eval_of_a_run_that_lost_its_data_names_it(jaxlm, copy):
+    (copy / "data.json").unlink()
     answer = jaxlm("eval", copy)
-    assert answer.code == 2 and f"{name}.json cannot be read: No such file" in answer.err
+    assert answer.code == 2 and "data.json is missing" in answer.err and "--text" in answer.err
+
+
+def test_eval_of_a_run_that_lost_its_layout_takes_one_device(jaxlm, trained, copy, caplog):
+    (copy / "layout.json").unlink()
+    answer = jaxlm("eval", copy, "--json")
+    assert "layout.json is missing; evaluating on one device" in caplog.text
+    np.testing.assert_allclose(answer.json["loss"], jaxlm("eval", trained.path, "--json").json["loss"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("verb", ["verify", "eval"])
+def test_a_data_file_of_another_shape_is_named(jaxlm, copy, verb):
+    (copy / "data.json").write_text("{}")
+    answer = jaxlm(verb, copy)
+    assert answer.code == 2 and "data.json does not name 'shards'" in answer.err and "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize("verb", ["eval", "generate"])
+def test_a_config_edited_by_hand_does_not_open_the_checkpoint(jaxlm, copy, verb):
+    config = json.loads((copy / "config.json").read_text())
+    config["model"]["width"] *= 2
+    (copy / "config.json").write_text(json.dumps(config))
+    answer = jaxlm(verb, copy, *(["--prompt", "the"] if verb == "generate" else []))
+    assert answer.code == 2 and "params" not in answer.out and "Traceback" not in answer.err
+    assert "checkpoint step 20" in answer.err and "float32[32] is saved" in answer.err
+
+
+def test_what_cannot_be_kept_is_shown_all_the_same(jaxlm, copy, caplog):
+    (copy / "evaluations.jsonl").unlink(missing_ok=True)
+    (copy / "evaluations.jsonl").mkdir()
+    answer = jaxlm("eval", copy, "--json")
+    assert answer.code == 0 and answer.json["step"] == 20
+    assert "evaluations.jsonl cannot be written" in caplog.text
+
+
+def test_generate_without_standard_input_asks_for_a_prompt(jaxlm, trained, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    answer = jaxlm("generate", trained.path)
+    assert answer.code == 2 and "no prompt" in answer.err
 
 
 # --- inspect

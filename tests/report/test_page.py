@@ -244,7 +244,7 @@ def test_a_line_cut_by_a_kill_costs_that_line_only(tmp_path):
 def test_a_run_of_one_step_has_its_dots(tmp_path):
     path = write(run_folder(tmp_path, metrics=metrics(1)))
     assert 'class="alone main" d="M500.0 ' in path.read_text(encoding="utf-8")
-    assert summary(path.parent)["loss"] == 3.0
+    assert summary(path.parent)["train_loss_smoothed"] == 3.0
 
 
 @pytest.mark.parametrize("bad", ["null", "NaN", '"nan"', '"inf"', "-Infinity", "1e999", "1" + 400 * "0"])
@@ -269,7 +269,7 @@ def test_steps_skipped_between_two_logged_ones_count_too(tmp_path):
 def test_a_run_whose_every_loss_was_nan_still_has_a_page(tmp_path):
     run = run_folder(tmp_path, metrics=metrics(30, loss=None))
     assert "30 steps had a loss" in Page(write(run)).text["main"]
-    assert summary(run)["loss"] is None
+    assert summary(run)["train_loss_smoothed"] is None
 
 
 def test_a_long_run_makes_a_small_page_that_keeps_its_spike(tmp_path):
