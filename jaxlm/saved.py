@@ -96,9 +96,7 @@ def evaluate(
             raise UserError(f"split {split!r} of {str(shards.folder)!r} is empty: choose another with --split")
         source = evaluation_batches(shards, cfg.data, split)
         try:
-            found = perplexity.score(
-                sums, params, (place(b, rows) for b in source), counts["bytes"], carry(cfg, model)
-            )
+            found = perplexity.score(sums, params, (place(b, rows) for b in source), counts["bytes"], carry(cfg, model))
         finally:
             source.close()
         return {

@@ -172,7 +172,9 @@ class Layer(nn.Module):
         cell = CELLS[c.cell]
         H, P = c.widths(self.number)
         D, J = x_LBD.shape[-1], cell.gates
-        x_LBJH = Einsum("LBD,DJH->LBJH", (D, J, H), ("state_in", "gate", "state"), p, (3 * H) ** -0.5, name="input")(x_LBD)
+        x_LBJH = Einsum("LBD,DJH->LBJH", (D, J, H), ("state_in", "gate", "state"), p, (3 * H) ** -0.5, name="input")(
+            x_LBD
+        )
         if c.bias:
             x_LBJH += parameter(self, "b", self.initial_bias, (J, H), ("gate", "state"))[None, None]
         x_LBZ = x_LBJH.reshape(*x_LBJH.shape[:2], J * H).astype(jnp.float32)

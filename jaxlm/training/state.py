@@ -19,9 +19,7 @@ class TrainState(NamedTuple):
     carry: Any = ()  # recurrent state of each row of the global batch, or () without one
 
 
-def start(
-    params: Any, optimizer: optax.GradientTransformation, *, averaged: bool, carry: Any = ()
-) -> TrainState:
+def start(params: Any, optimizer: optax.GradientTransformation, *, averaged: bool, carry: Any = ()) -> TrainState:
     zero = lambda: jnp.zeros((), jnp.int32)  # a buffer each: a donated one cannot serve twice
     average = jax.tree.map(jnp.copy, params) if averaged else ()
     return TrainState(zero(), params, optimizer.init(params), average, zero(), zero(), carry)

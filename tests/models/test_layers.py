@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 
 from jaxlm.models import layers
-from jaxlm.models.layers import Einsum, Norm, activation_dtype, dropout, einsum, resolve_precision
+from jaxlm.models.layers import Einsum, Noise, Norm, activation_dtype, dropout, einsum, resolve_precision
 
 
 def random(*shape, seed=0):
@@ -166,7 +166,7 @@ def test_norm_of_zeros_is_zero_with_a_finite_gradient():
 
 
 def keys(*seeds):
-    return jax.vmap(jax.random.key)(jnp.array(seeds))
+    return Noise(None, jax.vmap(jax.random.key)(jnp.array(seeds)))
 
 
 def test_a_dropout_mask_depends_on_the_key_of_its_row_only():

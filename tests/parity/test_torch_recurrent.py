@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from jaxlm.interop.torch_recurrent import from_torch, to_torch
 from jaxlm.models.build import build
 from jaxlm.models.family import tokens

@@ -1,0 +1,96 @@
+"""The loops below the recurrent models, beside loops that spell out the definition."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxlm.models.recurrence import linear_recurrence, recurrence, scan_cell
+from jaxlm.models.recurrent import CELLS
+
+L, B, H = 7, 3, 4
+
+
+def random(seed, *shape):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def close(got, wanted, tolerance=1e-5):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), got, wanted)
+
+
+@pytest.mark.parametrize("flags", [False, True], ids=["plain", "flags"])
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("name", ["tanh", "relu", "lstm", "gru"])
+def test_recurrence_and_its_gradients_are_those_of_a_plain_scan(name, reverse, flags):
+    cell = CELLS[name]
+    x, w, bias = random(0, L, B, cell.gates * H), random(1, H, cell.gates * H), random(2, cell.gates * H)
+    state = tuple(random(3 + n, B, H) for n in range(len(cell.states)))
+    fresh, still = (jax.random.bernoulli(jax.random.key(n), 0.3, (L, B)) for n in (0, 1)) if flags else (None, None)
+
+    def ours(x, w, bias, state):
+        return recurrence(cell.step, x, w, bias, state, fresh, still, precision="float32", reverse=reverse)
+
+    def plain(x, w, bias, state):
+        step = lambda x, state: cell.step(x, state[0] @ w + bias[None], state)
+        return scan_cell(step, x, state, fresh, still, reverse=reverse)
+
+    close(ours(x, w, bias, state), plain(x, w, bias, state))
+    pulled = lambda f: jax.grad(lambda *a: sum(jnp.sin(3 * y).sum() for y in jax.tree.leaves(f(*a))), (0, 1, 2, 3))
+    close(pulled(ours)(x, w, bias, state), pulled(plain)(x, w, bias, state))
+
+
+def test_a_fresh_position_forgets_and_a_still_one_waits():
+    cell = CELLS["tanh"]
+    x, w, state = random(0, L, 1, H), random(1, H, H), (random(2, 1, H),)
+    at = lambda *positions: jnp.isin(jnp.arange(L), jnp.array(positions))[:, None]
+    run = lambda x, state, **flags: recurrence(cell.step, x, w, None, state, precision="float32", **flags)
+    out, _ = run(x, state, fresh_LB=at(3))
+    close(out[3:], run(x[3:], (jnp.zeros((1, H)),))[0])
+    out, last = run(x, state, still_LB=at(4, 5, 6))
+    close(last[0], run(x[:4], state)[1][0])
+    close(out[4:], jnp.broadcast_to(out[3], (3, 1, H)))
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 17, 64, 8192])
+def test_linear_recurrence_is_its_loop_with_saturated_gates(length):
+    """Forward and gradients, in float32 beside float64."""
+    a = np.asarray(jax.nn.sigmoid(12 * random(0, length, 2, 3)))  # from 1e-12 to 1 - 1e-7 and beyond
+    b = np.asarray(random(1, length, 2, 3)) * (1 - a)
+    first, of_h = np.asarray(random(2, 2, 3)), np.asarray(random(3, length, 2, 3))
+    h, states = first.astype(np.float64), []
+    for t in range(length):
+        h = a[t].astype(np.float64) * h + b[t]
+        states.append(h)
+    of_state, of_a, of_b = np.zeros((2, 3)), [], []
+    for t in reversed(range(length)):
+        of_state = of_state + of_h[t]
+        of_a.append(of_state * (states[t - 1] if t else first))
+        of_b.append(of_state)
+        of_state = of_state * a[t]
+    wanted = np.stack(of_a[::-1]), np.stack(of_b[::-1]), of_state
+    got, pull = jax.vjp(linear_recurrence, *map(jnp.asarray, (a, b, first)))
+    relative = lambda x, y: np.abs(np.asarray(x) - y).max() / np.abs(y).max()
+    assert relative(got, np.stack(states)) < 1e-5
+    for ours, theirs in zip(pull(jnp.asarray(of_h)), wanted, strict=True):
+        assert relative(ours, theirs) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["mingru", "minlstm"])
+def test_the_linear_cells_are_the_papers_in_log_space(name):
+    """Feng et al. 2024, appendix B: cumulative log-sum-exp, in float64."""
+    from jaxlm.models.recurrent import linear_gates
+
+    z = 3 * random(0, 9, 2, CELLS[name].gates * H)
+    got = linear_recurrence(*linear_gates(name, z), jnp.zeros((2, H)))
+    parts = np.split(np.asarray(z, np.float64), CELLS[name].gates, axis=-1)
+    softplus = lambda x: np.logaddexp(0, x)
+    log_g = lambda x: np.where(x >= 0, np.log(np.maximum(x, 0) + 0.5), -softplus(-x))
+    if name == "mingru":
+        log_keep, log_take = -softplus(parts[0]), -softplus(-parts[0])
+    else:
+        more = softplus(-parts[0]) - softplus(-parts[1])
+        log_keep, log_take = -softplus(more), -softplus(-more)
+    sums = np.cumsum(log_keep, axis=0)
+    wanted = np.exp(sums + np.logaddexp.accumulate(log_take + log_g(parts[-1]) - sums, axis=0))
+    np.testing.assert_allclose(got, wanted, rtol=1e-5)
