@@ -46,7 +46,7 @@ test: install  ## the tests, in minutes
 	$(PYTEST) -m 'not slow and not parity'
 
 test-slow: install  ## the long ones: deadlocks, many kills, every flip
-	$(PYTEST) -m 'slow and not parity'
+	XLA_FLAGS= $(PYTEST) -m 'slow and not parity'
 
 test-parity: install $(PARITY)  ## against torch and transformers (installs them: torch is large)
 	$(BIN)/pytest -m parity tests/parity

@@ -13,7 +13,9 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Eight devices on two cores deadlock in an all-reduce with XLA's default pool of one thread a core.
 os.environ["NPROC"] = "16"
-# Compiled programs stay from one test run to the next: without it, most of the suite is compilation.
+# Most of the suite is compilation, and without LLVM's optimiser that takes half the time. `make test-slow` keeps it.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Compiled programs stay from one test run to the next: a second run is fast.
 # One folder a worker, since JAX writes its entries in place: another process could read half of one.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".cache" / "jax" / WORKER)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"

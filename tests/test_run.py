@@ -425,6 +425,6 @@ def test_a_shipped_config_builds(name):
     params = jax.eval_shape(family.init, jax.random.key(cfg.seed))
     batch = abstract_batch((cfg.data.batch, cfg.data.length))
     loss = parts.make_loss(family, cfg.loss)
-    total, sums = jax.eval_shape(loss, params, batch, None)
+    total, (sums, _) = jax.eval_shape(loss, params, batch, None, parts.carry(cfg, family))
     assert total.shape == () and sums["loss"].dtype == "float32"
     assert family.flops_per_token(cfg.data.length) > 0

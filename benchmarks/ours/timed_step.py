@@ -47,7 +47,13 @@ def config(case: Case):
     adamw = {"kind": "adamw", "peak_rate": 1e-3, "beta1": 0.9, "beta2": 0.99, "decay": 0.1, "clip": 1.0}
     parts = {
         "data": {"source": "random", "rows": "chunked", "length": case.length, "batch": case.batch},
-        "model": {"layers": case.layers, "heads": case.heads, "width": case.width, "vocab": case.vocab},
+        "model": {
+            "kind": "decoder",
+            "layers": case.layers,
+            "heads": case.heads,
+            "width": case.width,
+            "vocab": case.vocab,
+        },
         "optimizer": {**adamw, "schedule": constant},
         "loop": {"steps": WARM_UP + case.steps + 1},  # the time of a step ends where the next begins
     }

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxlm.batch import Batch
 from jaxlm.models.layers import Noise, Precision
@@ -47,6 +48,7 @@ class Family(NamedTuple):
 
 def parameters(module: nn.Module, sample: Batch) -> tuple[Callable[[jax.Array], dict], dict]:
     """(init, axes) of a Family from a Flax module that takes a batch like `sample`."""
+    sample = jax.tree.map(jnp.asarray, sample)
     boxed = jax.eval_shape(module.init, jax.random.key(0), sample)["params"]
     is_box = lambda x: isinstance(x, nn.meta.AxisMetadata)
     return (
@@ -61,8 +63,8 @@ def tokens(token_BL: jax.Array, position_BL: jax.Array, real_BL: jax.Array | Non
     return Batch(token_BL, token_BL, segment_BL.astype(jnp.float32), segment_BL, position_BL)
 
 
-ONE = jnp.zeros((1, 1), jnp.int32)
-SAMPLE = tokens(ONE, ONE)  # enough to make parameters with
+_ONE = np.ones((1, 1), np.int32)  # numpy: importing this must not start jax
+SAMPLE = Batch(_ONE, _ONE, _ONE.astype(np.float32), _ONE, _ONE)  # enough to make parameters with
 
 
 class Setting(NamedTuple):

@@ -44,15 +44,11 @@ def recurrence(
     `state` is zeros before a position of `fresh`, and stays what it was over one of `still` (padding).
     """
     flags = fresh_LB, still_LB
-    dtype = jnp.float32 if precision == "float32" else jnp.bfloat16
-
-    def product(a: Array, b: Array) -> Array:
-        return jnp.matmul(a.astype(dtype), b.astype(dtype), preferred_element_type=jnp.float32)
-
+    product = functools.partial(_product, dtype=jnp.float32 if precision == "float32" else jnp.bfloat16)
     loop = functools.partial(jax.lax.scan, unroll=min(unroll, x_LBZ.shape[0]))
 
     def forward(x_LBZ, w_HZ, bias_Z, state):
-        w = w_HZ.astype(dtype)
+        w = w_HZ.astype(jnp.float32 if precision == "float32" else jnp.bfloat16)  # once, not in each turn
 
         def step(state, at):
             x, (fresh, still) = at
@@ -63,33 +59,37 @@ def recurrence(
             return after, (after, before, r)
 
         last, (after, before, r) = loop(step, state, (x_LBZ, flags), reverse=reverse)
-        return (after[0], last), (x_LBZ, r, before, w_HZ, bias_Z)
+        return (after[0], last), (x_LBZ, r, before, w, bias_Z)
 
     def backward(saved, cotangents):
-        x_LBZ, r_LBZ, before_LBH, w_HZ, bias_Z = saved
+        x_LBZ, r_LBZ, before_LBH, w, bias_Z = saved
         of_outputs, of_last = cotangents
-        w_ZH = w_HZ.astype(dtype).T
-
-        def step(of_state, at):
-            x, r, before, (fresh, still), of_output = at
-            of_state = (of_state[0] + of_output, *of_state[1:])
-            zeros = tuple(jnp.zeros_like(s) for s in of_state)
-            of_new = leave(zeros, of_state, still)
-            of_x, of_r, of_before = jax.vjp(cell, x, r, before)[1](of_new)
-            of_before = of_before[0] + product(of_r, w_ZH), *of_before[1:]
-            if still is not None:
-                of_before = tuple(a + (b - c) for a, b, c in zip(of_before, of_state, of_new, strict=True))
-            return enter(of_before, fresh), (of_x, of_r)
-
+        step = functools.partial(_step_back, cell, lambda of_r: product(of_r, w.T))
         at = x_LBZ, r_LBZ, before_LBH, flags, of_outputs
         of_state, (of_x, of_r) = loop(step, of_last, at, reverse=not reverse)
-        L, B, H = before_LBH[0].shape
-        of_w = product(before_LBH[0].reshape(L * B, H).T, of_r.reshape(L * B, -1))
+        rows = lambda x: x.reshape(-1, x.shape[-1])
+        of_w = product(rows(before_LBH[0]).T, rows(of_r))
         return of_x, of_w, None if bias_Z is None else of_r.sum((0, 1)), of_state
 
     run = jax.custom_vjp(lambda *args: forward(*args)[0])
     run.defvjp(forward, backward)
     return run(x_LBZ, w_HZ, bias_Z, state)
+
+
+def _product(a: Array, b: Array, dtype) -> Array:
+    return jnp.matmul(a.astype(dtype), b.astype(dtype), preferred_element_type=jnp.float32)
+
+
+def _step_back(cell: Cell, through_w: Callable[[Array], Array], of_state: State, at) -> tuple[State, tuple]:
+    """Cotangents of the state before a position, and of what the cell was given there."""
+    x, r, before, (fresh, still), of_output = at
+    of_state = (of_state[0] + of_output, *of_state[1:])
+    of_new = leave(tuple(jnp.zeros_like(s) for s in of_state), of_state, still)
+    of_x, of_r, of_before = jax.vjp(cell, x, r, before)[1](of_new)
+    of_before = of_before[0] + through_w(of_r), *of_before[1:]
+    if still is not None:  # what the cell had no part in goes straight back
+        of_before = tuple(a + (b - c) for a, b, c in zip(of_before, of_state, of_new, strict=True))
+    return enter(of_before, fresh), (of_x, of_r)
 
 
 def enter(state: State, fresh_B: Array | None) -> State:

@@ -7,7 +7,7 @@ Cells as PyTorch documents them, so its weights fit (interop/); minGRU and minLS
 
 import functools
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -332,11 +332,12 @@ def family(cfg: RecurrentConfig, setting: Setting) -> Family:
     init, axes = parameters(module, SAMPLE)
 
     def apply(params, batch, noise=None, carry=()):
-        return Hidden(*module.apply({"params": params}, batch, noise, carry or None))
+        out: Any = module.apply({"params": params}, batch, noise, carry or None)
+        return Hidden(*out)
 
     def decode(params, token_BL, position_BL, real_BL, state):
-        hidden_BLD, state, _ = decoder.apply({"params": params}, tokens(token_BL, position_BL, real_BL), None, state)
-        return hidden_BLD, state
+        out: Any = decoder.apply({"params": params}, tokens(token_BL, position_BL, real_BL), None, state)
+        return out[:2]
 
     return Family(
         init=init,

@@ -1,13 +1,16 @@
 """What every family that predicts the next token must hold: one row for each, every check for all."""
 
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxlm.batch import Batch
 from jaxlm.models.build import build
-from jaxlm.models.family import tokens
+from jaxlm.models.family import Family
 from jaxlm.models.recurrent import RecurrentConfig
 from jaxlm.models.transformer import TransformerConfig
 
@@ -27,13 +30,10 @@ FAMILIES = RECURRENT | {
 }
 
 
-def family(name, packed=True):
-    return build(FAMILIES[name], vocab=VOCAB, length=LENGTH, packed=packed, platform="cpu")
-
-
-def rows(count=3, length=LENGTH, seed=0) -> Batch:
-    token = np.random.default_rng(seed).integers(0, VOCAB, (count, length))
-    return tokens(jnp.array(token, jnp.int32), jnp.broadcast_to(jnp.arange(length), (count, length)))
+def rows() -> Batch:
+    token = np.random.default_rng(0).integers(0, VOCAB, (3, LENGTH), dtype=np.int32)
+    ones, position = np.ones_like(token), np.arange(LENGTH, dtype=np.int32)[None].repeat(3, axis=0)
+    return Batch(token, token, ones.astype(np.float32), ones, position)
 
 
 def close(got, wanted):
@@ -45,70 +45,82 @@ def name(request):
     return request.param
 
 
-def test_step_by_step_decoding_is_the_full_forward(name):
-    model, batch = family(name), rows()
-    params = model.init(jax.random.key(0))
-    decode, state, got = jax.jit(model.decode), model.init_state(3, LENGTH), []
-    for piece in (slice(0, 5), *(slice(l, l + 1) for l in range(5, LENGTH))):
+class Ready(NamedTuple):
+    """A family with parameters, and its functions compiled: op by op they would take ten times as long."""
+
+    params: dict
+    hidden: Callable
+    apply: Callable
+    decode: Callable
+    model: Family
+
+
+@pytest.fixture(scope="module")
+def ready():
+    @functools.cache
+    def of(name, packed=True):
+        model = build(FAMILIES[name], vocab=VOCAB, length=LENGTH, packed=packed, platform="cpu")
+        params = jax.jit(model.init)(jax.random.key(0))
+        return Ready(params, jax.jit(model.hidden), jax.jit(model.apply), jax.jit(model.decode), model)
+
+    return of
+
+
+def test_step_by_step_decoding_is_the_full_forward(name, ready):
+    (params, hidden, _, decode, model), batch = ready(name), rows()
+    state, got = model.init_state(3, LENGTH), []
+    for piece in (slice(0, 6), *(slice(l, l + 1) for l in range(6, LENGTH))):
         token_BL, position_BL = batch.token[:, piece], batch.position[:, piece]
-        hidden_BLD, state = decode(params, token_BL, position_BL, jnp.ones_like(token_BL, bool), state)
+        hidden_BLD, state = decode(params, token_BL, position_BL, np.ones(token_BL.shape, bool), state)
         got.append(hidden_BLD)
-    close(jnp.concatenate(got, axis=1), model.hidden(params, batch))
+    close(np.concatenate(got, axis=1), hidden(params, batch))
 
 
-def test_a_padded_prompt_decodes_as_the_prompt_alone(name):
-    model, batch = family(name), rows()
-    params = model.init(jax.random.key(0))
-    real = jnp.arange(6)[None] < jnp.array([[6], [2], [4]])
-    _, state = model.decode(params, batch.token[:, :6], batch.position[:, :6], real, model.init_state(3, LENGTH))
-    one = jnp.ones((3, 1), bool)
-    got, _ = model.decode(params, batch.token[:, 6:7], jnp.array([[6], [2], [4]]), one, state)
-    for row, length in enumerate((6, 2, 4)):
-        token = jnp.concatenate([batch.token[row : row + 1, :length], batch.token[row : row + 1, 6:7]], axis=1)
-        alone = model.hidden(params, tokens(token, jnp.arange(length + 1)[None]))
-        close(got[row, 0], alone[0, -1])
+def test_a_padded_prompt_decodes_as_the_prompt_alone(name, ready):
+    (params, hidden, _, decode, model), batch = ready(name), rows()
+    length_B1 = np.array([[6], [2], [4]])
+    real = np.arange(6)[None] < length_B1
+    _, state = decode(params, batch.token[:, :6], batch.position[:, :6], real, model.init_state(3, LENGTH))
+    got, _ = decode(params, batch.token[:, 6:7], length_B1, np.ones((3, 1), bool), state)
+    token = batch.token.copy()
+    for row, length in enumerate(length_B1[:, 0]):
+        token[row, length] = batch.token[row, 6]
+    wanted = hidden(params, batch._replace(token=token))
+    close(got[:, 0], np.take_along_axis(np.asarray(wanted), length_B1[..., None], axis=1)[:, 0])
 
 
-def test_a_token_changes_nothing_before_it(name):
-    model, batch = family(name), rows()
-    params = model.init(jax.random.key(0))
-    before = model.hidden(params, batch)
-    after = model.hidden(params, batch._replace(token=batch.token.at[:, 7].set((batch.token[:, 7] + 1) % VOCAB)))
+def test_a_token_changes_nothing_before_it(name, ready):
+    (params, hidden, *_), batch = ready(name), rows()
+    changed = batch.token.copy()
+    changed[:, 7] = (changed[:, 7] + 1) % VOCAB
+    before, after = hidden(params, batch), hidden(params, batch._replace(token=changed))
     close(after[:, :7], before[:, :7])
-    assert jnp.abs(after[:, 7:] - before[:, 7:]).max() > 1e-4
+    assert np.abs(after[:, 7:] - before[:, 7:]).max() > 1e-4
 
 
-def test_a_packed_row_is_its_documents_alone(name):
-    model, batch = family(name), rows()
-    params = model.init(jax.random.key(0))
-    sizes, segment, position = (5, 4, 3), [], []
-    for number, size in enumerate(sizes):
-        segment += [number + 1 if number < 2 else 0] * size  # the last piece is padding
-        position += list(range(size)) if number < 2 else [0] * size
-    one_row = lambda x: jnp.broadcast_to(jnp.array(x, jnp.int32), (3, LENGTH))
-    packed = model.hidden(params, batch._replace(segment=one_row(segment), position=one_row(position)))
-    alone = family(name, packed=False)
+def test_a_packed_row_is_its_documents_alone(name, ready):
+    (params, hidden, *_), batch, alone = ready(name), rows(), ready(name, packed=False)
+    segment = np.repeat([[1, 2, 0]], [5, 4, 3], axis=1).repeat(3, axis=0)  # the last piece is padding
+    position = np.where(segment > 0, np.arange(LENGTH)[None] - 5 * (segment == 2), 0)
+    packed = hidden(params, batch._replace(segment=segment, position=position))
     for start, size in ((0, 5), (5, 4)):
-        document = tokens(batch.token[:, start : start + size], one_row(np.arange(LENGTH))[:, :size])
-        close(packed[:, start : start + size], alone.hidden(params, document))
+        document = batch._replace(token=np.roll(batch.token, -start, axis=1))  # what follows it changes nothing
+        close(packed[:, start : start + size], alone.hidden(params, document)[:, :size])
 
 
 @pytest.mark.parametrize("name", RECURRENT)
-def test_two_rows_with_the_state_carried_over_are_one(name):
-    model, batch = family(name), rows()
-    params = model.init(jax.random.key(0))
-    cut = lambda piece: jax.tree.map(lambda x: x[:, piece], batch)
-    first = model.apply(params, cut(slice(0, 5)), None, model.carry(3))
-    rest = model.apply(params, cut(slice(5, None)), None, first.carry)
-    close(jnp.concatenate([first.array, rest.array], axis=1), model.hidden(params, batch))
+def test_two_rows_with_the_state_carried_over_are_one(name, ready):
+    (params, hidden, apply, _, model), batch = ready(name), rows()
+    half = LENGTH // 2
+    first = apply(params, Batch(*(x[:, :half] for x in batch)), None, model.carry(3))
+    rest = apply(params, Batch(*(x[:, half:] for x in batch)), None, first.carry)
+    close(np.concatenate([first.array, rest.array], axis=1), hidden(params, batch))
 
 
-def test_flops_are_counted_from_the_weights_in_products(name):
-    model = family(name)
-    leaves = jax.tree_util.tree_leaves_with_path(jax.eval_shape(model.init, jax.random.key(0)))
-    in_products = (
-        sum(x.size for path, x in leaves if path[-1].key in ("w", "projection"))
-        + model.head(jax.eval_shape(model.init, jax.random.key(0))).size
-    )
-    attention = 0 if name in FAMILIES and isinstance(FAMILIES[name], RecurrentConfig) else 6 * 2 * 16 * LENGTH
-    assert model.flops_per_token(LENGTH) == 6 * in_products + attention
+def test_flops_are_counted_from_the_weights_in_products(name, ready):
+    model = ready(name).model
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    products = sum(x.size for path, x in leaves if path[-1].key in ("w", "projection")) + model.head(params).size
+    attention = 0 if isinstance(FAMILIES[name], RecurrentConfig) else 6 * 2 * 16 * LENGTH
+    assert model.flops_per_token(LENGTH) == 6 * products + attention

@@ -35,8 +35,9 @@ def test_recurrence_and_its_gradients_are_those_of_a_plain_scan(name, reverse, f
         step = lambda x, state: cell.step(x, state[0] @ w + bias[None], state)
         return scan_cell(step, x, state, fresh, still, reverse=reverse)
 
-    close(ours(x, w, bias, state), plain(x, w, bias, state))
-    pulled = lambda f: jax.grad(lambda *a: sum(jnp.sin(3 * y).sum() for y in jax.tree.leaves(f(*a))), (0, 1, 2, 3))
+    close(jax.jit(ours)(x, w, bias, state), jax.jit(plain)(x, w, bias, state))
+    total = lambda f: lambda *a: sum(jnp.sin(3 * y).sum() for y in jax.tree.leaves(f(*a)))
+    pulled = lambda f: jax.jit(jax.grad(total(f), (0, 1, 2, 3)))
     close(pulled(ours)(x, w, bias, state), pulled(plain)(x, w, bias, state))
 
 

@@ -62,7 +62,7 @@ def test_a_mean_of_means_would_be_another_step():
     loss, params, batch = tiny.loss_of(model), model.init(jax.random.key(0)), jax.device_put(tiny.batch())
 
     def mean(params, rows):
-        objective, sums = loss(params, jax.tree.map(lambda x: x[rows], batch), None)
+        objective, (sums, _) = loss(params, jax.tree.map(lambda x: x[rows], batch), None, ())
         return objective / sums["weight"]
 
     gradient = jax.jit(jax.grad(mean))
@@ -73,7 +73,7 @@ def test_a_mean_of_means_would_be_another_step():
 
 def test_the_loss_of_a_step_is_the_mean_over_targets():
     model, batch = tiny.family(dropout=0.0), jax.device_put(tiny.batch())
-    _, sums = tiny.loss_of(model)(model.init(jax.random.key(0)), batch, None)
+    _, (sums, _) = tiny.loss_of(model)(model.init(jax.random.key(0)), batch, None, ())
     _, metrics = after(1, dropout=0.0)
     np.testing.assert_allclose(metrics["loss"], sums["loss"] / batch.weight.sum(), rtol=1e-6)
     assert metrics["tokens"] == batch.weight.sum()
