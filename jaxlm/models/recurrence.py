@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxlm.models.layers import Precision
 
-# Steps of the loop in one body. Measured on CPU (docs/log.md): more gains nothing and compiles longer.
+# Steps of the loop in one body; chosen: not measured yet.
 UNROLL = 4
 
 State = tuple[Array, ...]  # each "B H"; the first is what the next product reads
