@@ -49,7 +49,7 @@ test-slow: install  ## the long ones: deadlocks, many kills, every flip
 	XLA_FLAGS= $(PYTEST) -m 'slow and not parity'
 
 test-parity: install $(PARITY)  ## against torch and transformers (installs them: torch is large)
-	$(BIN)/pytest -m parity tests/parity
+	XLA_FLAGS= $(PYTEST) -m parity tests/parity
 
 $(PARITY): requirements-parity.txt $(STAMP)
 	@$(PIP) -r requirements-parity.txt

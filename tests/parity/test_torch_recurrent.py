@@ -18,6 +18,13 @@ CELL |= {"lstm": ("LSTM", {}), "gru": ("GRU", {})}
 CASES = [(cell, seed) for cell in CELL for seed in range(20)]
 
 
+@pytest.fixture(autouse=True)
+def forget_programs():
+    """Each shape compiles its own; all of them at once are more than a process may map."""
+    yield
+    jax.clear_caches()
+
+
 def relative(got, wanted) -> float:
     """The greatest difference, relative to the greatest value."""
     got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
