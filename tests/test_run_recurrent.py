@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from jaxlm import run, saved
-from jaxlm.errors import UserError
+from jaxlm.models.build import build
+from jaxlm.models.recurrent import RecurrentConfig
 from jaxlm.run_config import RunConfig
+from jaxlm.training import optimizer
 from tests import tiny_run
 
 AWD = {  # AWD-LSTM's regularisers, all at once
@@ -100,7 +102,23 @@ def of(model, params, hidden_BLD, batch) -> float:
     return float(((log_z - np.take_along_axis(logits_BLV, batch.target[..., None], -1)[..., 0]) * batch.weight).sum())
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru", "mingru"])
+def test_muon_knows_the_recurrent_weights(cell, source, unbroken, tmp_path):
+    model = {"kind": "recurrent", "cell": cell, "width": 16, "precision": "float32"}
+    cfg = config(source, model=model, optimizer={"kind": "muon", "schedule": {"kind": "wsd", "warmup": 2}})
+    run.train(cfg, tmp_path / "run", shards_dir=unbroken / "shards")
+    assert losses(tmp_path / "run")[-1] < losses(tmp_path / "run")[0] - 0.5
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_biases_do_not_decay(cell):
+    model = build(RecurrentConfig(cell=cell, width=4), vocab=5, length=4, packed=False, platform="cpu")
+    decaying = optimizer.decays(jax.eval_shape(model.init, jax.random.key(0)))
+    names = {jax.tree_util.keystr(path, simple=True) for path, on in jax.tree.leaves_with_path(decaying) if on}
+    assert names and not any(name.endswith("b") for name in names), names
+
+
 def test_a_model_that_reads_from_the_end_does_not_predict_the_next_token(source):
     model = {"kind": "recurrent", "width": 8, "bidirectional": True, "tied": False}
-    with pytest.raises((UserError, ValueError), match="bidirectional=True sees what"):
+    with pytest.raises(ValueError, match="bidirectional=True sees what"):
         config(source, model=model)

@@ -91,12 +91,16 @@ def look_up(tree: Any, path: tuple) -> Sequence[str]:
 
 
 def as_matrices(w: Array, names: Sequence[str]) -> Array:
-    """A weight as (layers or 1, in, out): `width` is one side, all other dimensions together the other."""
+    """A weight as (layers or 1, in, out): `width` is one side, all other dimensions together the other.
+
+    A recurrent weight has its input there, and all gates together on the other side.
+    """
     stacked = names[0] == "layers"
     names = names[1:] if stacked else names
     layers = w.shape[0] if stacked else 1
-    width = w.shape[stacked + names.index("width")]
-    return w.reshape(layers, width, -1) if names[0] == "width" else w.reshape(layers, -1, width)
+    side = "state_in" if "state_in" in names else "width"
+    width = w.shape[stacked + names.index(side)]
+    return w.reshape(layers, width, -1) if names[0] == side else w.reshape(layers, -1, width)
 
 
 def newton_schulz(x: Array, precision: Precision) -> Array:

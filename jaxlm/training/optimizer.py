@@ -159,7 +159,7 @@ def skippable(optimizer: optax.GradientTransformation) -> optax.GradientTransfor
 
 def decays(params: Any) -> Any:
     """True where weight decay applies: not to biases, not to the scales of norms."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key not in ("b", "scale"), params)
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key.split("_")[-1] not in ("b", "scale"), params)
 
 
 def is_hidden_matrix(path: tuple) -> bool:
