@@ -61,19 +61,20 @@ class RunConfig(Config):
                 f"the peak would not be reached, so give more steps or a shorter warm-up, "
                 f"e.g. --set optimizer.schedule.warmup={self.loop.steps // 10}"
             )
-        if self.data.rows == "lanes" and self.model.position == "learned":
-            raise ValueError(
-                "data.rows='lanes' counts positions on through each document, and model.position='learned' has "
-                "only data.length of them: use model.position='rotary', or data.rows='chunked' or 'packed'"
-            )
+        if self.model.kind == "decoder" and self.model.position == "learned":
+            if self.data.rows == "lanes":
+                raise ValueError(
+                    "data.rows='lanes' counts positions on through each document, and model.position='learned' has "
+                    "only data.length of them: use model.position='rotary', or data.rows='chunked' or 'packed'"
+                )
+            longest = self.model.max_length
+            if longest is not None and longest < self.data.length:
+                raise ValueError(f"model.max_length={longest} is under data.length={self.data.length}: raise it")
         if self.model.kind == "recurrent" and self.model.bidirectional:
             raise ValueError(
                 "model.bidirectional=True sees what data.objective.kind='next_token' asks for: "
                 "set model.bidirectional=False"
             )
-        longest = self.model.max_length
-        if self.model.position == "learned" and longest is not None and longest < self.data.length:
-            raise ValueError(f"model.max_length={longest} is under data.length={self.data.length}: raise it")
         return self
 
 

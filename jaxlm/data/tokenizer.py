@@ -164,8 +164,8 @@ def load(folder: str | Path) -> Tokenizer:
     folder = Path(folder)
     if not (folder / _FACTS).is_file():
         raise UserError(
-            f"{folder} holds no tokenizer of jaxlm (it has no {_FACTS}): a run's own lies with its shards too, "
-            f"and `jaxlm train RUN` brings it back while it goes on"
+            f"{folder} holds no tokenizer of jaxlm (it has no {_FACTS}): copy the one beside the run's shards, "
+            f"which its data.json names"
         )
     facts = unseal((folder / _FACTS).read_bytes(), origin=str(folder / _FACTS))
     if facts.get("format_version") != FORMAT_VERSION:

@@ -184,7 +184,7 @@ def padded(tokens: int, limit: int | None) -> int:
 def as_operands(model: Model, params: dict) -> Weights:
     """`params` and the table of the head, matrices rounded once as `einsum` would round them at each step.
 
-    A leaf named "w" is `models.layers.Einsum`'s, and nothing but the operand of a product; the other leaves
+    A leaf named "w" is nothing but the operand of a product (`models.layers.Einsum` makes them so); the other leaves
     stay as they are. Rounding takes longer than the products of one token do.
     """
     if model.precision == "float32":

@@ -17,17 +17,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxlm.models.layers import Precision
+from jaxlm.models.layers import Precision, einsum, exact
 
 # Steps of the loop in one body; chosen: not measured yet.
 UNROLL = 4
 
 State = tuple[Array, ...]  # each "B H"; the first is what the next product reads
-Cell = Callable[[Array, Array, State], State]  # (from the input, from the product, state) -> state
+Step = Callable[[Array, Array, State], State]  # (from the input, from the product, state) -> state
 
 
 def recurrence(
-    cell: Cell,
+    cell: Step,
     x_LBZ: Float[Array, "L B Z"],
     w_HZ: Float[Array, "H Z"],
     bias_Z: Float[Array, " Z"] | None,
@@ -44,16 +44,15 @@ def recurrence(
     `state` is zeros before a position of `fresh`, and stays what it was over one of `still` (padding).
     """
     flags = fresh_LB, still_LB
-    product = functools.partial(_product, dtype=jnp.float32 if precision == "float32" else jnp.bfloat16)
     loop = functools.partial(jax.lax.scan, unroll=min(unroll, x_LBZ.shape[0]))
 
     def forward(x_LBZ, w_HZ, bias_Z, state):
-        w = w_HZ.astype(jnp.float32 if precision == "float32" else jnp.bfloat16)  # once, not in each turn
+        w = w_HZ if precision == "float32" else w_HZ.astype(jnp.bfloat16)  # once, not in each turn
 
         def step(state, at):
             x, (fresh, still) = at
             before = enter(state, fresh)
-            r = product(before[0], w)
+            r = product("BH,HZ->BZ", before[0], w, precision)
             r = r if bias_Z is None else r + bias_Z[None]
             after = leave(before, cell(x, r, before), still)
             return after, (after, before, r)
@@ -64,11 +63,10 @@ def recurrence(
     def backward(saved, cotangents):
         x_LBZ, r_LBZ, before_LBH, w, bias_Z = saved
         of_outputs, of_last = cotangents
-        step = functools.partial(_step_back, cell, lambda of_r: product(of_r, w.T))
+        step = functools.partial(_step_back, cell, lambda of_r: product("BZ,HZ->BH", of_r, w, precision))
         at = x_LBZ, r_LBZ, before_LBH, flags, of_outputs
         of_state, (of_x, of_r) = loop(step, of_last, at, reverse=not reverse)
-        rows = lambda x: x.reshape(-1, x.shape[-1])
-        of_w = product(rows(before_LBH[0]).T, rows(of_r))
+        of_w = product("LBH,LBZ->HZ", before_LBH[0], of_r, precision)
         return of_x, of_w, None if bias_Z is None else of_r.sum((0, 1)), of_state
 
     run = jax.custom_vjp(lambda *args: forward(*args)[0])
@@ -76,11 +74,12 @@ def recurrence(
     return run(x_LBZ, w_HZ, bias_Z, state)
 
 
-def _product(a: Array, b: Array, dtype) -> Array:
-    return jnp.matmul(a.astype(dtype), b.astype(dtype), preferred_element_type=jnp.float32)
+def product(equation: str, a: Array, b: Array, precision: Precision) -> Array:
+    """`einsum` with float32 results: a state is summed up over many positions."""
+    return einsum(equation, a, b, exact(precision))
 
 
-def _step_back(cell: Cell, through_w: Callable[[Array], Array], of_state: State, at) -> tuple[State, tuple]:
+def _step_back(cell: Step, through_w: Callable[[Array], Array], of_state: State, at) -> tuple[State, tuple]:
     """Cotangents of the state before a position, and of what the cell was given there."""
     x, r, before, (fresh, still), of_output = at
     of_state = (of_state[0] + of_output, *of_state[1:])
@@ -132,7 +131,7 @@ def scan_cell(
 def linear_recurrence(
     a_LBH: Float[Array, "L B H"], b_LBH: Float[Array, "L B H"], state_BH: Float[Array, "B H"]
 ) -> Float[Array, "L B H"]:
-    """h with h[t] = a[t] h[t - 1] + b[t], in time that does not grow with the steps that can run at once.
+    """h with h[t] = a[t] h[t - 1] + b[t], in about 2 sqrt(L) steps one after another.
 
     Pairs (a, b) compose to (a' a, a' b + b'), which is associative. With a in [0, 1] nothing overflows, and what
     underflows is a state forgotten; the paper's form, sums of logarithms and their cumulative log-sum-exp

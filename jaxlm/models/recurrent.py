@@ -6,7 +6,6 @@ Cells as PyTorch documents them, so its weights fit (interop/); minGRU and minLS
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
@@ -19,7 +18,7 @@ from jaxlm.batch import Batch
 from jaxlm.config import Config
 from jaxlm.models.family import SAMPLE, Family, Hidden, Setting, parameters, tokens
 from jaxlm.models.layers import Einsum, Noise, Precision, activation_dtype, dropout, parameter, resolve_precision
-from jaxlm.models.recurrence import State, linear_recurrence, recurrence, scan_cell
+from jaxlm.models.recurrence import State, Step, linear_recurrence, product, recurrence, scan_cell
 
 CellName = Literal["tanh", "relu", "lstm", "gru", "gru_before", "mingru", "minlstm"]
 _Rate = pydantic.Field(default=0.0, ge=0, lt=1)
@@ -62,14 +61,6 @@ class RecurrentConfig(Config):
         return self
 
     @property
-    def position(self) -> str:
-        return "none"  # a recurrence needs none
-
-    @property
-    def max_length(self) -> None:
-        return None
-
-    @property
     def noisy(self) -> bool:
         """Is training not what evaluation is: with random masks, or penalties?"""
         rates = self.dropout, self.input_dropout, self.hidden_dropout, self.word_dropout, self.weight_drop
@@ -89,8 +80,8 @@ class RecurrentConfig(Config):
 
 
 class Cell(NamedTuple):
-    gates: int
-    step: Callable[[Array, Array, State], State]  # recurrence.Cell
+    gates: int  # outputs of the input's product, each as wide as the state
+    step: Step | None  # None: not a cell whose one product is h @ w
     states: tuple[str, ...] = ("h",)
 
 
@@ -106,7 +97,7 @@ def lstm(x: Array, r: Array, state: State) -> State:
 
 
 def gru(x: Array, r: Array, state: State) -> State:
-    """Cho et al. 2014 with the reset after the product; gates r, z, n."""
+    """Cho et al. 2014, but with the reset after the product, as cuDNN; gates r, z, n."""
     (x_r, x_z, x_n), (r_r, r_z, r_n) = split(x, 3), split(r, 3)
     z = jax.nn.sigmoid(x_z + r_z)
     n = jnp.tanh(x_n + jax.nn.sigmoid(x_r + r_r) * r_n)
@@ -118,9 +109,9 @@ CELLS = {
     "relu": Cell(1, lambda x, r, state: (jax.nn.relu(x + r),)),
     "lstm": Cell(4, lstm, ("h", "c")),
     "gru": Cell(3, gru),
-    "gru_before": Cell(3, gru),
-    "mingru": Cell(2, gru),
-    "minlstm": Cell(3, gru),
+    "gru_before": Cell(3, None),
+    "mingru": Cell(2, None),
+    "minlstm": Cell(3, None),
 }
 LINEAR = ("mingru", "minlstm")
 
@@ -172,9 +163,8 @@ class Layer(nn.Module):
         cell = CELLS[c.cell]
         H, P = c.widths(self.number)
         D, J = x_LBD.shape[-1], cell.gates
-        x_LBJH = Einsum("LBD,DJH->LBJH", (D, J, H), ("state_in", "gate", "state"), p, (3 * H) ** -0.5, name="input")(
-            x_LBD
-        )
+        std = (3 * H) ** -0.5  # that of `uniform(H)`
+        x_LBJH = Einsum("LBD,DJH->LBJH", (D, J, H), ("state_in", "gate", "state"), p, std, name="input")(x_LBD)
         if c.bias:
             x_LBJH += parameter(self, "b", self.initial_bias, (J, H), ("gate", "state"))[None, None]
         x_LBZ = x_LBJH.reshape(*x_LBJH.shape[:2], J * H).astype(jnp.float32)
@@ -196,6 +186,7 @@ class Layer(nn.Module):
         if c.cell == "gru" and c.bias:  # the candidate's own, inside the reset
             bias_H = parameter(self, "candidate_b", nn.initializers.zeros, (H,), ("state",))
             bias_Z = jnp.concatenate([jnp.zeros(2 * H), bias_H])
+        assert cell.step is not None
         return recurrence(cell.step, x_LBZ, w_PZ, bias_Z, state, *flags, precision=p, reverse=self.reverse)
 
     def initial_bias(self, key, shape, dtype):
@@ -204,8 +195,7 @@ class Layer(nn.Module):
         return jnp.zeros(shape, dtype).at[1].set(1.0) if forgets else jnp.zeros(shape, dtype)
 
     def product(self, h, w):
-        operand = jnp.float32 if self.spec.precision == "float32" else jnp.bfloat16
-        return jnp.matmul(h.astype(operand), w.astype(operand), preferred_element_type=jnp.float32)
+        return product("BH,HZ->BZ", h, w, self.spec.precision)
 
     def gru_before(self, w_PZ, x, state: State) -> State:
         (x_r, x_z, x_n), (h,) = split(x, 3), state
