@@ -24,6 +24,7 @@ from jaxlm.run_config import RunConfig
 from jaxlm.run_folder import RunFolder, read_json, write_json
 from jaxlm.training import layout as layouts
 from jaxlm.training import loop, speed
+from jaxlm.training.ahead import Ahead
 from jaxlm.training.interrupt import SKIPPED, profiled, stop_on_signals
 from jaxlm.training.layout import Layout
 from jaxlm.training.meter import Reader
@@ -203,11 +204,13 @@ class Session:
         self.telemetry = Telemetry(self.cfg.telemetry, self.folder.path, start=start, config=dump(self.cfg), show=show)
         rank, processes = jax.process_index(), jax.process_count()
         source = batches(self.shards, self.cfg.data, start_step=start, process_index=rank, process_count=processes)
+        ahead = Ahead(source, self.parts.compiled.place)
         try:
             with stop_on_signals() as stop:
-                self._fit(state, source, start, seconds, stop, profile)
+                self._fit(state, ahead, start, seconds, stop, profile)
             self.checkpoints.wait()
         finally:
+            ahead.close()
             source.close()
             self.telemetry.close()
         step = self.checkpoints.latest() or 0
@@ -217,13 +220,13 @@ class Session:
             )
         return Outcome(str(self.folder.path), step, self.last)
 
-    def _fit(self, state: TrainState, source, start: int, seconds: float, stop, profile: int | None) -> None:
+    def _fit(self, state: TrainState, ahead: Ahead, start: int, seconds: float, stop, profile: int | None) -> None:
         compiled = self.parts.compiled
         held_out = self.shards.counts("validation")["predicted"] > 0
         loop.fit(
             self.cfg.loop,
             compiled.enter(state),
-            map(compiled.place, source),
+            ahead,
             profiled(compiled.step, self.folder.path / "profile", profile) if profile else compiled.step,
             start=start,
             seconds=seconds,
