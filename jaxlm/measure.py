@@ -31,13 +31,9 @@ def median_step_ms(parts, cfg, *, at_least: int = 5, at_most: int = 40, seconds:
     import jax
     import numpy as np
 
-    from jaxlm.batch import Batch
+    from jaxlm.data.objectives import example
 
-    shape = (cfg.data.batch, cfg.data.length)
-    ones = np.ones(shape, np.int32)
-    batch = Batch(
-        ones, ones, ones.astype(np.float32), ones, np.tile(np.arange(shape[1], dtype=np.int32), (shape[0], 1))
-    )
+    batch = example(cfg.data.objective, cfg.data.batch, cfg.data.length)
     state, times = parts.compiled.enter(parts.init()), []
     began = time.perf_counter()
     while len(times) < at_least or (len(times) < at_most and time.perf_counter() - began < seconds):

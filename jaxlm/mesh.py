@@ -147,9 +147,11 @@ def shardings(mesh: Mesh, axes: Any) -> Any:
     return jax.tree.map(lambda names: NamedSharding(mesh, spec(names)), axes, is_leaf=_is_names)
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Where "B L" arrays lie."""
-    return NamedSharding(mesh, spec(("batch", "length")))
+def batch_shardings(mesh: Mesh, batch: Any) -> Any:
+    """Where the arrays of a batch lie: rows and positions are split, but for positions that do not divide."""
+    divides = lambda x: x.shape[1] % mesh.shape["sequence"] == 0
+    lies = lambda x: NamedSharding(mesh, spec(("batch", "length" if divides(x) else "norm")))
+    return jax.tree.map(lies, batch)
 
 
 def row_shards(mesh: Mesh | AbstractMesh | None) -> int:

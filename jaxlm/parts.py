@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 
 from jaxlm import mesh as meshes
 from jaxlm.batch import Batch
+from jaxlm.data.objectives import example
 from jaxlm.errors import UserError
 from jaxlm.evaluation import perplexity
 from jaxlm.losses import LossConfig, cross_entropy
@@ -62,8 +63,9 @@ def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
     abstract = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
     if layout.compile != "jit":  # each device cuts the rows it has
         check_microbatches(cfg, meshes.row_shards(mesh))
-    compiled = compile_step(make, layout.compile, mesh, abstract, shardings, (cfg.data.batch, cfg.data.length))
-    on_rows = meshes.batch_sharding(mesh)
+    batch = abstract_batch(cfg)
+    compiled = compile_step(make, layout.compile, mesh, abstract, shardings, batch)
+    on_rows = meshes.batch_shardings(mesh, batch)
     return Parts(
         family=family,
         mesh=mesh,
@@ -75,6 +77,12 @@ def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
         ),
         place=lambda batch: place(batch, on_rows),
     )
+
+
+def abstract_batch(cfg: RunConfig) -> Batch:
+    """Shapes and dtypes of the batches that the objective makes, over all processes together."""
+    rows = example(cfg.data.objective, cfg.data.batch, cfg.data.length)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), rows)
 
 
 def check_microbatches(cfg: RunConfig, devices: int) -> None:

@@ -28,7 +28,7 @@ from jaxlm.generation import decode
 from jaxlm.generation.sampling import READABLE, SamplingConfig
 from jaxlm.generation.text import Completion
 from jaxlm.models.family import Family
-from jaxlm.parts import as_saved, build_family, carry, in_mesh
+from jaxlm.parts import abstract_batch, as_saved, build_family, carry, in_mesh
 from jaxlm.run_config import RunConfig
 from jaxlm.run_folder import RunFolder, read_json
 from jaxlm.training.compile import place
@@ -87,7 +87,7 @@ def evaluate(
     model, params, tokenizer, cfg, step = load(run, step)
     mesh = fitting(mesh, model, params, cfg)
     params = jax.device_put(params, meshes.shardings(mesh, model.axes))
-    rows = meshes.batch_sharding(mesh)
+    rows = meshes.batch_shardings(mesh, abstract_batch(cfg))
     sums = in_mesh(jax.jit(perplexity.row_sums(model)), mesh)
     with _shards(folder, cfg, tokenizer, text, shards_dir) as shards:
         split = "test" if text is not None else split or "validation"

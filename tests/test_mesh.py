@@ -115,7 +115,8 @@ def test_shardings_follow_the_names_of_a_tree():
 def test_rows_of_a_batch_are_split_over_data_and_fsdp():
     built = mesh.build(axes(data=2, fsdp=2, tensor=2))
     assert mesh.row_shards(built) == 4
-    rows = jax.device_put(jnp.zeros((8, 6), jnp.int32), mesh.batch_sharding(built))
+    rows = jnp.zeros((8, 6), jnp.int32)
+    rows = jax.device_put(rows, mesh.batch_shardings(built, rows))
     assert {shard.data.shape for shard in rows.addressable_shards} == {(2, 6)}
 
 

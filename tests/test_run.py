@@ -17,7 +17,6 @@ from jaxlm.mesh import MeshConfig
 from jaxlm.run_config import RunConfig
 from jaxlm.run_folder import read_json
 from jaxlm.training import layout as layouts
-from jaxlm.training.compile import abstract_batch
 from tests import tiny_run
 from tests.faults import injector
 
@@ -423,7 +422,7 @@ def test_a_shipped_config_builds(name):
     assert cfg.name == name
     family = parts.build_family(cfg, 4_096, "cpu")
     params = jax.eval_shape(family.init, jax.random.key(cfg.seed))
-    batch = abstract_batch((cfg.data.batch, cfg.data.length))
+    batch = parts.abstract_batch(cfg)
     loss = parts.make_loss(family, cfg.loss)
     total, (sums, _) = jax.eval_shape(loss, params, batch, None, parts.carry(cfg, family))
     assert total.shape == () and sums["loss"].dtype == "float32"

@@ -5,6 +5,8 @@ The default loss, weighted cross-entropy, serves them all. An objective is a con
 
 from typing import Literal
 
+import numpy as np
+
 from jaxlm.batch import Batch
 from jaxlm.config import Config
 from jaxlm.data.rows import Rows
@@ -36,3 +38,10 @@ def build(objective: ObjectiveConfig, rows: Rows) -> Batch:
         segment=rows.segment,
         position=rows.position,
     )
+
+
+def example(objective: ObjectiveConfig, batch: int, length: int) -> Batch:
+    """A Batch of the shapes that `build` makes of `batch` rows of `length`, each one document of token 1."""
+    ones = np.ones((batch, length), np.int32)
+    position = np.tile(np.arange(length, dtype=np.int32), (batch, 1))
+    return build(objective, Rows(ones, ones, ones.astype(np.float32), ones, position))

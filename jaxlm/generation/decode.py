@@ -83,6 +83,7 @@ def generate(
     check(family, tokenizer, ids, tokens)
     if not ids:
         return []
+    assert family.init_state is not None and family.decode is not None
     model = Model(
         family.init_state, family.decode, family.head, family.bias, family.softcap, family.precision,
         tokenizer.vocab, tokenizer.separator,
@@ -126,6 +127,8 @@ def room(context: int, longest: int) -> int:
 
 def check(family: Family, tokenizer: Tokenizer, ids: list[np.ndarray], tokens: int) -> None:
     """Raise UserError for what the model cannot do."""
+    if family.decode is None:
+        raise UserError("this model reads a text in both directions, so it cannot write one: generate with a decoder")
     if tokens < 1:
         raise UserError(f"tokens={tokens}: ask for at least one new token")
     if tokenizer.vocab > family.vocab:

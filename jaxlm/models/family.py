@@ -4,7 +4,7 @@ The one seam between Flax and the rest of the house: no Flax object leaves this 
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -29,10 +29,8 @@ class Family(NamedTuple):
     init: Callable[[jax.Array], dict]  # key -> params
     axes: dict  # logical axis names of each parameter
     apply: Callable[..., Hidden]  # (params, batch, noise=None, carry=()) -> Hidden
-    head: Callable[[dict], jax.Array]  # params -> table_VD; logits are hidden @ table.T + bias
-    init_state: Callable[[int, int], Any]  # (rows, slots) -> empty decoding state
-    # (params, token_BL, position_BL, real_BL, state) -> hidden_BLD, state; where `real` is False, nothing happened
-    decode: Callable[..., tuple[jax.Array, Any]]
+    # params -> table_VD, logits are hidden @ table.T + bias; or None: what `apply` returns are logits
+    head: Callable[[dict], Any]
     vocab: int
     precision: Precision
     flops_per_token: Callable[[int], float]  # row length -> floating-point operations of one training step
@@ -40,6 +38,15 @@ class Family(NamedTuple):
     length: int | None = None  # most tokens of context; None: no limit
     bias: Callable[[dict], jax.Array | None] = lambda params: None  # params -> bias_V of the logits
     carry: Callable[[int], Any] = lambda rows: ()  # rows -> recurrent state before the first token; (): it has none
+    # (rows, slots) -> empty decoding state
+    init_state: Callable[[int, int], Any] | None = None
+    # (params, token_BL, position_BL, real_BL, state) -> hidden_BLD, state; where `real` is False, nothing happened.
+    # None: the family cannot generate
+    decode: Callable[..., tuple[jax.Array, Any]] | None = None
+    # (params, source, slots) -> decoding state of an encoder-decoder that has read its source; None: it has none
+    read: Callable[..., Any] | None = None
+    # (state, row_B) -> state whose row b is what row row_B[b] was; for beams
+    reorder: Callable[[Any, jax.Array], Any] = lambda state, row_B: jax.tree.map(lambda x: x[row_B], state)
 
     def hidden(self, params: dict, batch: Batch, noise: Noise | None = None) -> jax.Array:
         """hidden_BLD of rows that go on from nowhere."""
@@ -67,6 +74,20 @@ _ONE = np.ones((1, 1), np.int32)  # numpy: importing this must not start jax
 SAMPLE = Batch(_ONE, _ONE, _ONE.astype(np.float32), _ONE, _ONE)  # enough to make parameters with
 
 
+def asked(hidden_BLD: jax.Array, where_BP: jax.Array | None) -> jax.Array:
+    """hidden_BPD at the positions a batch asks for; all of them where it does not say which."""
+    return hidden_BLD if where_BP is None else jnp.take_along_axis(hidden_BLD, where_BP[..., None], axis=1)
+
+
+class Head(NamedTuple):
+    """What is predicted, and so the table that hidden states meet last."""
+
+    # tokens: of the vocabulary. classes: one of a whole text. tags: one of each token.
+    # span: two positions of the row, a first and a last; `apply` then returns logits_BPL, and `head` no table.
+    kind: Literal["tokens", "classes", "tags", "span"] = "tokens"
+    classes: int = 0  # of classes and tags
+
+
 class Setting(NamedTuple):
     """What only a run knows of its model."""
 
@@ -74,3 +95,4 @@ class Setting(NamedTuple):
     length: int  # tokens of a row
     packed: bool  # rows hold several documents, or padding
     platform: str  # cpu, gpu, tpu
+    head: Head = Head()

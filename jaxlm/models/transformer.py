@@ -340,4 +340,5 @@ def family(cfg: TransformerConfig, setting: Setting) -> Family:
         flops_per_token=functools.partial(flops_per_token, spec),
         softcap=cfg.softcap,
         length=spec.length if cfg.position == "learned" else None,
+        reorder=lambda state, row_B: jax.tree.map(lambda x: jnp.take(x, row_B, axis=int(spec.scan)), state),
     )

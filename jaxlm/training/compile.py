@@ -40,20 +40,20 @@ def compile_step(
     mesh: Mesh,
     state: TrainState,
     shardings: TrainState,
-    rows: tuple[int, int],
+    batch: Batch,
 ) -> Compiled:
-    """Compile `make(axis)`; `state` is abstract, `rows` the shape (batch, length) over all processes."""
-    meshes.check_rows(mesh, *rows)
+    """Compile `make(axis)`; `state` and `batch` are abstract, `batch` that of all processes together."""
+    meshes.check_rows(mesh, *batch.token.shape)
     if way != "jit" and mesh.shape["data"] != mesh.size:
         raise UserError(
             f"step.compile={way!r} replicates the state, but the mesh is {dict(mesh.shape)}: "
             f"use step.compile='jit', or mesh.layout='replicated'"
         )
-    return _by_pmap(make, mesh, state, rows) if way == "pmap" else _by_jit(make, way, mesh, state, shardings, rows)
+    return _by_pmap(make, mesh, state, batch) if way == "pmap" else _by_jit(make, way, mesh, state, shardings, batch)
 
 
-def _by_jit(make, way: Way, mesh: Mesh, state: TrainState, shardings: TrainState, rows) -> Compiled:
-    batch_sharding = meshes.batch_sharding(mesh)
+def _by_jit(make, way: Way, mesh: Mesh, state: TrainState, shardings: TrainState, batch: Batch) -> Compiled:
+    placed_batch = meshes.batch_shardings(mesh, batch)
     if way == "shard_map":
         # check_vma=False: with it, gradients of replicated parameters arrive summed already, and a
         # second sum would make them as many times too large as there are devices.
@@ -63,21 +63,22 @@ def _by_jit(make, way: Way, mesh: Mesh, state: TrainState, shardings: TrainState
         )
     else:
         step = make(None)
-    jitted = jax.jit(step, in_shardings=(shardings, batch_sharding), out_shardings=(shardings, None), donate_argnums=0)
+    jitted = jax.jit(step, in_shardings=(shardings, placed_batch), out_shardings=(shardings, None), donate_argnums=0)
     with jax.set_mesh(mesh):
-        executable = jitted.lower(state, abstract_batch(rows)).compile()
+        executable = jitted.lower(state, batch).compile()
     same = lambda state: state
-    return Compiled(executable, same, same, lambda batch: place(batch, batch_sharding), executable)
+    return Compiled(executable, same, same, lambda batch: place(batch, placed_batch), executable)
 
 
-def _by_pmap(make, mesh: Mesh, state: TrainState, rows) -> Compiled:
+def _by_pmap(make, mesh: Mesh, state: TrainState, batch: Batch) -> Compiled:
     devices = list(mesh.devices.flat)
     count = len(devices)
     stacked = NamedSharding(
         jax.make_mesh((count,), ("data",), (jax.sharding.AxisType.Auto,), devices=devices), P("data")
     )
     many = lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype, sharding=stacked)
-    local = jax.tree.map(many, abstract_batch((rows[0] // count, rows[1])))
+    part = lambda x: jax.ShapeDtypeStruct((len(x) // count, *x.shape[1:]), x.dtype)
+    local = jax.tree.map(lambda x: many(part(x)), batch)
     step = jax.pmap(make("data"), axis_name="data", devices=devices, donate_argnums=0)
     cut = lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:])
     copies = lambda x: jax.numpy.broadcast_to(x, (count, *x.shape))
@@ -100,19 +101,20 @@ def _by_pmap(make, mesh: Mesh, state: TrainState, rows) -> Compiled:
         state, metrics = executable(state, batch)
         return state, jax.tree.map(lambda x: x[0], metrics)
 
-    return Compiled(run, enter, leave, lambda batch: place(Batch(*map(cut, batch)), stacked), executable)
+    return Compiled(
+        run,
+        enter,
+        leave,
+        lambda batch: place(jax.tree.map(cut, batch), jax.tree.map(lambda _: stacked, batch)),
+        executable,
+    )
 
 
-def abstract_batch(rows: tuple[int, int]) -> Batch:
-    integers, floats = jax.ShapeDtypeStruct(rows, "int32"), jax.ShapeDtypeStruct(rows, "float32")
-    return Batch(token=integers, target=integers, weight=floats, segment=integers, position=integers)
-
-
-def place(batch: Batch, sharding: NamedSharding) -> Batch:
-    """This process's rows as its part of the global arrays."""
+def place(batch: Batch, shardings: Batch) -> Batch:
+    """This process's rows as its part of the global arrays; `shardings` has one for each array."""
     if jax.process_count() == 1:
-        return jax.device_put(batch, sharding)
-    return Batch(*(jax.make_array_from_process_local_data(sharding, field) for field in batch))
+        return jax.device_put(batch, shardings)
+    return jax.tree.map(lambda x, s: jax.make_array_from_process_local_data(s, x), batch, shardings)
 
 
 def state_shardings(mesh: Mesh, state: TrainState, axes: Any) -> TrainState:

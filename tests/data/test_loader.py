@@ -2,10 +2,10 @@
 
 import itertools
 
+import jax
 import numpy as np
 import pytest
 
-from jaxlm.batch import Batch
 from jaxlm.data.dataset import DataConfig
 from jaxlm.data.loader import batches, evaluation_batches
 from jaxlm.data.shards import Shards, Writer, commit
@@ -41,13 +41,18 @@ def read(shards, cfg, steps, **where):
         loader.close()
 
 
+def rows_of(parts):
+    """Batches as one: their rows below each other."""
+    return jax.tree.map(lambda *fields: np.concatenate(fields), *parts)
+
+
 def joined(shards, cfg, steps, processes, start_step=0):
     """Global batches, put together from the parts of all processes."""
     parts = [
         read(shards, cfg, steps, start_step=start_step, process_index=r, process_count=processes)
         for r in range(processes)
     ]
-    return [Batch(*map(np.concatenate, zip(*step, strict=True))) for step in zip(*parts, strict=True)]
+    return [rows_of(step) for step in zip(*parts, strict=True)]
 
 
 def assert_equal(some, others):
@@ -126,7 +131,7 @@ def test_chunks_and_lanes_are_evaluated_in_the_order_of_the_text(shards):
 def test_evaluation_is_shared_by_processes_in_equally_many_batches(shards):
     cfg = config(batch=6)
     parts = [list(evaluation_batches(shards, cfg, "train", process_index=r, process_count=3)) for r in range(3)]
-    whole = [Batch(*map(np.concatenate, zip(*step, strict=True))) for step in zip(*parts, strict=True)]
+    whole = [rows_of(step) for step in zip(*parts, strict=True)]
     assert_equal(whole, list(evaluation_batches(shards, cfg, "train")))
 
 

@@ -93,7 +93,7 @@ def test_loss_and_gradients_agree_on_every_mesh(model):
         mesh.check_divides(built, model.axes, jax.eval_shape(model.init, jax.random.key(0)))
         with jax.set_mesh(built):
             placed = jax.device_put(params, mesh.shardings(built, model.axes))
-            rows = jax.device_put(batch, mesh.batch_sharding(built))
+            rows = jax.device_put(batch, mesh.batch_shardings(built, batch))
             got, got_grads = jax.jit(jax.value_and_grad(loss))(placed, rows)
         np.testing.assert_allclose(got, expected, rtol=1e-5)
         same = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)

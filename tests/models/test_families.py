@@ -112,8 +112,8 @@ def test_a_packed_row_is_its_documents_alone(name, ready):
 def test_two_rows_with_the_state_carried_over_are_one(name, ready):
     (params, hidden, apply, _, model), batch = ready(name), rows()
     half = LENGTH // 2
-    first = apply(params, Batch(*(x[:, :half] for x in batch)), None, model.carry(3))
-    rest = apply(params, Batch(*(x[:, half:] for x in batch)), None, first.carry)
+    first = apply(params, jax.tree.map(lambda x: x[:, :half], batch), None, model.carry(3))
+    rest = apply(params, jax.tree.map(lambda x: x[:, half:], batch), None, first.carry)
     close(np.concatenate([first.array, rest.array], axis=1), hidden(params, batch))
 
 

@@ -79,9 +79,13 @@ def on_mesh(cfg: MeshConfig, way="jit", *, model=None, optimizer=None, rows=ROWS
     shardings = state_shardings(mesh, shapes, model.axes)
     abstract = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
     make = lambda axis: step_of(model, optimizer, axis=axis, **options)
-    compiled = compile_step(make, way, mesh, abstract, shardings, (rows, LENGTH))
+    compiled = compile_step(make, way, mesh, abstract, shardings, shapes_of(batch(rows=rows)))
     state = jax.jit(lambda: start(model, optimizer), out_shardings=shardings)()
     return compiled, state
+
+
+def shapes_of(tree):
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
 
 
 def assert_same_bits(got, wanted):
