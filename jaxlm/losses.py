@@ -30,7 +30,7 @@ PLAIN = LossConfig()  # cross-entropy and nothing else
 
 def cross_entropy(
     hidden_BLD: Float[Array, "B L D"],
-    table_VD: Float[Array, "V D"],
+    table_VD: Float[Array, "V D"] | None,
     target_BL: Int[Array, "B L"],
     weight_BL: Float[Array, "B L"],
     *,
@@ -42,12 +42,15 @@ def cross_entropy(
     """(sum to minimise, sum of plain cross-entropy), both weighted and in nats; differentiate the first.
 
     The gradients of a chunk are made with its logits, in the forward pass, so no product runs twice: temporary
-    memory is that of one chunk, the gradients and nothing else.
+    memory is that of one chunk, the gradients and nothing else. Without a table, `hidden` are logits.
     """
+    if table_VD is None:
+        objective_B, nats_B, _ = weighted_sums(hidden_BLD, target_BL, weight_BL, cfg)
+        return objective_B.sum(), nats_B.sum()
     chunk = cfg.chunk or chunk_length(hidden_BLD.shape[0], hidden_BLD.shape[1], table_VD.shape[0])
 
     def of_chunk(head, *xs: Array) -> tuple[Array, Array]:
-        objective_B, nats_B = of_rows(head, *xs, precision=precision, cfg=cfg, softcap=softcap)
+        objective_B, nats_B, _ = of_rows(head, *xs, precision=precision, cfg=cfg, softcap=softcap)
         return objective_B.sum(), nats_B.sum()
 
     head = table_VD, bias_V
@@ -81,26 +84,33 @@ def cross_entropy(
     return chunked(head, hidden_BLD, target_BL, weight_BL)
 
 
-def row_nats(
+def row_scores(
     hidden_BLD: Float[Array, "B L D"],
-    table_VD: Float[Array, "V D"],
+    table_VD: Float[Array, "V D"] | None,
     target_BL: Int[Array, "B L"],
     weight_BL: Float[Array, "B L"],
     *,
     precision: Precision,
     softcap: float | None = None,
     bias_V: Float[Array, " V"] | None = None,
-) -> Float[Array, " B"]:
-    """The weighted sum of plain cross-entropy of each row, in nats; for evaluation, not to be differentiated."""
+) -> tuple[Float[Array, " B"], Float[Array, " B"]]:
+    """The weighted sums, for each row, of plain cross-entropy in nats and of hits: targets that no logit exceeds.
+
+    For evaluation, not to be differentiated.
+    """
+    if table_VD is None:
+        _, nats_B, hits_B = weighted_sums(hidden_BLD, target_BL, weight_BL, PLAIN)
+        return nats_B, hits_B
     chunk = chunk_length(hidden_BLD.shape[0], hidden_BLD.shape[1], table_VD.shape[0])
     of_row = functools.partial(of_rows, precision=precision, cfg=PLAIN, softcap=softcap)
-    add = lambda nats_B, x: (nats_B + of_row((table_VD, bias_V), *x)[1], None)
+    add = lambda sums, x: (jax.tree.map(jnp.add, sums, of_row((table_VD, bias_V), *x)[1:]), None)
     xs = in_chunks(chunk, hidden_BLD, target_BL, weight_BL)
-    return jax.lax.scan(add, jnp.zeros(len(hidden_BLD)), xs)[0]
+    zeros = jnp.zeros(len(hidden_BLD))
+    return jax.lax.scan(add, (zeros, zeros), xs)[0]
 
 
 def of_rows(head, hidden_BLD, target_BL, weight_BL, precision: Precision, cfg: LossConfig, softcap: float | None):
-    """(objective_B, nats_B) with all logits at once; `head` is (table_VD, bias_V or None)."""
+    """`weighted_sums` with all logits at once; `head` is (table_VD, bias_V or None)."""
     table_VD, bias_V = head
     logits_BLV = einsum("BLD,VD->BLV", hidden_BLD, table_VD, exact(precision))
     logits_BLV = logits_BLV if bias_V is None else logits_BLV + bias_V[None, None]
@@ -128,7 +138,8 @@ def soft_cap(logits: Array, cap: float | None) -> Array:
     return logits if cap is None else cap * jnp.tanh(logits / cap)
 
 
-def weighted_sums(logits_BLV: Array, target_BL: Array, weight_BL: Array, cfg: LossConfig) -> tuple[Array, Array]:
+def weighted_sums(logits_BLV: Array, target_BL: Array, weight_BL: Array, cfg: LossConfig) -> tuple[Array, Array, Array]:
+    """(to minimise, nats of plain cross-entropy, targets that no logit exceeds): weighted sums over each row."""
     normaliser_BL = jax.nn.logsumexp(logits_BLV, axis=-1)
     of_target_BL = jnp.take_along_axis(logits_BLV, target_BL[..., None], axis=-1)[..., 0]
     nats_BL = normaliser_BL - of_target_BL
@@ -138,4 +149,6 @@ def weighted_sums(logits_BLV: Array, target_BL: Array, weight_BL: Array, cfg: Lo
         objective_BL = (1 - cfg.label_smoothing) * nats_BL + cfg.label_smoothing * spread_BL
     if cfg.z_loss:
         objective_BL = objective_BL + cfg.z_loss * normaliser_BL**2
-    return (objective_BL * weight_BL).sum(1), (nats_BL * weight_BL).sum(1)
+    hits_BL = of_target_BL >= logits_BLV.max(-1)
+    total = lambda x_BL: (x_BL * weight_BL).sum(1)
+    return total(objective_BL), total(nats_BL), total(hits_BL)

@@ -8,12 +8,13 @@ from jax.sharding import Mesh
 
 from jaxlm import mesh as meshes
 from jaxlm.batch import Batch
-from jaxlm.data.objectives import example
+from jaxlm.data.examples import Classification, Extraction, Tagging
+from jaxlm.data.objectives import ObjectiveConfig, example, extra_ids
 from jaxlm.errors import UserError
 from jaxlm.evaluation import perplexity
 from jaxlm.losses import LossConfig, cross_entropy
 from jaxlm.models import build as models
-from jaxlm.models.family import Family
+from jaxlm.models.family import Family, Head
 from jaxlm.run_config import RunConfig
 from jaxlm.training import optimizer as optimizers
 from jaxlm.training import state as states
@@ -110,15 +111,25 @@ def carry(cfg: RunConfig, family: Family) -> Any:
 
 
 def build_family(cfg: RunConfig, vocab: int, platform: str) -> Family:
+    vocab += extra_ids(cfg.data.objective, cfg.data.length)
     if cfg.model.vocab is not None and cfg.model.vocab < vocab:
         raise UserError(f"model.vocab={cfg.model.vocab} is under the tokenizer's {vocab}: raise it, or leave it out")
+    batch = abstract_batch(cfg)
     return models.build(
         cfg.model,
         vocab=cfg.model.vocab or vocab,
-        length=cfg.data.length,
-        packed=cfg.data.rows != "chunked",
+        length=batch.token.shape[1],
+        packed=cfg.data.rows != "chunked" or batch.source is not None,
         platform=platform,
+        head=head(cfg.data.objective),
     )
+
+
+def head(objective: ObjectiveConfig) -> Head:
+    """What a model must say for `objective`."""
+    if isinstance(objective, Classification | Tagging):
+        return Head("tags" if isinstance(objective, Tagging) else "classes", len(objective.classes))
+    return Head("span") if isinstance(objective, Extraction) else Head()
 
 
 def make_loss(family: Family, cfg: LossConfig):
@@ -136,10 +147,16 @@ def make_loss(family: Family, cfg: LossConfig):
             softcap=family.softcap,
             bias_V=family.bias(params),
         )
-        sums = {"loss": nats, "weight": batch.weight.sum()}
+        sums = {"loss": nats, "weight": batch.weight.sum(), "tokens": tokens_read(batch)}
         return objective + hidden.penalty, (sums, hidden.carry if carry != () else ())
 
     return loss
+
+
+def tokens_read(batch: Batch) -> jax.Array:
+    """Tokens of the rows and of their sources, padding left out: what a speed counts."""
+    segments = [batch.segment] if batch.source is None else [batch.segment, batch.source.segment]
+    return sum((jax.numpy.float32(1) * (segment > 0)).sum() for segment in segments)  # type: ignore[return-value]
 
 
 def in_mesh(function: Callable, mesh: Mesh) -> Callable:

@@ -264,6 +264,11 @@ def weights(state: TrainState) -> Any:
     return state.average if state.average != () else state.params
 
 
+def text_bytes(cfg: RunConfig, shards: Shards, split: str) -> int | None:
+    """Bytes of a split's text, where every token of it is asked for once."""
+    return shards.counts(split)["bytes"] if cfg.data.objective.kind == "next_token" else None
+
+
 def evaluation_metrics(
     cfg: RunConfig, parts: Parts, shards: Shards, params: Any, split: str = "validation"
 ) -> dict[str, float]:
@@ -273,9 +278,9 @@ def evaluation_metrics(
             parts.sums,
             params,
             map(parts.place, source),
-            shards.counts(split)["bytes"],
+            text_bytes(cfg, shards, split),
             carry(cfg, parts.family),
         )
     finally:
         source.close()
-    return found._asdict()
+    return {name: value for name, value in found._asdict().items() if value is not None}

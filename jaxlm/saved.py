@@ -15,11 +15,14 @@ from jaxlm import mesh as meshes
 from jaxlm.checkpoint import Checkpoints
 from jaxlm.checkpoint_folder import CheckpointConfig
 from jaxlm.config import parse
+from jaxlm.corpus import encode
 from jaxlm.corpus.collect import documents
 from jaxlm.corpus.document import Tally
+from jaxlm.corpus.examples import pieces_of
 from jaxlm.data import tokenizer as tokenizers
 from jaxlm.data.loader import evaluation_batches
-from jaxlm.data.shards import Shards, Writer, commit
+from jaxlm.data.objectives import labelled, parts
+from jaxlm.data.shards import SPLITS, Shards, commit
 from jaxlm.data.tokenizer import Tokenizer
 from jaxlm.errors import UserError
 from jaxlm.evaluation import baselines, perplexity
@@ -96,16 +99,24 @@ def evaluate(
             raise UserError(f"split {split!r} of {str(shards.folder)!r} is empty: choose another with --split")
         source = evaluation_batches(shards, cfg.data, split)
         try:
-            found = perplexity.score(sums, params, (place(b, rows) for b in source), counts["bytes"], carry(cfg, model))
+            whole = counts["bytes"] if cfg.data.objective.kind == "next_token" else None
+            found = perplexity.score(sums, params, (place(b, rows) for b in source), whole, carry(cfg, model))
         finally:
             source.close()
+        by = (
+            {name: None for name in ("gzip", "xz")}
+            if whole is None
+            else {
+                "gzip": baselines.gzip_bits_per_byte(source_text(shards, split, tokenizer)),
+                "xz": baselines.xz_bits_per_byte(source_text(shards, split, tokenizer)),
+            }
+        )
         return {
             "run": str(folder.path),
             "step": step,
             "source": split if text is None else str(text),
             **found._asdict(),
-            "gzip_bits_per_byte": baselines.gzip_bits_per_byte(source_text(shards, split, tokenizer)),
-            "xz_bits_per_byte": baselines.xz_bits_per_byte(source_text(shards, split, tokenizer)),
+            **{f"{name}_bits_per_byte": value for name, value in by.items()},
         }
 
 
@@ -159,14 +170,13 @@ def text_shards(folder: Path, cfg: RunConfig, tokenizer: Tokenizer, text: str | 
     source = cfg.data.model_copy(update={"source": str(text), "include": ()})
     building = folder / "building"
     building.mkdir()
-    writers = {
-        split: Writer(building, split, vocab=tokenizer.vocab, separator=tokenizer.separator)
-        for split in ("train", "validation", "test")
-    }
+    has_labels = labelled(cfg.data.objective)
+    writers = {split: encode.writer(building, split, tokenizer, has_labels) for split in SPLITS}
     tally = Tally()
     try:
         for document in documents(source, tally):
-            writers["test"].add(tokenizer.encode(document.text), len(document.text.encode()))
+            for piece in pieces_of(document):
+                encode.add(writers["test"], tokenizer, piece, tokenizer.encode(piece.text), has_labels)
     finally:
         counts = {split: writer.close() for split, writer in writers.items()}
     if not counts["test"]["documents"]:
@@ -178,7 +188,12 @@ def text_shards(folder: Path, cfg: RunConfig, tokenizer: Tokenizer, text: str | 
     commit(
         building,
         folder / "shards",
-        facts={"splits": counts, "vocab": tokenizer.vocab, "separator": tokenizer.separator},
+        facts={
+            "splits": counts,
+            "vocab": tokenizer.vocab,
+            "separator": tokenizer.separator,
+            "parts": parts(cfg.data.objective),
+        },
     )
     return Shards.open(folder / "shards")
 

@@ -74,8 +74,11 @@ def test_the_loss_is_its_definition(extras, chunk):
 @pytest.mark.parametrize("softcap", [None, 2.0])
 def test_evaluation_has_the_nats_of_each_row(softcap, monkeypatch):
     monkeypatch.setattr(losses, "CHUNK_BYTES", 4 * B * V * 5)  # five tokens at once
-    nats_B = losses.row_nats(*case(), precision="float32", softcap=softcap)
+    nats_B, hits_B = losses.row_scores(*case(), precision="float32", softcap=softcap)
     np.testing.assert_allclose(nats_B, definition(softcap=softcap)[2], rtol=1e-5)
+    hidden, table, target, weight = map(np.asarray, case())
+    best = np.argmax(np.einsum("bld,vd->blv", hidden, table), axis=-1)
+    np.testing.assert_allclose(hits_B, ((best == target) * weight).sum(1), rtol=1e-6)
 
 
 @pytest.mark.parametrize("extras", EXTRAS, ids=str)

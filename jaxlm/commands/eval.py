@@ -35,9 +35,13 @@ def main(
 
 def _show(found: dict[str, Any]) -> None:
     error = found["standard_error"]
-    print(f"{found['source']}, step {found['step']}: {found['tokens']:,} tokens, {found['bytes']:,} bytes")
+    size = f"{found['tokens']:,} tokens" + (f", {found['bytes']:,} bytes" if found["bytes"] else " asked for")
+    print(f"{found['source']}, step {found['step']}: {size}")
     print(f"  loss           {found['loss']:.4f} nats/token  (standard error {error:.4f})")
     print(f"  perplexity     {found['perplexity']:.3f}")
+    print(f"  accuracy       {found['accuracy']:.4f}")
+    if found["bits_per_byte"] is None:  # not all of the text was asked for
+        return
     print(f"  bits per byte  {found['bits_per_byte']:.4f}")
     print(f"  gzip -9        {found['gzip_bits_per_byte']:.4f} bits/byte")
     print(f"  xz -9          {found['xz_bits_per_byte']:.4f} bits/byte")

@@ -146,7 +146,7 @@ def line(step: int, steps: int, metrics: Mapping[str, float | None]) -> str:
 
 def numbers(metrics: Mapping[str, float | None]) -> str:
     if "loss" not in metrics:
-        wanted = ("eval/loss", "eval/bits_per_byte")
+        wanted = ("eval/loss", "eval/bits_per_byte" if "eval/bits_per_byte" in metrics else "eval/accuracy")
         return "  ".join(f"{name} {metrics[name]:.4f}" for name in wanted if name in metrics)
     text = f"loss {metrics['loss']:.4f}  {metrics['tokens_per_second']:,.0f} tokens/s"
     if metrics.get("mfu"):

@@ -1,7 +1,7 @@
 """Where documents come from: a file, a folder, or the running interpreter's own library.
 
     file.txt .md .py ...                  one document, its text as it is
-    file.jsonl .jsonl.gz .jsonl.zst       a document for each line, its `text_field`
+    file.jsonl .jsonl.gz .jsonl.zst       a document for each line, its `text_field`; or a labelled example
     folder                                every such file below it, in the order of names
     "stdlib"                              the .py files of Python's library, and pydoc's help topics
 
@@ -15,11 +15,12 @@ from pathlib import Path
 
 import xxhash
 
-from jaxlm.corpus import jsonl
+from jaxlm.corpus import examples, jsonl
 from jaxlm.corpus.decode import NotText, decode
 from jaxlm.corpus.document import Document, Tally
 from jaxlm.corpus.files import File, below, content_hash, matches, one
 from jaxlm.data.dataset import DataConfig
+from jaxlm.data.objectives import labelled
 from jaxlm.errors import UserError
 
 STDLIB = "stdlib"
@@ -33,7 +34,9 @@ def documents(cfg: DataConfig, tally: Tally | None = None, exclude: Path | None 
     """Every document of `cfg.source`, in the same order everywhere; `tally` counts what is left out."""
     tally = Tally() if tally is None else tally
     for file in source_files(cfg, tally, exclude):
-        if file.name.endswith(jsonl.SUFFIXES):
+        if labelled(cfg.objective):
+            yield from _examples(file, cfg, tally)
+        elif file.name.endswith(jsonl.SUFFIXES):
             yield from jsonl.read(file.path, file.name, cfg.text_field, tally)
         else:
             yield from _whole(file, cfg.source, tally)
@@ -89,8 +92,16 @@ def _whole(file: File, source: str, tally: Tally) -> Iterator[Document]:
     yield Document.of(text, file.name)
 
 
+def _examples(file: File, cfg: DataConfig, tally: Tally) -> Iterator[Document]:
+    if not file.name.endswith(jsonl.SUFFIXES):
+        tally.skip(f"no {' '.join(jsonl.SUFFIXES)}, as data.objective.kind={cfg.objective.kind!r} reads", file.name)
+        return
+    for number, record in jsonl.records(file.path, file.name, tally):
+        yield examples.document(record, cfg, f"{file.path}, line {number:,}", f"{file.name}:{number}")
+
+
 def _topics(cfg: DataConfig) -> Iterator[tuple[str, str]]:
-    if cfg.source != STDLIB or cfg.include:
+    if cfg.source != STDLIB or cfg.include or labelled(cfg.objective):
         return
     try:
         from pydoc_data.topics import topics

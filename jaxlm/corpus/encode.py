@@ -15,19 +15,20 @@ import numpy as np
 
 from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.document import Document
+from jaxlm.corpus.examples import WHOLE, Piece, pieces_of
 from jaxlm.data.sample import cut
-from jaxlm.data.shards import SPLITS, Writer
+from jaxlm.data.shards import NOTHING, SPLITS, Writer
 from jaxlm.data.tokenizer import PART_CHARACTERS, Tokenizer
 
 BATCH_CHARACTERS = 1 << 20  # chosen: a fraction of a second of one thread
 
 
 class Part(NamedTuple):
-    """Of a document; it is cut where `encode` cuts it anyway, so that threads share a huge one."""
+    """Of a text; it is cut where `encode` cuts it anyway, so that threads share a huge one."""
 
     split: str
     text: str
-    document_bytes: int  # of UTF-8
+    piece: Piece  # the text it is of
     is_last: bool
 
 
@@ -39,31 +40,46 @@ def encode(
     workers: int,
     characters: int,
     progress: Progress,
+    labelled: bool = False,
 ) -> dict[str, dict[str, int]]:
     """Write every split into `folder`; {split: counts}. `characters` is what `progress` calls the total."""
     with contextlib.ExitStack() as files:
-        writers = {
-            split: files.enter_context(Writer(folder, split, vocab=tokenizer.vocab, separator=tokenizer.separator))
-            for split in SPLITS
-        }
+        writers = {split: files.enter_context(writer(folder, split, tokenizer, labelled)) for split in SPLITS}
         done, tokens = 0, []
         for batch, ids in _encoded(_batches(_parts(splitted)), tokenizer, workers):
             for part, part_ids in zip(batch, ids, strict=True):
                 tokens.append(part_ids)
                 if part.is_last:
-                    writers[part.split].add(np.concatenate(tokens), part.document_bytes)
+                    add(writers[part.split], tokenizer, part.piece, np.concatenate(tokens), labelled)
                     tokens = []
             done += sum(len(part.text) for part in batch)
             progress(done, characters, "encoding characters")
         return {split: writer.close() for split, writer in writers.items()}
 
 
+def writer(folder: Path, split: str, tokenizer: Tokenizer, labelled: bool) -> Writer:
+    return Writer(folder, split, vocab=tokenizer.vocab, separator=tokenizer.separator, labelled=labelled)
+
+
+def add(writer: Writer, tokenizer: Tokenizer, piece: Piece, tokens: np.ndarray, labelled: bool) -> None:
+    """Write a text, and where there are any its labels: each at the token that holds its character."""
+    labels = None
+    if labelled:
+        labels = np.full(1 + tokens.size, NOTHING, np.int32)
+        starts = tokenizer.starts(tokens)
+        for character, label in piece.labels:
+            byte = len(piece.text[: max(character, 0)].encode("utf-8"))
+            place = 0 if character == WHOLE else int(np.searchsorted(starts, byte, side="right"))
+            labels[place] = label if labels[place] == NOTHING else labels[place] | label
+    writer.add(tokens, len(piece.text.encode("utf-8")), labels)
+
+
 def _parts(splitted: Iterable[tuple[str, Document]]) -> Iterator[Part]:
     for split, document in splitted:
-        size = len(document.text.encode("utf-8"))
-        *parts, last = cut(document.text, PART_CHARACTERS)
-        yield from (Part(split, text, size, False) for text in parts)
-        yield Part(split, last, size, True)
+        for piece in pieces_of(document):
+            *parts, last = cut(piece.text, PART_CHARACTERS)
+            yield from (Part(split, text, piece, False) for text in parts)
+            yield Part(split, last, piece, True)
 
 
 def _batches(parts: Iterable[Part]) -> Iterator[list[Part]]:

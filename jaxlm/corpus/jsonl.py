@@ -20,23 +20,29 @@ _BLOCK_BYTES = 1 << 20
 
 def read(path: Path, name: str, text_field: str, tally: Tally) -> Iterator[Document]:
     """A document for each line; UserError where a line is no object with a string in `text_field`."""
+    for number, record in records(path, name, tally):
+        text, source = _text(record, text_field, path, number), f"{name}:{number}"
+        if not text:
+            tally.skip("empty", source)
+            continue
+        text, mended = mend_pairs(text)
+        tally.replaced += mended
+        yield Document.of(text, source)
+
+
+def records(path: Path, name: str, tally: Tally) -> Iterator[tuple[int, Any]]:
+    """(number of the line, what it holds) for each line that is not blank."""
     for number, line in enumerate(_lines(path), start=1):
-        source = f"{name}:{number}"
         line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
         if not line.strip():
             continue
         try:
             json_text, replaced = decode(line)
         except NotText as reason:
-            tally.skip(str(reason), source)
+            tally.skip(str(reason), f"{name}:{number}")
             continue
-        text = _text(_parse(json_text, path, number), text_field, path, number)
-        if not text:
-            tally.skip("empty", source)
-            continue
-        text, mended = mend_pairs(text)
-        tally.replaced += replaced + mended
-        yield Document.of(text, source)
+        tally.replaced += replaced
+        yield number, _parse(json_text, path, number)
 
 
 def _parse(line: str, path: Path, number: int) -> Any:

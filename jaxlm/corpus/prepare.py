@@ -28,8 +28,9 @@ from jaxlm.corpus.encode import encode
 from jaxlm.corpus.lock import locked
 from jaxlm.corpus.split import by_hash, contiguous
 from jaxlm.corpus.survey import Survey
-from jaxlm.data import pack, shards, tokenizer
+from jaxlm.data import shards, tokenizer
 from jaxlm.data.dataset import ContiguousSplit, DataConfig
+from jaxlm.data.objectives import fields, labelled, parts, row_plan
 from jaxlm.data.shards import SPLITS, Shards
 from jaxlm.data.tokenizer_config import SavedConfig
 from jaxlm.errors import Damaged, JaxlmError, UserError
@@ -65,7 +66,7 @@ def prepare(
     for split in SPLITS:
         if made.counts(split)["documents"]:
             progress(0, None, f"row plan of {split}")
-            pack.plan(made, split, cfg.rows, cfg.length, cfg.batch)
+            row_plan(made, split, cfg.objective, cfg.rows, cfg.length, cfg.batch)
     return made
 
 
@@ -77,7 +78,8 @@ def _key(cfg: DataConfig, input_hash: str) -> str:
 
 
 def _what_makes_shards(cfg: DataConfig) -> dict[str, Any]:
-    return {name: value for name, value in dump(cfg).items() if name not in _NO_PART_OF_SHARDS}
+    facts = {name: value for name, value in dump(cfg).items() if name not in _NO_PART_OF_SHARDS}
+    return facts | ({"examples": fields(cfg.objective)} if labelled(cfg.objective) else {})
 
 
 def _finished(folder: Path) -> Shards | None:
@@ -122,8 +124,10 @@ def _build(cfg: DataConfig, building: Path, workers: int, progress: Progress) ->
         workers=workers,
         characters=survey.characters,
         progress=progress,
+        labelled=labelled(cfg.objective),
     )
     return {
+        **({"parts": parts(cfg.objective)} if labelled(cfg.objective) else {}),
         "vocab": fitted.vocab,
         "separator": fitted.separator,
         "tokenizer": fitted.digest,

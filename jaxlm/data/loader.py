@@ -14,11 +14,12 @@ import grain
 import numpy as np
 
 from jaxlm.batch import Batch
+from jaxlm.data import tokenizer
 from jaxlm.data.dataset import DataConfig
-from jaxlm.data.objectives import ObjectiveConfig, build
+from jaxlm.data.ids import Ids
+from jaxlm.data.masking import Masked
+from jaxlm.data.objectives import BatchOfRows, ids, reader, row_plan
 from jaxlm.data.order import Shuffled
-from jaxlm.data.pack import Plan, plan
-from jaxlm.data.rows import cut
 from jaxlm.data.shards import Shards
 from jaxlm.errors import UserError
 
@@ -63,7 +64,7 @@ def batches(
 
     Every epoch is a new order of all rows, except in lanes, which go on in the order of the text.
     """
-    rows = plan(shards, split, config.rows, config.length, config.batch)
+    rows = row_plan(shards, split, config.objective, config.rows, config.length, config.batch)
     local, first = _share(config.batch, process_index, process_count)
     shuffled = Shuffled(rows.rows, key=f"{shards.digest} {config.seed}")
 
@@ -73,7 +74,8 @@ def batches(
             return np.arange(start, start + local) % rows.rows
         return shuffled(start, start + local)
 
-    source = _StepSource(shards, split, rows, config.objective, rows_of_step, steps=_ENDLESS)
+    read = reader(shards, split, rows, config.objective, ids_for(shards, config), config.seed)
+    source = _StepSource(read, rows_of_step, config.batch, first, steps=_ENDLESS)
     return Batches(source, start_step, config.prefetch)
 
 
@@ -86,40 +88,39 @@ def evaluation_batches(
     process_count: int = 1,
 ) -> Batches:
     """One pass over a split in order; rows that fill up the last batch have weight 0 throughout."""
-    rows = plan(shards, split, config.rows, config.length, config.batch)
+    rows = row_plan(shards, split, config.objective, config.rows, config.length, config.batch)
     local, first = _share(config.batch, process_index, process_count)
 
     def rows_of_step(step: int) -> np.ndarray:
         return step * config.batch + first + np.arange(local)
 
     steps = -(-rows.rows // config.batch)
-    source = _StepSource(shards, split, rows, config.objective, rows_of_step, steps)
+    read = reader(shards, split, rows, config.objective, ids_for(shards, config), config.seed)
+    source = _StepSource(read, rows_of_step, config.batch, first, steps)
     return Batches(source, 0, config.prefetch)
+
+
+def ids_for(shards: Shards, config: DataConfig) -> Ids:
+    """What the objective must know of the shards' tokenizer, which is opened only where words matter."""
+    begins = np.ones(0, bool)
+    if isinstance(config.objective, Masked) and config.objective.whole_words:
+        begins = tokenizer.load(shards.folder / "tokenizer").begins_word()
+    return ids(config.objective, config.length, shards.vocab, shards.separator, begins)
 
 
 class _StepSource:
     """Grain's random access source: item s is this process's part of global batch s."""
 
-    def __init__(
-        self,
-        shards: Shards,
-        split: str,
-        rows: Plan,
-        objective: ObjectiveConfig,
-        rows_of_step: RowsOfStep,
-        steps: int,
-    ):
-        self._stream = np.asarray(shards.tokens(split))  # memmap's own indexing is slower
-        self._rows, self._objective = rows, objective
-        self._rows_of_step, self._steps = rows_of_step, steps
+    def __init__(self, read: BatchOfRows, rows_of_step: RowsOfStep, batch: int, first: int, steps: int):
+        self._read, self._rows_of_step = read, rows_of_step
+        self._batch, self._first, self._steps = batch, first, steps
 
     def __len__(self) -> int:
         return self._steps
 
     def __getitem__(self, index: int) -> Batch:
         rows = self._rows_of_step(index)
-        spans = self._rows.spans(rows)
-        return build(self._objective, cut(self._stream, spans, rows.size, self._rows.length))
+        return self._read(rows, index * self._batch + self._first + np.arange(rows.size))
 
 
 def _share(batch: int, process_index: int, process_count: int) -> tuple[int, int]:

@@ -98,30 +98,34 @@ def plan(shards: Shards, split: str, kind: Kind, length: int, batch: int) -> Pla
     return _stored(shards, split, length)
 
 
-def best_fit_decreasing(offsets: np.ndarray, length: int) -> Packed:
+def best_fit_decreasing(offsets: np.ndarray, length: int, most: int | None = None, whole: bool = False) -> Packed:
     """Pack the documents that lie between `offsets` into rows; longest first, each where it fits tightest.
 
-    A document longer than a row is first cut into pieces of exactly `length` and a rest.
+    A document longer than a row is first cut into pieces of exactly `length` and a rest; where it must stay `whole`
+    the rest is left out. `most` documents share a row; None: as many as fit.
     """
     document_tokens = np.diff(offsets)
+    if whole:
+        document_tokens = np.minimum(document_tokens, length)
     document, piece = _ranges(np.zeros_like(document_tokens), -(-document_tokens // length))
     start = offsets[document] + piece * length
-    count = np.minimum(offsets[document + 1] - start, length)
+    count = np.minimum(offsets[:-1][document] + document_tokens[document] - start, length)
     order = np.argsort(-count, kind="stable")
     row = np.empty(count.size, np.int64)
-    row[order] = _place(count[order].tolist(), length)
+    row[order] = _place(count[order].tolist(), length, most or length)
     order = np.lexsort((start, row))
     first = np.searchsorted(row[order], np.arange(row.max() + 2))
     return Packed(length, first, start[order], count[order])
 
 
-def _place(sizes: list[int], length: int) -> list[int]:
+def _place(sizes: list[int], length: int, most: int) -> list[int]:
     """The row of each size, given in decreasing order.
 
     `open_rows[c]` are the rows with c tokens of room, and bit c of `room` says whether there is one: the
     tightest fit is the lowest bit from `size` up, so a million documents take seconds.
     """
     open_rows: list[list[int]] = [[] for _ in range(length + 1)]
+    held: list[int] = []  # documents of each row
     room, rows, placed = 0, 0, []
     for size in sizes:
         fits = room >> size
@@ -132,10 +136,12 @@ def _place(sizes: list[int], length: int) -> list[int]:
                 room ^= 1 << left
         else:
             left, row = length, rows
+            held.append(0)
             rows += 1
         placed.append(row)
+        held[row] += 1
         left -= size
-        if left:
+        if left and held[row] < most:
             open_rows[left].append(row)
             room |= 1 << left
     return placed

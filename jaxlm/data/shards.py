@@ -6,6 +6,7 @@ A folder holds, for each split, flat little-endian files that numpy maps into me
                       document, and a last S closes the stream
     <split>.offsets   u64, documents + 1: where each opening S stands, then the closing S
     <split>.bytes     u64, documents: length of each document's source text in bytes of UTF-8
+    <split>.labels    i32, one for each token, where there are labels (data/examples.py)
 
 Document i is stream[offsets[i] : offsets[i+1] + 1], both ends S: it predicts its text and the next S,
 offsets[i+1] - offsets[i] tokens. Beside them `tokenizer/` and `manifest.json`, sealed with its own hash, with
@@ -18,8 +19,9 @@ import contextlib
 import os
 import shutil
 import struct
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -30,6 +32,7 @@ from jaxlm.errors import Damaged, UserError
 FORMAT_VERSION = 1
 SPLITS = ("train", "validation", "test")
 MANIFEST = "manifest.json"
+NOTHING = -1  # the label of a token that has none
 PLANS = "plans"  # row plans are made from the shards, so they are no part of them
 
 
@@ -39,7 +42,7 @@ class Writer:
     `close` completes the files; leaving its `with` only lets go of them.
     """
 
-    def __init__(self, folder: Path, split: str, *, vocab: int, separator: int):
+    def __init__(self, folder: Path, split: str, *, vocab: int, separator: int, labelled: bool = False):
         assert split in SPLITS and 0 <= separator < vocab
         self.vocab, self.separator, self.dtype = vocab, separator, _dtype(vocab)
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,11 +50,15 @@ class Writer:
             open(folder / f"{split}.{part}", "wb")  # noqa: SIM115 (closed by close or __exit__)
             for part in ("tokens", "offsets", "bytes")
         )
+        self._labels = open(folder / f"{split}.labels", "wb") if labelled else None  # noqa: SIM115
         self._separator_bytes = np.array([separator], self.dtype).tobytes()
         self._end = self._documents = self._source_bytes = 0
 
-    def add(self, tokens: np.ndarray, source_bytes: int) -> None:
-        """Append one document: its tokens without any separator, and the length of its text in bytes."""
+    def add(self, tokens: np.ndarray, source_bytes: int, labels: np.ndarray | None = None) -> None:
+        """Append one document: its tokens without any separator, and the length of its text in bytes.
+
+        `labels` are those of the separator before it and of each token, where this split has labels.
+        """
         tokens = np.asarray(tokens)
         if tokens.size and (tokens.min() < 0 or tokens.max() >= self.vocab or (tokens == self.separator).any()):
             raise ValueError(
@@ -62,6 +69,9 @@ class Writer:
         self._bytes.write(struct.pack("<Q", source_bytes))
         self._tokens.write(self._separator_bytes)
         self._tokens.write(tokens.astype(self.dtype).tobytes())
+        if self._labels is not None:
+            assert labels is not None and labels.size == 1 + tokens.size
+            self._labels.write(labels.astype("<i4").tobytes())
         self._end += 1 + tokens.size
         self._documents += 1
         self._source_bytes += int(source_bytes)
@@ -70,7 +80,9 @@ class Writer:
         """Close the stream and count it: `tokens` includes every separator, `predicted` all but the first."""
         self._offsets.write(struct.pack("<Q", self._end))
         self._tokens.write(self._separator_bytes)
-        for file in (self._tokens, self._offsets, self._bytes):
+        if self._labels is not None:
+            self._labels.write(np.array([NOTHING], "<i4").tobytes())
+        for file in self._files():
             file.close()
         return {
             "documents": self._documents,
@@ -79,11 +91,14 @@ class Writer:
             "bytes": self._source_bytes,
         }
 
+    def _files(self) -> Sequence[BinaryIO]:
+        return [self._tokens, self._offsets, self._bytes] + ([self._labels] if self._labels else [])
+
     def __enter__(self) -> "Writer":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in (self._tokens, self._offsets, self._bytes):
+        for file in self._files():
             with contextlib.suppress(OSError):  # on a full disk, closing fails as writing did
                 file.close()
 
@@ -116,6 +131,7 @@ class Shards:
         self.folder, self.manifest, self.digest = folder, manifest, digest
         self.vocab: int = manifest["vocab"]
         self.separator: int = manifest["separator"]
+        self.parts: int = manifest.get("parts", 1)  # documents of an example
 
     @classmethod
     def open(cls, folder: str | Path) -> "Shards":
@@ -135,6 +151,9 @@ class Shards:
 
     def offsets(self, split: str) -> np.ndarray:
         return self._map(split, "offsets", np.dtype("<u8"))
+
+    def labels(self, split: str) -> np.ndarray:
+        return self._map(split, "labels", np.dtype("<i4"))
 
     def source_bytes(self, split: str) -> np.ndarray:
         return self._map(split, "bytes", np.dtype("<u8"))

