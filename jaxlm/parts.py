@@ -15,6 +15,7 @@ from jaxlm.evaluation import perplexity
 from jaxlm.losses import LossConfig, cross_entropy
 from jaxlm.models import build as models
 from jaxlm.models.family import Family, Head
+from jaxlm.models.stack_config import StackConfig
 from jaxlm.run_config import RunConfig
 from jaxlm.training import optimizer as optimizers
 from jaxlm.training import state as states
@@ -99,7 +100,7 @@ def check_microbatches(cfg: RunConfig, devices: int) -> None:
 def as_saved(cfg: RunConfig, names: Iterable[str]) -> RunConfig:
     """`cfg` with layers stacked as the arrays `names` of a checkpoint are: by default that depends on the platform."""
     names = list(names)
-    if cfg.model.kind != "decoder" or cfg.model.scan_layers is not None or not names:
+    if not isinstance(cfg.model, StackConfig) or cfg.model.scan_layers is not None or not names:
         return cfg
     stacked = any("/blocks/" in name for name in names)
     return cfg.model_copy(update={"model": cfg.model.model_copy(update={"scan_layers": stacked})})
@@ -122,6 +123,7 @@ def build_family(cfg: RunConfig, vocab: int, platform: str) -> Family:
         packed=cfg.data.rows != "chunked" or batch.source is not None,
         platform=platform,
         head=head(cfg.data.objective),
+        source_length=None if batch.source is None else batch.source.token.shape[1],
     )
 
 

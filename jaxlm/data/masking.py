@@ -73,11 +73,11 @@ def masked(cfg: Masked, rows: Rows, ids: Ids, seed: int, numbers: np.ndarray) ->
     where, target, weight = np.zeros((B, P), np.int32), np.zeros((B, P), np.int32), np.zeros((B, P), np.float32)
     kind = label = None
     if cfg.sentence_order:
-        kind, label = np.zeros((B, L), np.int32), np.zeros((B, 1), np.int32)
+        kind, label = np.zeros((B, L), np.int32), np.full((B, 1), -1, np.int32)
         segment, position = (segment > 0).astype(np.int32), np.tile(np.arange(L, dtype=np.int32), (B, 1))
     for b in range(B):
         rng = generator(seed, int(numbers[b]))
-        if kind is not None and label is not None:
+        if kind is not None and label is not None and segment[b].any():
             token[b], kind[b], segment[b], label[b] = in_two_pieces(token[b], segment[b], ids.separator, rng)
         text = np.flatnonzero((segment[b] > 0) & (token[b] != ids.separator))
         begins = ids.begins_word_V[token[b, text]] if cfg.whole_words else None

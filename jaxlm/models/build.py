@@ -4,20 +4,35 @@ from typing import Annotated
 
 import pydantic
 
-from jaxlm.models import recurrent, transformer
+from jaxlm.models import encoder, encoder_decoder, recurrent, transformer
+from jaxlm.models.encoder import EncoderConfig
+from jaxlm.models.encoder_decoder import EncoderDecoderConfig
 from jaxlm.models.family import TOKENS, Family, Head, Setting
 from jaxlm.models.recurrent import RecurrentConfig
 from jaxlm.models.transformer import TransformerConfig
 
-ModelConfig = Annotated[TransformerConfig | RecurrentConfig, pydantic.Field(discriminator="kind")]
+ModelConfig = Annotated[
+    TransformerConfig | EncoderConfig | EncoderDecoderConfig | RecurrentConfig, pydantic.Field(discriminator="kind")
+]
 
 FAMILIES = {
     TransformerConfig: transformer.family,
+    EncoderConfig: encoder.family,
+    EncoderDecoderConfig: encoder_decoder.family,
     RecurrentConfig: recurrent.family,
 }
 
 
-def build(cfg: ModelConfig, *, vocab: int, length: int, packed: bool, platform: str, head: Head = TOKENS) -> Family:
+def build(
+    cfg: ModelConfig,
+    *,
+    vocab: int,
+    length: int,
+    packed: bool,
+    platform: str,
+    head: Head = TOKENS,
+    source_length: int | None = None,
+) -> Family:
     """The family of `cfg` for rows of `length` tokens over `vocab` ids on `platform` (cpu, gpu, tpu)."""
-    setting = Setting(vocab=vocab, length=length, packed=packed, platform=platform, head=head)
-    return FAMILIES[type(cfg)](cfg, setting)
+    assert (head.kind in ("classes", "tags")) == (head.classes > 1), f"{head}: two classes or more, where there are any"
+    return FAMILIES[type(cfg)](cfg, Setting(vocab, length, packed, platform, head, source_length))

@@ -99,3 +99,4 @@ class Setting(NamedTuple):
     packed: bool  # rows hold several documents, or padding
     platform: str  # cpu, gpu, tpu
     head: Head = TOKENS
+    source_length: int | None = None  # tokens that an encoder-decoder reads; None: as many as it writes
