@@ -70,10 +70,40 @@ class RunConfig(Config):
             longest = self.model.max_length
             if longest is not None and longest < self.data.length:
                 raise ValueError(f"model.max_length={longest} is under data.length={self.data.length}: raise it")
-        if self.model.kind == "recurrent" and self.model.bidirectional:
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _objective_suits_the_model(self):
+        objective, model = self.data.objective, self.model
+        asks = f"data.objective.kind={objective.kind!r}"
+        sources = objective.kind in ("spans", "seq2seq") or (objective.kind == "prefix" and objective.source)
+        if sources != (model.kind == "encoder_decoder"):
+            mend = (
+                "use model.kind='encoder_decoder'"
+                if sources
+                else "use data.objective.kind='seq2seq', 'spans', or 'prefix' with source=True"
+            )
+            raise ValueError(f"{asks} {'has' if sources else 'has no'} sources, and model.kind={model.kind!r}: {mend}")
+        both = model.kind == "encoder" or (model.kind == "recurrent" and model.bidirectional)
+        if both and objective.kind in ("next_token", "prefix"):
+            why = "model.bidirectional=True" if model.kind == "recurrent" else f"model.kind={model.kind!r}"
+            mend = "set model.bidirectional=False" if model.kind == "recurrent" else "use model.kind='decoder'"
+            raise ValueError(f"{why} sees what {asks} asks for: {mend}, or data.objective.kind='masked'")
+        if objective.kind == "prefix" and model.kind == "recurrent":
+            raise ValueError(f"{asks} lets a prefix be read from both sides, which model.kind='recurrent' cannot")
+        at_last = objective.kind == "classification" and objective.at == "last"
+        if not both and not sources and objective.kind in ("masked", "classification", "extraction") and not at_last:
+            mend = ", or data.objective.at='last'" if objective.kind == "classification" else ""
             raise ValueError(
-                "model.bidirectional=True sees what data.objective.kind='next_token' asks for: "
-                "set model.bidirectional=False"
+                f"{asks} asks for what only a model that reads from both sides can say, and model.kind="
+                f"{model.kind!r} does not: use model.kind='encoder'{mend}"
+            )
+        if objective.kind == "extraction" and model.kind != "encoder":
+            raise ValueError(f"{asks} needs a head that only model.kind='encoder' has, and it is {model.kind!r}")
+        if objective.kind == "masked" and objective.sentence_order and not getattr(model, "sentence_order", False):
+            raise ValueError(
+                "data.objective.sentence_order=True asks what no head of the model answers: use model.kind='encoder' "
+                "with model.sentence_order=True"
             )
         return self
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from jaxlm.config import Config
-from jaxlm.data.objectives import NextToken, ObjectiveConfig
+from jaxlm.data.objectives import NextToken, ObjectiveConfig, labelled
 from jaxlm.data.tokenizer_config import SentencePieceConfig, TokenizerConfig
 
 
@@ -54,3 +54,24 @@ class DataConfig(Config):
     objective: ObjectiveConfig = NextToken()
     seed: int = 0  # of the order of rows and of the tokenizer's sample
     prefetch: int = pydantic.Field(default=4, ge=0)  # batches read ahead
+
+    @pydantic.model_validator(mode="after")
+    def _rows_suit_the_objective(self) -> "DataConfig":
+        objective, asks = self.objective, f"objective.kind={self.objective.kind!r}"
+        whole = objective.kind == "spans" or getattr(objective, "sentence_order", getattr(objective, "source", False))
+        if whole and self.rows != "chunked":
+            raise ValueError(f"{asks} takes a row as one text, and rows={self.rows!r}: set rows='chunked'")
+        if labelled(objective) and self.rows != "packed":
+            raise ValueError(f"{asks} packs examples itself, and rows={self.rows!r}: leave rows out")
+        if self.rows == "lanes" and objective.kind != "next_token":
+            raise ValueError(
+                f"rows='lanes' go on from batch to batch, for objective.kind='next_token' only, not {asks}"
+            )
+        if objective.kind == "extraction" and objective.question_length >= self.length:
+            raise ValueError(
+                f"objective.question_length={objective.question_length} leaves no room for a text in length="
+                f"{self.length}: lower it, or raise length"
+            )
+        if objective.kind == "masked" and objective.sentence_order and self.length < 8:
+            raise ValueError(f"length={self.length} has no room for two pieces and three separators: make it 8 or more")
+        return self
