@@ -41,13 +41,11 @@ def cross_entropy(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """(sum to minimise, sum of plain cross-entropy), both weighted and in nats; differentiate the first.
 
+    Without a table `hidden_BLD` are the logits: a head that chooses among positions has none.
     The gradients of a chunk are made with its logits, in the forward pass, so no product runs twice: temporary
-    memory is that of one chunk, the gradients and nothing else. Without a table, `hidden` are logits.
+    memory is that of one chunk, the gradients and nothing else.
     """
-    if table_VD is None:
-        objective_B, nats_B, _ = weighted_sums(hidden_BLD, target_BL, weight_BL, cfg)
-        return objective_B.sum(), nats_B.sum()
-    chunk = cfg.chunk or chunk_length(hidden_BLD.shape[0], hidden_BLD.shape[1], table_VD.shape[0])
+    chunk = cfg.chunk or chunk_length(hidden_BLD.shape[0], hidden_BLD.shape[1], outputs(hidden_BLD, table_VD))
 
     def of_chunk(head, *xs: Array) -> tuple[Array, Array]:
         objective_B, nats_B, _ = of_rows(head, *xs, precision=precision, cfg=cfg, softcap=softcap)
@@ -98,10 +96,7 @@ def row_scores(
 
     For evaluation, not to be differentiated.
     """
-    if table_VD is None:
-        _, nats_B, hits_B = weighted_sums(hidden_BLD, target_BL, weight_BL, PLAIN)
-        return nats_B, hits_B
-    chunk = chunk_length(hidden_BLD.shape[0], hidden_BLD.shape[1], table_VD.shape[0])
+    chunk = chunk_length(hidden_BLD.shape[0], hidden_BLD.shape[1], outputs(hidden_BLD, table_VD))
     of_row = functools.partial(of_rows, precision=precision, cfg=PLAIN, softcap=softcap)
     add = lambda sums, x: (jax.tree.map(jnp.add, sums, of_row((table_VD, bias_V), *x)[1:]), None)
     xs = in_chunks(chunk, hidden_BLD, target_BL, weight_BL)
@@ -112,10 +107,15 @@ def row_scores(
 def of_rows(head, hidden_BLD, target_BL, weight_BL, precision: Precision, cfg: LossConfig, softcap: float | None):
     """`weighted_sums` with all logits at once; `head` is (table_VD, bias_V or None)."""
     table_VD, bias_V = head
-    logits_BLV = einsum("BLD,VD->BLV", hidden_BLD, table_VD, exact(precision))
+    logits_BLV = hidden_BLD if table_VD is None else einsum("BLD,VD->BLV", hidden_BLD, table_VD, exact(precision))
     logits_BLV = logits_BLV if bias_V is None else logits_BLV + bias_V[None, None]
     logits_BLV = constrain(soft_cap(logits_BLV, softcap), ("batch", "length", "act_vocab"))
     return weighted_sums(logits_BLV, target_BL, weight_BL, cfg)
+
+
+def outputs(hidden_BLD: Array, table_VD: Array | None) -> int:
+    """Among how many the loss's softmax chooses."""
+    return hidden_BLD.shape[-1] if table_VD is None else table_VD.shape[0]
 
 
 def in_chunks(chunk: int, *arrays: Array) -> tuple[Array, ...]:

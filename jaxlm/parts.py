@@ -120,7 +120,8 @@ def build_family(cfg: RunConfig, vocab: int, platform: str) -> Family:
         cfg.model,
         vocab=cfg.model.vocab or vocab,
         length=batch.token.shape[1],
-        packed=cfg.data.rows != "chunked" or batch.source is not None,
+        # What pads the last chunk comes after its text: it is hidden from a causal model anyway.
+        packed=cfg.data.rows != "chunked" or batch.source is not None or not cfg.model.causal,
         platform=platform,
         head=head(cfg.data.objective),
         source_length=None if batch.source is None else batch.source.token.shape[1],

@@ -10,7 +10,9 @@ from jaxlm.config import Config, load
 from jaxlm.data.dataset import DataConfig
 from jaxlm.losses import LossConfig
 from jaxlm.mesh import MeshConfig
+from jaxlm.misfit import misfit
 from jaxlm.models.build import ModelConfig
+from jaxlm.models.stack_config import StackConfig
 from jaxlm.run_folder import FORMAT, check_format
 from jaxlm.training.loop import LoopConfig
 from jaxlm.training.optimizer import AdamWConfig, OptimizerConfig
@@ -61,7 +63,7 @@ class RunConfig(Config):
                 f"the peak would not be reached, so give more steps or a shorter warm-up, "
                 f"e.g. --set optimizer.schedule.warmup={self.loop.steps // 10}"
             )
-        if self.model.kind == "decoder" and self.model.position == "learned":
+        if isinstance(self.model, StackConfig) and self.model.position == "learned":
             if self.data.rows == "lanes":
                 raise ValueError(
                     "data.rows='lanes' counts positions on through each document, and model.position='learned' has "
@@ -74,37 +76,8 @@ class RunConfig(Config):
 
     @pydantic.model_validator(mode="after")
     def _objective_suits_the_model(self):
-        objective, model = self.data.objective, self.model
-        asks = f"data.objective.kind={objective.kind!r}"
-        sources = objective.kind in ("spans", "seq2seq") or (objective.kind == "prefix" and objective.source)
-        if sources != (model.kind == "encoder_decoder"):
-            mend = (
-                "use model.kind='encoder_decoder'"
-                if sources
-                else "use data.objective.kind='seq2seq', 'spans', or 'prefix' with source=True"
-            )
-            raise ValueError(f"{asks} {'has' if sources else 'has no'} sources, and model.kind={model.kind!r}: {mend}")
-        both = model.kind == "encoder" or (model.kind == "recurrent" and model.bidirectional)
-        if both and objective.kind in ("next_token", "prefix"):
-            why = "model.bidirectional=True" if model.kind == "recurrent" else f"model.kind={model.kind!r}"
-            mend = "set model.bidirectional=False" if model.kind == "recurrent" else "use model.kind='decoder'"
-            raise ValueError(f"{why} sees what {asks} asks for: {mend}, or data.objective.kind='masked'")
-        if objective.kind == "prefix" and model.kind == "recurrent":
-            raise ValueError(f"{asks} lets a prefix be read from both sides, which model.kind='recurrent' cannot")
-        at_last = objective.kind == "classification" and objective.at == "last"
-        if not both and not sources and objective.kind in ("masked", "classification", "extraction") and not at_last:
-            mend = ", or data.objective.at='last'" if objective.kind == "classification" else ""
-            raise ValueError(
-                f"{asks} asks for what only a model that reads from both sides can say, and model.kind="
-                f"{model.kind!r} does not: use model.kind='encoder'{mend}"
-            )
-        if objective.kind == "extraction" and model.kind != "encoder":
-            raise ValueError(f"{asks} needs a head that only model.kind='encoder' has, and it is {model.kind!r}")
-        if objective.kind == "masked" and objective.sentence_order and not getattr(model, "sentence_order", False):
-            raise ValueError(
-                "data.objective.sentence_order=True asks what no head of the model answers: use model.kind='encoder' "
-                "with model.sentence_order=True"
-            )
+        if fault := misfit(self.data.objective, self.model):
+            raise ValueError(fault)
         return self
 
 

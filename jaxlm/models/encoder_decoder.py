@@ -121,10 +121,11 @@ def decode(writer: Spec, params: dict, token_BL, position_BL, real_BL, state: di
 
 
 def flops_per_token(reader: Spec, writer: Spec, sources: float, length: int) -> float:
-    """Operations of a training step for each token of a target that comes with `sources` tokens of source."""
+    """Operations of a training step for each token read or written; `sources` are read for each that is written."""
     memory = round(sources * length)
     weights = products(writer, sources) + sources * products(reader) + writer.vocab * writer.cfg.dims.D
-    return 6.0 * weights + score_flops(writer, length, memory) + sources * score_flops(reader, memory)
+    written = 6.0 * weights + score_flops(writer, length, memory) + sources * score_flops(reader, memory)
+    return written / (1 + sources)
 
 
 def family(cfg: EncoderDecoderConfig, setting: Setting) -> Family:

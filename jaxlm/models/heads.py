@@ -35,9 +35,23 @@ def answer(
 
 
 def answers(batch: Batch) -> Array:
-    """Where a span may begin and end: at real tokens, of part 1 where a row has parts (0 asks, 1 answers)."""
+    """Where a span may begin and end: at real tokens, of part 1 where a row has parts (0 asks, 1 answers).
+
+    The row's first token is where a span is that the row does not hold.
+    """
     real_BL = batch.segment > 0
-    return real_BL if batch.kind is None else real_BL & (batch.kind == 1)
+    if batch.kind is None:
+        return real_BL
+    first_BL = jnp.arange(real_BL.shape[1])[None] == 0
+    return real_BL & ((batch.kind == 1) | first_BL)
+
+
+def weights_of_tokens(head: Head, batch: Batch) -> Float[Array, "B L"]:
+    """`batch.weight`; where not all tokens are asked for, each row's weight spread evenly over its real tokens."""
+    if head.kind != "span" and batch.where is None:
+        return batch.weight
+    real_BL = (batch.segment > 0).astype(jnp.float32)
+    return real_BL * (batch.weight.sum(1) / jnp.maximum(real_BL.sum(1), 1))[:, None]
 
 
 def table_of(head: Head, tokens: str) -> Callable[[dict], jax.Array | None]:

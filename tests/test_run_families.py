@@ -1,0 +1,127 @@
+"""Every family trains by the same loop: eight devices are one, and a run that stopped goes on bit for bit.
+
+One row for each family and what it learns; `tests/models/test_families.py` has what holds for models alone.
+"""
+
+import contextlib
+import itertools
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from jaxlm import parts, run
+from jaxlm.config import parse
+from jaxlm.data.loader import batches
+from jaxlm.mesh import MeshConfig
+from jaxlm.run_config import RunConfig
+from jaxlm.training.layout import Layout
+from tests import tiny_run
+from tests.training.tiny import relative_distance
+
+SMALL = {"layers": 2, "heads": 2, "width": 16, "precision": "float32", "dropout": 0.1}
+CELL = {"kind": "recurrent", "layers": 2, "width": 16, "precision": "float32", "dropout": 0.1}
+DECODER = {"kind": "decoder", **SMALL}
+ENCODER = {"kind": "encoder", **SMALL}
+T5 = {"kind": "encoder_decoder", **SMALL}
+MASKED, CLASSES = {"kind": "masked", "whole_words": True}, {"kind": "classification", "classes": ["old", "new"]}
+# name -> model, objective, rows
+FAMILIES = {
+    "lstm": (CELL, {"kind": "next_token"}, "lanes"),
+    "gru": (CELL | {"cell": "gru"}, {"kind": "next_token"}, "packed"),
+    "mingru": (CELL | {"cell": "mingru"}, {"kind": "next_token"}, "lanes"),
+    "bilstm": (CELL | {"bidirectional": True, "tied": False}, MASKED, "packed"),
+    "gpt2": (DECODER | {"bias": True}, {"kind": "next_token"}, "chunked"),
+    "llama": (DECODER | {"position": "rotary", "norm": "rmsnorm", "activation": "swiglu", "tied": False, "kv_heads": 1},
+              {"kind": "next_token"}, "packed"),
+    "prefix": (DECODER | {"position": "alibi"}, {"kind": "prefix"}, "packed"),
+    "last": (DECODER, CLASSES | {"at": "last", "texts": 3}, "packed"),
+    "bert": (ENCODER | {"sentence_order": True}, {"kind": "masked", "sentence_order": True}, "chunked"),
+    "modern": (ENCODER | {"position": "rotary", "activation": "geglu", "post_norm": False, "bias": False, "window": 4,
+                          "global_every": 2}, MASKED | {"rate": 0.3}, "packed"),
+    "classes": (ENCODER, CLASSES | {"second_field": "other"}, "packed"),
+    "tags": (ENCODER, {"kind": "tagging", "classes": ["old", "new"]}, "packed"),
+    "span": (ENCODER, {"kind": "extraction", "question_length": 6, "stride": 4}, "packed"),
+    "t5": (T5, {"kind": "spans"}, "chunked"),
+    "seq2seq": (T5 | {"position": "sinusoidal", "post_norm": True, "norm": "layernorm", "bias": True},
+                {"kind": "seq2seq", "source_length": 24}, "packed"),
+    "half": (T5 | {"activation": "geglu", "tied": False}, {"kind": "prefix", "share": 0.5, "source": True}, "chunked"),
+}  # fmt: skip
+LABELLED = ("classification", "tagging", "extraction", "seq2seq")
+RESUMED = ("lstm", "bert", "t5")  # in the fast suite; the others are slow
+
+
+def record(n: int, kind: str) -> dict:
+    words = [f"w{n % 7}", "sees", f"v{n % 5}", f"n{n}"]
+    text, new = " ".join(words), ["old", "new"][n % 2]
+    if kind == "tagging":
+        return {"text": words, "tags": [new, "old", "new", "old"]}
+    if kind == "seq2seq":
+        return {"source": text, "target": " ".join(words[::-1])}
+    if kind == "extraction":
+        return {"question": "who?", "text": text, "answers": {"text": ["sees"], "answer_start": [text.index("sees")]}}
+    return {"text": text, "label": new, "other": words[0]}
+
+
+def source_of(kind: str, folder):
+    if kind not in LABELLED:
+        return tiny_run.write_text(folder)
+    path = folder / f"{kind}.jsonl"
+    path.write_text("".join(json.dumps(record(n, kind)) + "\n" for n in range(120)))
+    return path
+
+
+def config(name: str, folder, steps=6) -> RunConfig:
+    model, objective, rows = FAMILIES[name]
+    settings = tiny_run.config(source_of(objective["kind"], folder)).model_dump()
+    settings["data"] |= {"objective": objective, "rows": rows, "length": 32, "batch": 8}
+    if objective["kind"] in LABELLED:
+        settings["data"]["split"] = {"kind": "hash", "validation": 0.1, "test": 0}
+    settings["loop"] |= {"steps": steps, "log_every": 1, "eval_every": 3, "save_every": 2}
+    return parse(settings | {"model": model}, RunConfig)
+
+
+@pytest.fixture(params=FAMILIES)
+def name(request):
+    return request.param
+
+
+def test_eight_devices_are_one(name, tmp_path):
+    """Gradients, seen in the first moments of a step, and the loss: masks and penalties included."""
+    cfg = config(name, tmp_path)
+    shards = run.prepare(cfg.data, tmp_path / "shards", workers=1)
+    loader = batches(shards, cfg.data)
+    batch = next(loader)
+    loader.close()
+    found = []
+    for mesh, way in ((MeshConfig(layout="single"), "jit"), (MeshConfig(layout="replicated", devices=8), "shard_map")):
+        built = parts.build(cfg, Layout(mesh, None, way, "", {}), shards.vocab)
+        state, metrics = built.compiled.step(built.compiled.enter(built.init()), built.compiled.place(batch))
+        found.append((jax.device_get(built.compiled.leave(state)), jax.device_get(metrics)))
+    (one, of_one), (eight, of_eight) = found
+    assert of_one["grad_norm"] > 0
+    np.testing.assert_allclose(of_eight["loss"], of_one["loss"], rtol=1e-5)
+    assert of_eight["tokens"] == of_one["tokens"]
+    assert relative_distance(eight.opt, one.opt) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in RESUMED else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
+)
+def test_a_run_that_stopped_goes_on_bit_for_bit(name, tmp_path, monkeypatch):
+    cfg = config(name, tmp_path)
+    run.train(cfg, tmp_path / "whole", shards_dir=tmp_path / "shards")
+
+    @contextlib.contextmanager
+    def stopping():
+        asked = itertools.count(1)
+        yield lambda: next(asked) == 3
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "stop_on_signals", stopping)
+        with pytest.raises(run.Interrupted):
+            run.train(cfg, tmp_path / "run", shards_dir=tmp_path / "shards")
+    run.train(cfg, tmp_path / "run", shards_dir=tmp_path / "shards")
+    assert tiny_run.parameters(tmp_path / "run") == tiny_run.parameters(tmp_path / "whole")
+    assert tiny_run.metrics(tmp_path / "run") == tiny_run.metrics(tmp_path / "whole")
