@@ -6,7 +6,16 @@ from html import escape
 from jaxlm.report import axis
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 760, 420, 60, 50, 20, 20  # of the picture and its margins
-COLOURS = ("#0b62c4", "#c2410c", "#4d7c0f", "#7e22ce")  # chosen: apart in lightness too
+COLOURS = (
+    "#0b62c4",
+    "#c2410c",
+    "#4d7c0f",
+    "#7e22ce",
+    "#0f766e",
+    "#a16207",
+    "#be185d",
+    "#475569",
+)  # chosen: apart in lightness too
 ROOM = 0.8  # chosen: nats above the target; the first steps lie far above what one wants to see
 
 Curve = Sequence[tuple[float, float]]  # (seconds, nats a character)
