@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxlm.models.cells import CELLS, linear_gates
 from jaxlm.models.recurrence import linear_recurrence, recurrence, scan_cell
-from jaxlm.models.recurrent import CELLS
 
 L, B, H = 7, 3, 4
 
@@ -80,8 +80,6 @@ def test_linear_recurrence_is_its_loop_with_saturated_gates(length):
 @pytest.mark.parametrize("name", ["mingru", "minlstm"])
 def test_the_linear_cells_are_the_papers_in_log_space(name):
     """Feng et al. 2024, appendix B: cumulative log-sum-exp, in float64."""
-    from jaxlm.models.recurrent import linear_gates
-
     z = 3 * random(0, 9, 2, CELLS[name].gates * H)
     got = linear_recurrence(*linear_gates(name, z), jnp.zeros((2, H)))
     parts = np.split(np.asarray(z, np.float64), CELLS[name].gates, axis=-1)
