@@ -41,6 +41,14 @@ def test_recurrence_and_its_gradients_are_those_of_a_plain_scan(name, reverse, f
     close(pulled(ours)(x, w, bias, state), pulled(plain)(x, w, bias, state))
 
 
+def test_a_jitted_recurrence_is_differentiated_from_outside():
+    """Its backward pass then runs when the trace of the forward pass, flags included, is over."""
+    cell, x, w = CELLS["tanh"], random(0, L, B, H), random(1, H, H)
+    fresh = jax.random.bernoulli(jax.random.key(0), 0.3, (L, B))
+    run = lambda x, fresh: recurrence(cell.step, x, w, None, (jnp.ones((B, H)),), ~fresh, precision="float32")[0].sum()
+    close(jax.grad(jax.jit(run))(x, fresh), jax.jit(jax.grad(run))(x, fresh))
+
+
 def test_a_fresh_position_forgets_and_a_still_one_waits():
     cell = CELLS["tanh"]
     x, w, state = random(0, L, 1, H), random(1, H, H), (random(2, 1, H),)
