@@ -17,6 +17,7 @@ from jaxlm.models import build as models
 from jaxlm.models.family import Family, Head
 from jaxlm.models.stack_config import StackConfig
 from jaxlm.run_config import RunConfig
+from jaxlm.training import asgd
 from jaxlm.training import optimizer as optimizers
 from jaxlm.training import state as states
 from jaxlm.training.compile import Compiled, compile_step, place, state_shardings
@@ -46,7 +47,13 @@ def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
 
     def init() -> TrainState:
         params = family.init(jax.random.key(cfg.seed))
-        return states.start(params, optimizer, averaged=cfg.optimizer.average is not None, carry=carry(cfg, family))
+        return states.start(
+            params,
+            optimizer,
+            averaged=optimizers.averaged(cfg.optimizer),
+            carry=carry(cfg, family),
+            trigger=asgd.fresh(cfg.optimizer.patience) if cfg.optimizer.kind == "nt_asgd" else (),
+        )
 
     def make(axis: str | None):
         return make_step(
@@ -55,7 +62,7 @@ def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
             rate=rate,
             seed=cfg.seed if cfg.model.noisy else None,
             microbatches=cfg.step.microbatches,
-            average=cfg.optimizer.average,
+            average=optimizers.moving_average(cfg.optimizer),
             axis=axis,
         )
 

@@ -22,8 +22,9 @@ from jaxlm.flat import flatten, kinds, require_same, unflatten
 from jaxlm.parts import Parts, as_saved, build, carry
 from jaxlm.run_config import RunConfig
 from jaxlm.run_folder import RunFolder, read_json, write_json
+from jaxlm.training import asgd, loop, speed
 from jaxlm.training import layout as layouts
-from jaxlm.training import loop, speed
+from jaxlm.training import optimizer as optimizers
 from jaxlm.training.ahead import Ahead
 from jaxlm.training.interrupt import SKIPPED, profiled, stop_on_signals
 from jaxlm.training.layout import Layout
@@ -75,6 +76,7 @@ def train(
         if warm is not None:
             RunFolder(warm).require()  # before text is prepared for it
         shards = open_shards(cfg, folder, Path(shards_dir), workers, progress)
+        require_held_out(cfg, shards)
         if warm is not None:
             require_same_tokens(warm, folder.tokenizer)
         cfg = layered(cfg, folder)
@@ -120,6 +122,15 @@ def open_shards(cfg: RunConfig, folder: RunFolder, root: Path, workers: int | No
     return shards
 
 
+def require_held_out(cfg: RunConfig, shards: Shards) -> None:
+    """UserError where the optimiser waits for held-out losses, and nothing is held out."""
+    if cfg.optimizer.kind == "nt_asgd" and not shards.counts("validation")["predicted"]:
+        raise UserError(
+            f"optimizer.kind='nt_asgd' averages from when the held-out loss no longer falls, but the validation split "
+            f"of {str(shards.folder)!r} is empty: give data.split a part for it, or use optimizer.kind='sgd'"
+        )
+
+
 def layered(cfg: RunConfig, folder: RunFolder) -> RunConfig:
     """`cfg` with layers stacked as in the checkpoint that training begins from, whatever platform wrote it."""
     start = CheckpointFolder(folder.checkpoints)
@@ -163,7 +174,7 @@ def first_state(cfg: RunConfig, parts: Parts, checkpoints: Checkpoints, digest: 
     state = parts.init()
     if cfg.init is not None:
         state = state._replace(params=warm_params(cfg.init, parts))
-        if cfg.optimizer.average is not None:
+        if optimizers.averaged(cfg.optimizer):
             state = state._replace(average=jax.tree.map(jax.numpy.copy, state.params))
     return 0, state, 0.0
 
@@ -231,6 +242,7 @@ class Session:
             start=start,
             seconds=seconds,
             evaluate=self.evaluate if held_out else lambda state: {},
+            evaluated=lambda state, evaluation: asgd.evaluated(state, evaluation["loss"]),
             save=self.save,
             log=self.log,
             stop=stop,
@@ -260,7 +272,7 @@ class Session:
 
 
 def weights(state: TrainState) -> Any:
-    """What is evaluated and used: the moving average where there is one."""
+    """What is evaluated and used: the average where there is one."""
     return state.average if state.average != () else state.params
 
 

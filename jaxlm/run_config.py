@@ -63,6 +63,14 @@ class RunConfig(Config):
                 f"the peak would not be reached, so give more steps or a shorter warm-up, "
                 f"e.g. --set optimizer.schedule.warmup={self.loop.steps // 10}"
             )
+        if self.optimizer.kind == "nt_asgd":
+            first = (self.optimizer.patience + 2) * self.loop.eval_every
+            if first >= self.loop.steps:
+                raise ValueError(
+                    f"optimizer.patience={self.optimizer.patience} and loop.eval_every={self.loop.eval_every} let "
+                    f"averaging begin at step {first} at the earliest, and loop.steps={self.loop.steps}: "
+                    f"evaluate more often, or use optimizer.kind='sgd'"
+                )
         if isinstance(self.model, StackConfig) and self.model.position == "learned":
             if self.data.rows == "lanes":
                 raise ValueError(

@@ -36,6 +36,7 @@ from jaxlm.run_config import RunConfig
 from jaxlm.run_folder import RunFolder, read_json
 from jaxlm.training.compile import place
 from jaxlm.training.layout import Layout
+from jaxlm.training.optimizer import averaged
 
 log = logging.getLogger("jaxlm")
 
@@ -53,12 +54,12 @@ class Saved(NamedTuple):
 def load(run: str | Path, step: int | None = None) -> Saved:
     """The model of a run at `step` (None: the newest valid one), its parameters on the first device.
 
-    Where the run kept a moving average of its parameters, that is what you get.
+    Where the run kept an average of its parameters, that is what you get.
     """
     folder = RunFolder(run).require()
     cfg = parse(read_json(folder.config), RunConfig, origin=str(folder.config))
     tokenizer = tokenizers.load(folder.tokenizer)
-    prefix = "params/" if cfg.optimizer.average is None else "average/"
+    prefix = "average/" if averaged(cfg.optimizer) else "params/"
     with Checkpoints(folder.checkpoints, CheckpointConfig(), read_only=True) as saved:
         step, flat, _ = saved.read(step, prefix=prefix)
     family = build_family(as_saved(cfg, flat), tokenizer.vocab, jax.devices()[0].platform)

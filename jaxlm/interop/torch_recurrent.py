@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from jaxlm.models.recurrent import CELLS, RecurrentConfig
+from jaxlm.models.cells import CELLS
+from jaxlm.models.recurrent import RecurrentConfig
 
 
 def from_torch(cfg: RecurrentConfig, weights: Mapping[str, np.ndarray]) -> dict:

@@ -43,10 +43,11 @@ def recurrence(
 
     `state` is zeros before a position of `fresh`, and stays what it was over one of `still` (padding).
     """
-    flags = fresh_LB, still_LB
     loop = functools.partial(jax.lax.scan, unroll=min(unroll, x_LBZ.shape[0]))
 
-    def forward(x_LBZ, w_HZ, bias_Z, state):
+    # Flags are arguments too: a traced array that the backward pass held from outside would have left its trace by
+    # the time a jitted function is differentiated.
+    def forward(x_LBZ, w_HZ, bias_Z, state, flags):
         w = w_HZ if precision == "float32" else w_HZ.astype(jnp.bfloat16)  # once, not in each turn
 
         def step(state, at):
@@ -58,20 +59,20 @@ def recurrence(
             return after, (after, before, r)
 
         last, (after, before, r) = loop(step, state, (x_LBZ, flags), reverse=reverse)
-        return (after[0], last), (x_LBZ, r, before, w, bias_Z)
+        return (after[0], last), (x_LBZ, r, before, w, bias_Z, flags)
 
     def backward(saved, cotangents):
-        x_LBZ, r_LBZ, before_LBH, w, bias_Z = saved
+        x_LBZ, r_LBZ, before_LBH, w, bias_Z, flags = saved
         of_outputs, of_last = cotangents
         step = functools.partial(_step_back, cell, lambda of_r: product("BZ,HZ->BH", of_r, w, precision))
         at = x_LBZ, r_LBZ, before_LBH, flags, of_outputs
         of_state, (of_x, of_r) = loop(step, of_last, at, reverse=not reverse)
         of_w = product("LBH,LBZ->HZ", before_LBH[0], of_r, precision)
-        return of_x, of_w, None if bias_Z is None else of_r.sum((0, 1)), of_state
+        return of_x, of_w, None if bias_Z is None else of_r.sum((0, 1)), of_state, None
 
     run = jax.custom_vjp(lambda *args: forward(*args)[0])
     run.defvjp(forward, backward)
-    return run(x_LBZ, w_HZ, bias_Z, state)
+    return run(x_LBZ, w_HZ, bias_Z, state, (fresh_LB, still_LB))
 
 
 def product(equation: str, a: Array, b: Array, precision: Precision) -> Array:

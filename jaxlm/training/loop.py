@@ -35,6 +35,7 @@ def fit(
     start: int = 0,
     seconds: float = 0.0,
     evaluate: Callable[[TrainState], Mapping[str, float]] = lambda state: {},
+    evaluated: Callable[[TrainState, Mapping[str, float]], TrainState] = lambda state, _: state,
     save: Callable[[int, TrainState, Mapping[str, float], float], None] = lambda *_: None,
     log: Callable[[int, Mapping[str, float]], None] = lambda *_: None,
     stop: Callable[[], bool] = lambda: False,
@@ -44,8 +45,9 @@ def fit(
 
     `step` donates its state: the one passed in is gone afterwards. Metrics are read once for each
     `log_every` steps, after the next step was dispatched, so that the device does not wait for the host; a
-    divergence is therefore raised late. `stop` ends the loop early, after a save. `save` gets the step, the
-    state, the evaluation of this very step if there was one, and the seconds of training until then.
+    divergence is therefore raised late. `evaluated` makes of a state and its evaluation the state to go on with.
+    `stop` ends the loop early, after a save. `save` gets the step, the state, the evaluation of this very step if
+    there was one, and the seconds of training until then.
     """
     n, in_flight = start, deque()
     meter = Meter(start, seconds, log, fetch)
@@ -71,6 +73,7 @@ def fit(
             evaluation = evaluate(state)
             if evaluation:  # there may be nothing held out
                 log(n, {f"eval/{name}": value for name, value in evaluation.items()})
+                state = evaluated(state, evaluation)
             meter.resume()
         if _due(n, cfg.save_every, cfg.steps) or stopping:
             meter.report()

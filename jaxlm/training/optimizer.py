@@ -89,7 +89,32 @@ class SgdConfig(Config):
     average: float | None = pydantic.Field(default=None, gt=0, lt=1)
 
 
-OptimizerConfig = Annotated[AdamWConfig | MuonConfig | SgdConfig, pydantic.Field(discriminator="kind")]
+class NtAsgdConfig(Config):
+    """Plain descent, whose iterates are averaged from when the held-out loss no longer falls: training/asgd.py.
+
+    The numbers are Merity et al.'s for AWD-LSTM on Penn Treebank (2018, arXiv:1708.02182, section 5), who evaluate
+    once an epoch: loop.eval_every says how often.
+    """
+
+    kind: Literal["nt_asgd"] = "nt_asgd"
+    peak_rate: float = pydantic.Field(default=30.0, gt=0)
+    patience: int = pydantic.Field(default=5, gt=0)  # evaluations that do not count yet as the best; their n
+    decay: float = pydantic.Field(default=1.2e-6, ge=0)  # times the parameters, added to the clipped gradient
+    clip: float | None = pydantic.Field(default=0.25, gt=0)  # global norm of the gradient; None: no clipping
+    schedule: ScheduleConfig = LinearConfig(warmup=0, final=1.0)  # a constant rate
+
+
+OptimizerConfig = Annotated[AdamWConfig | MuonConfig | SgdConfig | NtAsgdConfig, pydantic.Field(discriminator="kind")]
+
+
+def moving_average(cfg: OptimizerConfig) -> float | None:
+    """The decay of the moving average of parameters; None: there is none."""
+    return None if isinstance(cfg, NtAsgdConfig) else cfg.average
+
+
+def averaged(cfg: OptimizerConfig) -> bool:
+    """Does an average stand beside the parameters, to be evaluated and used instead of them?"""
+    return isinstance(cfg, NtAsgdConfig) or cfg.average is not None
 
 
 def schedule(cfg: ScheduleConfig, peak: float, steps: int) -> optax.Schedule:
@@ -115,6 +140,9 @@ def build(cfg: OptimizerConfig, steps: int, axes: Any, precision: Precision) -> 
     clip = clip_by_norm(cfg.clip) if cfg.clip else optax.identity()
     if isinstance(cfg, SgdConfig):
         return optax.chain(clip, skippable(optax.sgd(rate(cfg.peak_rate), cfg.momentum or None)))
+    if isinstance(cfg, NtAsgdConfig):
+        plain = optax.chain(optax.add_decayed_weights(cfg.decay, decays), optax.sgd(rate(cfg.peak_rate)))
+        return optax.chain(clip, skippable(plain))
     if isinstance(cfg, AdamWConfig):
         return optax.chain(clip, adamw(cfg, rate(cfg.peak_rate)))
     hidden = muon(rate(cfg.peak_rate), axes, momentum=cfg.momentum, decay=cfg.decay, precision=precision)

@@ -13,13 +13,16 @@ class TrainState(NamedTuple):
     step: Any  # int32
     params: Any
     opt: optax.OptState
-    average: Any  # exponential moving average of params, or () without one
+    average: Any  # of params, () without one: an exponential moving average, or NT-ASGD's
     nonfinite: Any  # int32, steps in a row until now whose loss or gradient was not finite
     skipped: Any  # int32, such steps in all
     carry: Any = ()  # recurrent state of each row of the global batch, or () without one
+    trigger: Any = ()  # when NT-ASGD begins to average: training/asgd.py; () with other optimisers
 
 
-def start(params: Any, optimizer: optax.GradientTransformation, *, averaged: bool, carry: Any = ()) -> TrainState:
+def start(
+    params: Any, optimizer: optax.GradientTransformation, *, averaged: bool, carry: Any = (), trigger: Any = ()
+) -> TrainState:
     zero = lambda: jnp.zeros((), jnp.int32)  # a buffer each: a donated one cannot serve twice
     average = jax.tree.map(jnp.copy, params) if averaged else ()
-    return TrainState(zero(), params, optimizer.init(params), average, zero(), zero(), carry)
+    return TrainState(zero(), params, optimizer.init(params), average, zero(), zero(), carry, trigger)

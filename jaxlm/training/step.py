@@ -13,6 +13,7 @@ import optax
 
 from jaxlm.batch import Batch
 from jaxlm.models.layers import Noise
+from jaxlm.training import asgd
 from jaxlm.training.state import TrainState
 
 # (params, batch, noise, carry) -> (sum to minimise, (sums, carry)); sums: "loss" in nats, "weight", "tokens" read
@@ -48,7 +49,11 @@ def make_step(
         finite = jnp.isfinite(sums["loss"]) & jnp.isfinite(norm)
         updates, opt = optimizer.update(grads, state.opt, state.params, norm=norm, finite=finite, axis=axis)
         params = optax.apply_updates(state.params, updates)
-        averaged = state.average if average is None else moved(state.average, params, average, state.step, finite)
+        averaged, trigger = state.average, state.trigger
+        if trigger != ():
+            averaged, trigger = asgd.moved(averaged, params, trigger, finite)
+        elif average is not None:
+            averaged = moved(averaged, params, average, state.step, finite)
         metrics = {
             "loss": sums["loss"] / weight,
             "tokens": sums["tokens"],
@@ -56,6 +61,7 @@ def make_step(
             "learning_rate": rate(state.step - state.skipped),  # a skipped step does not move the optimiser's count
             "nonfinite": jnp.where(finite, 0, state.nonfinite + 1),
             "skipped": state.skipped + ~finite,
+            **({"averaged_steps": trigger.averaged} if trigger != () else {}),
         }
         return TrainState(
             step=state.step + 1,
@@ -65,6 +71,7 @@ def make_step(
             nonfinite=metrics["nonfinite"],
             skipped=metrics["skipped"],
             carry=jax.tree.map(lambda new, old: jnp.where(finite, new, old), carry, state.carry),
+            trigger=trigger,
         ), metrics
 
     return step

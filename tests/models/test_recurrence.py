@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxlm.models.cells import CELLS, linear_gates
 from jaxlm.models.recurrence import linear_recurrence, recurrence, scan_cell
-from jaxlm.models.recurrent import CELLS
 
 L, B, H = 7, 3, 4
 
@@ -39,6 +39,14 @@ def test_recurrence_and_its_gradients_are_those_of_a_plain_scan(name, reverse, f
     total = lambda f: lambda *a: sum(jnp.sin(3 * y).sum() for y in jax.tree.leaves(f(*a)))
     pulled = lambda f: jax.jit(jax.grad(total(f), (0, 1, 2, 3)))
     close(pulled(ours)(x, w, bias, state), pulled(plain)(x, w, bias, state))
+
+
+def test_a_jitted_recurrence_is_differentiated_from_outside():
+    """Its backward pass then runs when the trace of the forward pass, flags included, is over."""
+    cell, x, w = CELLS["tanh"], random(0, L, B, H), random(1, H, H)
+    fresh = jax.random.bernoulli(jax.random.key(0), 0.3, (L, B))
+    run = lambda x, fresh: recurrence(cell.step, x, w, None, (jnp.ones((B, H)),), ~fresh, precision="float32")[0].sum()
+    close(jax.grad(jax.jit(run))(x, fresh), jax.jit(jax.grad(run))(x, fresh))
 
 
 def test_a_fresh_position_forgets_and_a_still_one_waits():
@@ -80,8 +88,6 @@ def test_linear_recurrence_is_its_loop_with_saturated_gates(length):
 @pytest.mark.parametrize("name", ["mingru", "minlstm"])
 def test_the_linear_cells_are_the_papers_in_log_space(name):
     """Feng et al. 2024, appendix B: cumulative log-sum-exp, in float64."""
-    from jaxlm.models.recurrent import linear_gates
-
     z = 3 * random(0, 9, 2, CELLS[name].gates * H)
     got = linear_recurrence(*linear_gates(name, z), jnp.zeros((2, H)))
     parts = np.split(np.asarray(z, np.float64), CELLS[name].gates, axis=-1)

@@ -10,8 +10,9 @@ import pytest
 
 from jaxlm.interop.torch_recurrent import from_torch, to_torch
 from jaxlm.models.build import build
+from jaxlm.models.cells import CELLS
 from jaxlm.models.family import tokens
-from jaxlm.models.recurrent import CELLS, RecurrentConfig
+from jaxlm.models.recurrent import RecurrentConfig
 
 pytestmark = pytest.mark.parity
 torch = pytest.importorskip("torch")

@@ -106,6 +106,20 @@ def test_save_gets_the_evaluation_of_its_own_step_only():
     assert world.saved[:2] == (3, {}), "step 2 was evaluated, and is not what is saved"
 
 
+def test_what_an_evaluation_makes_of_the_state_is_saved_and_gone_on_with():
+    world, saved = World(), []
+    fit(
+        LoopConfig(steps=4, eval_every=2, save_every=1), START, world.batches, world.step,
+        evaluate=world.evaluate, save=lambda n, state, *_: saved.append(state.opt),
+        evaluated=lambda state, evaluation: state._replace(opt=(*state.opt, evaluation["loss"])),
+    )  # fmt: skip
+    assert saved == [(), (7.0,), (7.0,), (7.0, 9.0)]
+    unseen = World()
+    unseen.evaluate = lambda state: {}  # nothing is held out
+    fit(LoopConfig(steps=2, eval_every=1), START, unseen.batches, unseen.step, evaluate=unseen.evaluate,
+        evaluated=lambda *_: pytest.fail("there was no evaluation"))  # fmt: skip
+
+
 def test_metrics_hold_the_step_they_were_measured_at():
     world = World()
     world.fit(4, log=2, eval=9, save=9)

@@ -1,0 +1,19 @@
+"""The tests of the regularisers see every mutant of mutants.py."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MUTANTS = Path(__file__).with_name("mutants.py")
+
+
+@pytest.mark.slow
+def test_no_mutant_of_the_regularisers_lives():
+    """In a process of its own: the package is imported anew for each."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_COMPILATION")}
+    ran = subprocess.run([sys.executable, MUTANTS], capture_output=True, text=True, env=environment)
+    assert ran.returncode == 0, ran.stdout + ran.stderr[-2_000:]
+    assert "64 of 64 mutants are seen" in ran.stdout
