@@ -25,6 +25,7 @@ from jaxlm.errors import UserError
 from jaxlm.evaluation import baselines, perplexity
 from jaxlm.flat import flatten, kinds, require_same, unflatten
 from jaxlm.generation import decode
+from jaxlm.generation.prompts import default_tokens
 from jaxlm.generation.sampling import READABLE, SamplingConfig
 from jaxlm.generation.text import Completion
 from jaxlm.models.family import Family
@@ -215,6 +216,6 @@ def generate(
     if not prompts:
         raise UserError("no prompt: give --prompt TEXT, or lines on standard input")
     sampling = sampling or READABLE
-    tokens = decode.default_tokens(model, tokenizer, prompts) if tokens is None else tokens
+    tokens = default_tokens(model, tokenizer, prompts) if tokens is None else tokens
     found = decode.generate(model, params, tokenizer, prompts, sampling, tokens=tokens, seed=seed, on_text=on_text)
     return Generated(step, tokens, found)

@@ -9,7 +9,7 @@ import pytest
 
 from jaxlm.batch import Batch
 from jaxlm.errors import Diverged, UserError
-from jaxlm.generation import decode
+from jaxlm.generation import decode, prompts
 from jaxlm.generation.decode import STEPS, generate
 from jaxlm.generation.sampling import SamplingConfig
 from jaxlm.losses import soft_cap
@@ -103,8 +103,8 @@ def test_cached_generation_is_the_full_forward_again_and_again(name):
 @pytest.mark.parametrize("name", ROUNDED)
 def test_weights_rounded_once_are_weights_rounded_at_each_step(name, monkeypatch):
     once = run(name)
-    in_full = lambda model, params: decode.Weights(params, model.head(params).T, None)
-    monkeypatch.setattr(decode, "as_operands", in_full)
+    in_full = lambda model, params: prompts.Weights(params, model.head(params).T, None)
+    monkeypatch.setattr(prompts, "as_operands", in_full)
     for a, b in zip(once, run(name), strict=True):
         assert a.tokens == b.tokens
         np.testing.assert_allclose(a.log_probability, b.log_probability, rtol=1e-5)
@@ -132,7 +132,7 @@ def test_a_model_of_packed_rows_generates_the_same():
 
 @pytest.mark.parametrize("piece", [16, 512])
 def test_a_prompt_fed_in_pieces_is_fed_whole(piece, monkeypatch):
-    monkeypatch.setattr(decode, "PIECE", piece)  # 16: three pieces, the last one padded
+    monkeypatch.setattr(prompts, "PIECE", piece)  # 16: three pieces, the last one padded
     prompt = "thequickbrownfoxjumpsoverthelazydogandrunsaway"
     (completion,) = run("learned", [prompt], tokens=10)
     assert completion.tokens + [Letters.separator] * completion.stopped == greedy_by_definition(
@@ -208,10 +208,10 @@ def test_streaming_shows_whole_characters_and_changes_nothing():
 
 def test_streaming_and_other_lengths_compile_nothing_new():
     run("learned", ["abc"], tokens=40)
-    before = decode.advance._cache_size(), decode.feed._cache_size()
+    before = decode.advance._cache_size(), prompts.feed._cache_size()
     run("learned", ["defgh"], tokens=36, on_text=lambda row, piece: None)
     run("learned", ["q"], tokens=40)
-    assert (decode.advance._cache_size(), decode.feed._cache_size()) == before
+    assert (decode.advance._cache_size(), prompts.feed._cache_size()) == before
 
 
 def test_parameters_on_several_devices_give_the_same_text():
@@ -233,10 +233,10 @@ def test_the_context_is_filled_to_its_last_position():
 
 def test_by_default_there_are_as_many_new_tokens_as_the_context_has_room_for():
     learned, rotary = model("learned")[0], model("rotary_grouped")[0]
-    assert decode.default_tokens(learned, Letters(), ["a", "a" * 40]) == LENGTH - 41 + 1
-    assert decode.default_tokens(rotary, Letters(), ["a" * 40]) == decode.TOKENS
+    assert prompts.default_tokens(learned, Letters(), ["a", "a" * 40]) == LENGTH - 41 + 1
+    assert prompts.default_tokens(rotary, Letters(), ["a" * 40]) == prompts.TOKENS
     with pytest.raises(UserError, match=r"has 65 tokens.*shorten the prompt"):
-        run("learned", ["a" * 64], tokens=decode.default_tokens(learned, Letters(), ["a" * 64]))
+        run("learned", ["a" * 64], tokens=prompts.default_tokens(learned, Letters(), ["a" * 64]))
 
 
 @pytest.mark.parametrize(
