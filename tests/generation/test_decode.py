@@ -16,23 +16,12 @@ from jaxlm.losses import soft_cap
 from jaxlm.models.build import build
 from jaxlm.models.family import Family
 from jaxlm.models.transformer import TransformerConfig
+from tests.generation.letters import Letters
 
 GREEDY = SamplingConfig(temperature=0)
 HOT = SamplingConfig(temperature=5.0)  # close to uniform: rows soon differ, and stop at different times
 LENGTH = 64  # tokens of context of the learned positions, and of the reference's one shape
 PROMPTS = ["", "a", "hello, world", "ab" * 12]
-
-
-class Letters:
-    """Ids 0 to 25 are a to z, 26 and 27 are the two bytes of é, 28 is the separator."""
-
-    vocab, separator = 29, 28
-
-    def encode(self, text: str) -> np.ndarray:
-        return np.array([(ord(c) - ord("a")) % 26 for c in text], np.int32)
-
-    def decode_bytes(self, ids) -> bytes:
-        return b"".join((*(bytes([97 + i]) for i in range(26)), b"\xc3", b"\xa9", b"")[i] for i in ids)
 
 
 MODELS = {
