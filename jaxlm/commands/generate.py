@@ -22,29 +22,28 @@ def main(
         int | None, typer.Option(min=1, help="Most tokens of each continuation; default: 200, if the context has room.")
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="1 as the model says, lower is safer, 0 the likeliest. [default: 0.8]")
+        float | None, typer.Option(help="1 as the model says, lower is safer, 0 the likeliest; default: 0.8.")
     ] = None,
     top_k: Annotated[int | None, typer.Option(help="Only the k likeliest tokens.")] = None,
     top_p: Annotated[
-        float | None, typer.Option(help="Only the likeliest tokens that reach this probability. [default: 0.95]")
+        float | None, typer.Option(help="Only the likeliest tokens that reach this probability; default: 0.95.")
     ] = None,
     min_p: Annotated[float | None, typer.Option(help="Only tokens this share as likely as the likeliest.")] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same text. [default: 0]")
+        int | None, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same text; default: 0.")
     ] = None,
     beams: Annotated[
-        int | None,
-        typer.Option(min=1, help="Search the likeliest text with this many beams, draw nothing."),
+        int | None, typer.Option(min=1, help="Search the likeliest text with this many beams, draw nothing.")
     ] = None,
     length_penalty: Annotated[
         float | None,
         typer.Option(
             help="With --beams: texts are ranked by log-probability over length to this power. "
-            "0 favours short ones, 1 is the mean of a token. [default: 1]"
+            "0 favours short ones, 1 is the mean of a token; default: 1."
         ),
     ] = None,
     best: Annotated[
-        int | None, typer.Option(min=1, help="With --beams: continuations of each prompt, the best first. [default: 1]")
+        int | None, typer.Option(min=1, help="With --beams: continuations of each prompt, the best first; default: 1.")
     ] = None,
     step: Annotated[int | None, typer.Option(help="A saved step; default: the newest.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,

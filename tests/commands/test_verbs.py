@@ -304,6 +304,12 @@ def test_generate_says_that_beams_do_not_stream(jaxlm):
     assert "comes when the search is over" in " ".join(jaxlm("generate", "--help").out.split())
 
 
+def test_generate_says_its_defaults(jaxlm, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    said = jaxlm("generate", "--help").out
+    assert [said.count(f"default: {value}. ") for value in ("0.8", "0.95", "0", "1")] == [1, 1, 1, 2]
+
+
 def test_what_the_disk_refuses_is_one_line(jaxlm, trained, tmp_path):
     (tmp_path / "file").write_text("")
     answer = jaxlm("train", trained.config, "--run-dir", "file/run")
