@@ -1,8 +1,10 @@
-"""Prompts become rows: encoded, checked, and read by the model up to their last token.
+"""Prompts become rows: encoded, checked, and read by the model, ready for the first new token.
 
 A prompt is the separator and its text; token number p of a row has position p and lies in slot p of the
 cache. Prompts of a batch are padded on the right. A query sees no slot after its own position, and
 decoding writes each slot before it reaches it, so no padded token is ever seen.
+
+Of an encoder-decoder the prompt is the source, read at once; its rows begin with the separator alone.
 
 Left out: prompts over several processes, paged caches.
 """
@@ -16,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from jaxlm.batch import Source
+from jaxlm.data.source import as_source, source_ids
 from jaxlm.errors import UserError
 from jaxlm.generation.text import Tokenizer
 from jaxlm.models.family import Family
@@ -29,7 +33,8 @@ SHORTEST = 16  # prompts and caches are padded to powers of two from here on, so
 class Model(NamedTuple):
     """What a compiled program depends on; hashable, so that `jax.jit` finds the program again."""
 
-    init_state: Callable
+    init_state: Callable | None  # None: it has `read`
+    read: Callable | None
     decode: Callable
     reorder: Callable
     head: Callable
@@ -74,36 +79,49 @@ def begin(
     `copies` is how many rows each prompt will be. Raises UserError where prompt and `tokens` do not fit the
     model's context.
     """
-    ids = encoded(tokenizer, prompts)
+    ids = encoded(family, tokenizer, prompts)
     check(family, tokenizer, ids, tokens)
     if not ids:
         return None
-    assert family.init_state is not None and family.decode is not None
+    assert family.decode is not None
     model = Model(
-        family.init_state, family.decode, family.reorder, family.head, family.bias, family.softcap, family.precision,
-        tokenizer.vocab, tokenizer.separator,
+        family.init_state, family.read, family.decode, family.reorder, family.head, family.bias, family.softcap,
+        family.precision, tokenizer.vocab, tokenizer.separator,
     )  # fmt: skip
     weights = as_operands(model, params)
     # XLA's CPU compiler has no product of a single bfloat16 row: each dispatch would turn all weights into
     # float32. So a lone row gets an idle one beside it.
     idle = int(len(ids) * copies == 1 and model.precision == "bfloat16_operands")
-    return Begun(model, weights, ids, prefill(model, weights, ids, idle, tokens, family.length))
+    alone = [np.array([model.separator], np.int32)]
+    ids_and_idle = ids + alone * idle
+    firsts = ids_and_idle if model.read is None else alone * len(ids_and_idle)  # what the rows begin with
+    slots = padded(max(map(len, firsts)) + tokens - 1, family.length)
+    if model.read is None:
+        state = empty_state(model, len(firsts), slots)
+    else:
+        width = padded(max(map(len, ids)), family.source_length)
+        state = read(model, weights.params, as_source(ids_and_idle, width, model.separator), slots)
+    return Begun(model, weights, ids, prefill(model, weights, state, firsts, slots, idle))
 
 
-def encoded(tokenizer: Tokenizer, prompts: list[str]) -> list[np.ndarray]:
-    """The ids of each prompt, with the separator before it."""
-    return [np.concatenate([[tokenizer.separator], tokenizer.encode(p)]).astype(np.int32) for p in prompts]
+def encoded(family: Family, tokenizer: Tokenizer, prompts: list[str]) -> list[np.ndarray]:
+    """The ids of each prompt, with the separator before it; of an encoder-decoder as those of a source."""
+    ids = [np.asarray(tokenizer.encode(prompt), np.int32) for prompt in prompts]
+    if family.read is not None:
+        return [source_ids(row, tokenizer.separator) for row in ids]
+    return [np.concatenate([[tokenizer.separator], row]).astype(np.int32) for row in ids]
 
 
 def default_tokens(family: Family, tokenizer: Tokenizer, prompts: list[str]) -> int:
     """TOKENS, or as many as fit behind the longest prompt; 1, which `check` refuses, where none do."""
-    longest = max(map(len, encoded(tokenizer, prompts)), default=0)
-    return TOKENS if family.length is None else max(1, min(TOKENS, room(family.length, longest)))
+    fits = room(family, encoded(family, tokenizer, prompts))
+    return TOKENS if fits is None else max(1, min(TOKENS, fits))
 
 
-def room(context: int, longest: int) -> int:
-    """New tokens that fit behind a prompt of `longest` ids: the last one is not fed back."""
-    return context - longest + 1
+def room(family: Family, ids: list[np.ndarray]) -> int | None:
+    """New tokens that fit behind the longest prompt: the last one is not fed back; None: any number."""
+    longest = 1 if family.read is not None else max(map(len, ids), default=0)
+    return None if family.length is None else family.length - longest + 1
 
 
 def check(family: Family, tokenizer: Tokenizer, ids: list[np.ndarray], tokens: int) -> None:
@@ -117,10 +135,16 @@ def check(family: Family, tokenizer: Tokenizer, ids: list[np.ndarray], tokens: i
             f"the tokenizer has {tokenizer.vocab} ids but the model {family.vocab}: "
             f"give the tokenizer that the model was trained with"
         )
-    longest = max(map(len, ids), default=0)
-    if family.length is None or tokens <= room(family.length, longest):
+    longest, fits = max(map(len, ids), default=0), room(family, ids)
+    if family.source_length is not None and longest > family.source_length:
+        raise UserError(
+            f"the longest prompt has {longest} tokens, with the separators around it, but the model reads at most "
+            f"{family.source_length}: shorten it"
+        )
+    if fits is None or tokens <= fits:
         return
-    fits = room(family.length, longest)
+    if family.read is not None:
+        raise UserError(f"tokens={tokens}: the model writes at most {fits} tokens, so ask for no more")
     mend = f"ask for at most {fits} new tokens, or shorten the prompt" if fits > 0 else "shorten the prompt"
     raise UserError(
         f"the longest prompt has {longest} tokens, with the separator before it, and {tokens} new ones are "
@@ -128,22 +152,19 @@ def check(family: Family, tokenizer: Tokenizer, ids: list[np.ndarray], tokens: i
     )
 
 
-def prefill(model: Model, weights: Weights, ids: list[np.ndarray], idle: int, tokens: int, limit: int | None) -> Rows:
-    """Rows that have read their prompts but for the last token, which the first step feeds; and idle ones."""
-    length_B = np.array([len(row) for row in ids] + [1] * idle, np.int32)
-    longest = int(length_B.max())
-    slots = padded(longest + tokens - 1, limit)
-    width = min(padded(longest - 1, PIECE), slots)
-    token_BP = np.full((len(length_B), -(-(longest - 1) // width) * width), model.separator, np.int32)
-    last_B = np.full(len(length_B), model.separator, np.int32)
+def prefill(model: Model, weights: Weights, state: Any, ids: list[np.ndarray], slots: int, idle: int) -> Rows:
+    """Rows that have taken in their ids but for the last one, which the first step feeds; the last `idle` idle."""
+    length_B = np.array([len(row) for row in ids], np.int32)
+    before = int(length_B.max()) - 1
+    width = min(padded(before, PIECE), slots)
+    token_BP = np.full((len(ids), -(-before // width) * width), model.separator, np.int32)
     for n, row in enumerate(ids):
         token_BP[n, : len(row) - 1] = row[:-1]
-        last_B[n] = row[-1]
-    state = empty_state(model, len(length_B), slots)
     for start in range(0, token_BP.shape[1], width):
         piece = token_BP[:, start : min(start + width, slots)]
         state = feed(model, weights.params, state, piece, start, length_B - 1)
-    return Rows(state, last_B, length_B - 1, np.arange(len(length_B)) >= len(ids))
+    last_B = np.array([row[-1] for row in ids], np.int32)
+    return Rows(state, last_B, length_B - 1, np.arange(len(ids)) >= len(ids) - idle)
 
 
 def padded(tokens: int, limit: int | None) -> int:
@@ -169,7 +190,15 @@ def as_operands(model: Model, params: dict) -> Weights:
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def empty_state(model: Model, rows: int, slots: int):
+    assert model.init_state is not None
     return model.init_state(rows, slots)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def read(model: Model, params: dict, source: Source, slots: int):
+    """The state of rows that have read their sources and written nothing."""
+    assert model.read is not None
+    return model.read(params, source, slots)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=2)

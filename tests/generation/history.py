@@ -11,8 +11,15 @@ from jaxlm.models.family import Family
 FADES = 0.6  # of the trace, with each token
 
 
-def history(vocab: int) -> Family:
-    """Logits are a row of `table`, chosen by the newest token, and the trace times `weight`."""
+def history(vocab: int, reads: bool = False, **more) -> Family:
+    """Logits are a row of `table`, chosen by the newest token, and the trace times `weight`.
+
+    With `reads` it is an encoder-decoder, and its trace begins as what the source left.
+    """
+
+    def read(params, source, slots):
+        left_BM = params["mark"][source.token] * jnp.cos(source.position.astype(jnp.float32))
+        return {"trace": jnp.where(source.segment > 0, left_BM, 0.0).sum(1)}
 
     def decode(params, token_BL, position_BL, real_BL, state):
         def step(trace_B, at):
@@ -31,8 +38,10 @@ def history(vocab: int) -> Family:
         vocab=vocab,
         precision="float32",
         flops_per_token=lambda length: 0.0,
-        init_state=lambda rows, slots: {"trace": jnp.zeros(rows)},
+        init_state=None if reads else lambda rows, slots: {"trace": jnp.zeros(rows)},
+        read=read if reads else None,
         decode=decode,
+        **more,
     )
 
 
@@ -52,3 +61,8 @@ def log_probabilities(params: dict, ids: list[int], trace: float = 0.0) -> np.nd
         trace = FADES * trace + mark[token]
     logits = table[ids[-1]] + trace * weight
     return logits - np.log(np.exp(logits).sum())
+
+
+def of_source(params: dict, ids: list[int]) -> float:
+    """The trace that a source leaves."""
+    return float(sum(np.asarray(params["mark"], np.float64)[token] * np.cos(n) for n, token in enumerate(ids)))

@@ -1,4 +1,4 @@
-"""A tokenizer of few ids, for tests of generation."""
+"""Tokenizers of few ids, for tests of generation."""
 
 import numpy as np
 
@@ -13,3 +13,16 @@ class Letters:
 
     def decode_bytes(self, ids) -> bytes:
         return b"".join((*(bytes([97 + i]) for i in range(26)), b"\xc3", b"\xa9", b"")[i] for i in ids)
+
+
+class Few:
+    """A tokenizer of `vocab` ids: a, b, c, ... and last the separator."""
+
+    def __init__(self, vocab: int):
+        self.vocab, self.separator = vocab, vocab - 1
+
+    def encode(self, text: str) -> np.ndarray:
+        return np.array([ord(c) - ord("a") for c in text], np.int32)
+
+    def decode_bytes(self, ids) -> bytes:
+        return bytes(97 + i for i in ids)

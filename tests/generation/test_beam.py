@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +16,12 @@ from jaxlm.generation import beam
 from jaxlm.generation.beam import BeamConfig, search
 from jaxlm.generation.decode import STEPS, generate
 from jaxlm.generation.sampling import SamplingConfig
-from jaxlm.generation.text import Completion
 from jaxlm.models.build import build
 from jaxlm.models.family import Family
 from jaxlm.models.transformer import TransformerConfig
 from tests.generation.history import history, log_probabilities
+from tests.generation.letters import Few
+from tests.generation.spelled_out import LogP, assert_same, by_definition, with_end
 from tests.models.test_families import FAMILIES
 
 GREEDY = SamplingConfig(temperature=0)
@@ -29,49 +29,8 @@ LENGTH = 32  # tokens of context of learned positions, and of the reference's on
 TOKENS = 12
 
 
-class Few:
-    """A tokenizer of `vocab` ids: a, b, c, ... and last the separator."""
-
-    def __init__(self, vocab: int):
-        self.vocab, self.separator = vocab, vocab - 1
-
-    def encode(self, text: str) -> np.ndarray:
-        return np.array([ord(c) - ord("a") for c in text], np.int32)
-
-    def decode_bytes(self, ids) -> bytes:
-        return bytes(97 + i for i in ids)
-
-
 NINE = Few(9)  # models have more ids
 PROMPTS = ["", "a", "hgfedcba", "cab"]
-LogP = Callable[[list[int]], np.ndarray]  # ids so far -> log-probability of each next id
-
-
-def by_definition(log_p: LogP, tokenizer: Few, prompt: str, cfg: BeamConfig, tokens: int) -> list[tuple[float, list]]:
-    """(score, ids with the separator that ends them) of the best; every step is taken, and nothing stops early."""
-    start = [tokenizer.separator, *tokenizer.encode(prompt).tolist()]
-    beams, found = [(0.0, [])], []
-    for length in range(1, tokens + 1):
-        longer = [(nats + log_p(start + ids)[i], [*ids, i]) for nats, ids in beams for i in range(tokenizer.vocab)]
-        longer.sort(key=lambda x: -x[0])
-        ends = lambda ids: ids[-1] == tokenizer.separator or len(ids) == tokens
-        found += [(nats / length**cfg.length_penalty, ids) for nats, ids in longer[: cfg.beams] if ends(ids)]
-        beams = [x for x in longer if not ends(x[1])][: cfg.beams]
-        edge = [nats for nats, _ in longer[cfg.beams - 1 : cfg.beams + 1]]
-        assert np.diff(edge).min(initial=-1.0) < -1e-6, "a tie: choose another seed"
-    return sorted(found, key=lambda x: -x[0])[: cfg.best]
-
-
-def with_end(completion: Completion, tokenizer: Few) -> list[int]:
-    return completion.tokens + [tokenizer.separator] * completion.stopped
-
-
-def assert_same(got: list[Completion], wanted: list[tuple[float, list]], tokenizer: Few, penalty: float) -> None:
-    assert [with_end(c, tokenizer) for c in got] == [ids for _, ids in wanted]
-    np.testing.assert_allclose([c.score for c in got], [score for score, _ in wanted], rtol=1e-5, atol=1e-5)
-    lengths = [len(ids) for _, ids in wanted]
-    mean = [score * length ** (penalty - 1) for (score, _), length in zip(wanted, lengths, strict=True)]
-    np.testing.assert_allclose([c.log_probability for c in got], mean, rtol=1e-5, atol=1e-5)
 
 
 @functools.cache
