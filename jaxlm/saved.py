@@ -200,7 +200,7 @@ class Generated(NamedTuple):
 
 
 def generate(
-    run: str | Path,
+    run: str | Path | Saved,
     prompts: list[str],
     *,
     tokens: int | None = None,
@@ -212,13 +212,16 @@ def generate(
 ) -> Generated:
     """Continue `prompts` by the model of a run; see generation/decode.py and beam.py for what the arguments mean.
 
+    For the run, what `load` returned will do. An encoder-decoder answers its prompts and does not go on with them.
     `tokens` None is 200, or fewer where the model's context has room for no more. `sampling` None is READABLE, `seed`
     None is 0; with `beams` nothing is drawn, and `on_text` gets each completion as a whole.
     """
     if beams is not None and (sampling is not None or seed is not None):
         raise UserError("beams draw no tokens: leave out sampling and seed, or beams")
+    if isinstance(run, Saved) and step not in (None, run.step):
+        raise UserError(f"step={step}, but step {run.step} is loaded: leave out the step, or load that one")
     host.start_jax(1)
-    model, params, tokenizer, _, step = load(run, step)
+    model, params, tokenizer, _, step = run if isinstance(run, Saved) else load(run, step)
     if not prompts:
         raise UserError("no prompt: give --prompt TEXT, or lines on standard input")
     tokens = default_tokens(model, tokenizer, prompts) if tokens is None else tokens

@@ -134,3 +134,12 @@ def test_a_search_by_beams_hands_each_text_over_as_a_whole(trained):
 def test_beams_draw_nothing(trained, more):
     with pytest.raises(UserError, match="leave out sampling and seed"):
         jaxlm.generate(trained, ["the "], beams=BeamConfig(), **more)
+
+
+def test_a_loaded_run_generates_without_being_loaded_again(trained, monkeypatch):
+    loaded = jaxlm.load(trained, step=15)
+    wanted = jaxlm.generate(trained, ["the "], tokens=6, step=15)
+    monkeypatch.setattr(saved, "load", None)
+    assert jaxlm.generate(loaded, ["the "], tokens=6) == wanted
+    with pytest.raises(UserError, match="step=20, but step 15 is loaded"):
+        jaxlm.generate(loaded, ["the "], step=20)

@@ -55,16 +55,19 @@ def main(
     drawing = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "seed": seed}
     way = _way(_given(drawing), _given({"beams": beams, "length_penalty": length_penalty, "best": best}))
     prompts = prompt or _lines()
-    stream = _Stream(prompts[0]) if len(prompts) == 1 and beams is None and not json_ else None
+    host.start_jax(1)
+    loaded = saved.load(run, step)
+    shown = lambda prompt: "" if loaded.model.read else prompt  # an encoder-decoder's text does not go on with it
+    stream = _Stream(shown(prompts[0])) if len(prompts) == 1 and beams is None and not json_ else None
     on_text = stream.write if stream else None
-    found = saved.generate(run, prompts, tokens=tokens, step=step, on_text=on_text, **way)
+    found = saved.generate(loaded, prompts, tokens=tokens, on_text=on_text, **way)
     if json_:
         rows = [completion._asdict() for completion in found.completions]
         terminal.print_json({"run": run, "step": found.step, "completions": rows})
     elif stream:
         stream.end()
     else:
-        print("\n---\n".join(c.prompt + c.text for c in found.completions))
+        print("\n---\n".join(shown(c.prompt) + c.text for c in found.completions))
     facts = {"step": found.step, "settings": found.settings}
     record(RunFolder(run).samples, [{"prompt": c.prompt, "text": c.text} | facts for c in found.completions])
 

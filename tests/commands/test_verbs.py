@@ -3,11 +3,14 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
+from jaxlm import saved
 from tests import tiny_run
 from tests.faults import injector
+from tests.generation.history import history
 
 EVAL_WORDS = {
     "step", "loss", "perplexity", "bits_per_byte", "tokens", "bytes", "standard_error",
@@ -308,6 +311,17 @@ def test_generate_says_its_defaults(jaxlm, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     said = jaxlm("generate", "--help").out
     assert [said.count(f"default: {value}. ") for value in ("0.8", "0.95", "0", "1")] == [1, 1, 1, 2]
+
+
+def test_generate_shows_no_source_before_what_an_encoder_decoder_makes_of_it(jaxlm, copy, monkeypatch):
+    family = history(257, reads=True)
+    answers = saved.load(copy)._replace(model=family, params=family.init(jax.random.key(0)))
+    monkeypatch.setattr(saved, "load", lambda run, step: answers)
+    command = ("generate", copy, "--prompt", "nobody ", "--tokens", "9")
+    (completion,) = jaxlm(*command, "--temperature", "0", "--json").json["completions"]
+    assert completion["prompt"] == "nobody "
+    assert jaxlm(*command, "--temperature", "0").out == jaxlm(*command, "--beams", "1", "--length-penalty", "0").out
+    assert jaxlm(*command, "--temperature", "0").out == completion["text"] + "\n"
 
 
 def test_what_the_disk_refuses_is_one_line(jaxlm, trained, tmp_path):
