@@ -36,3 +36,4 @@ class Batch(NamedTuple):
     prefix: Any = None  # bool, a token that every token of its segment sees, in causal models too; None: none is
     where: Any = None  # int32, "B P": positions asked for, any where weight is 0; None: all
     source: Source | None = None  # of an encoder-decoder
+    label: Any = None  # int32, "B 1": 1 where the parts of a row stand in the wrong order, 0 where not, -1: not asked

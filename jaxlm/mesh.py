@@ -32,6 +32,8 @@ RULES: Mapping[str, str | tuple[str, ...] | None] = {
     "state": None,  # recurrent weights: small, and read at every position
     "state_in": None,
     "gate": None,
+    "bucket": None,
+    "class": None,
     "batch": ("data", "fsdp"),
     "length": "sequence",
     "act_width": None,

@@ -14,6 +14,7 @@ from jaxlm.evaluation import perplexity
 from jaxlm.losses import LossConfig, cross_entropy
 from jaxlm.models import build as models
 from jaxlm.models.family import Family
+from jaxlm.models.stack_config import StackConfig
 from jaxlm.run_config import RunConfig
 from jaxlm.training import optimizer as optimizers
 from jaxlm.training import state as states
@@ -98,7 +99,7 @@ def check_microbatches(cfg: RunConfig, devices: int) -> None:
 def as_saved(cfg: RunConfig, names: Iterable[str]) -> RunConfig:
     """`cfg` with layers stacked as the arrays `names` of a checkpoint are: by default that depends on the platform."""
     names = list(names)
-    if cfg.model.kind != "decoder" or cfg.model.scan_layers is not None or not names:
+    if not isinstance(cfg.model, StackConfig) or cfg.model.scan_layers is not None or not names:
         return cfg
     stacked = any("/blocks/" in name for name in names)
     return cfg.model_copy(update={"model": cfg.model.model_copy(update={"scan_layers": stacked})})

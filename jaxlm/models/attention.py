@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import jax
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxlm.mesh import RULES, mesh_in_scope, row_shards
+from jaxlm.models.attention_bias import Bias
 from jaxlm.models.attention_choice import Backend, Case, announce, choose
 from jaxlm.models.attention_einsum import chunk_length, einsum_attention_in_chunks
 from jaxlm.models.attention_gpu import cudnn_attention, has_cudnn, triton_attention
@@ -32,14 +33,18 @@ def attend(
     positions: tuple[Int[Array, "_ L"], Int[Array, "_ M"]] | None = None,
     causal: bool = True,
     window: int | None = None,
+    prefix: Bool[Array, "B M"] | None = None,
+    scale: float | None = None,
+    bias: Bias | None = None,
     platform: str = "cpu",
     backend: Backend = "auto",
 ) -> Float[Array, "B L G R K"]:
     """Scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762, eq. 1), heads grouped.
 
     A query sees a key of its own segment (`segments`: of queries, of keys; None: all are one) whose
-    position is not after its own (`causal`) and less than `window` before it. `positions`: of queries,
-    of keys, as decoding from a cache needs; None: 0, 1, 2, ..., which is right for packed rows too.
+    position is not after its own (`causal`; but for keys of a `prefix`) and less than `window` away. `positions`:
+    of queries, of keys, as decoding from a cache needs; None: 0, 1, 2, ..., which is right for packed rows too.
+    Scores are products times `scale` (None: 1/sqrt(K)), and what `bias` says of their distance.
     """
     B, L, G, R, K = q_BLGRK.shape
     M = k_BMGK.shape[1]
@@ -52,23 +57,20 @@ def attend(
         causal=causal,
         window=window,
         cached=positions is not None,
+        prefix=prefix is not None,
+        bias=bias is not None,
+        # Told by identity: a mistake costs a fused kernel, and no truth.
+        crossed=segments is not None and segments[0] is not segments[1],
         cudnn=platform == "gpu" and has_cudnn(),
     )
     choice = choose(case, backend)
     announce(choice)
+    rules = dict(causal=causal, window=window, scale=K**-0.5 if scale is None else scale)
     if choice.name == "einsum":
-        return einsum_attention_in_chunks(
-            q_BLGRK,
-            k_BMGK,
-            v_BMGK,
-            chunk=chunk_length(B * G * R // devices_sharing(), L, M),
-            precision=precision,
-            segments=segments,
-            positions=positions,
-            causal=causal,
-            window=window,
-        )
-    kernel = functools.partial(KERNELS[choice.name], causal=causal, window=window)
+        chunk = chunk_length(B * G * R // devices_sharing(), L, M)
+        more = dict(precision=precision, segments=segments, positions=positions, prefix=prefix, bias=bias)
+        return einsum_attention_in_chunks(q_BLGRK, k_BMGK, v_BMGK, chunk=chunk, **more, **rules)
+    kernel = functools.partial(KERNELS[choice.name], **rules)
     if choice.name in PALLAS:
         kernel = on_each_device(kernel)
     return kernel(q_BLGRK, k_BMGK, v_BMGK, segments)

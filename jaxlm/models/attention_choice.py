@@ -31,6 +31,9 @@ class Case(NamedTuple):
     causal: bool = True
     window: int | None = None
     cached: bool = False  # positions are given
+    prefix: bool = False  # some keys are seen by queries before them
+    bias: bool = False  # something is added to the scores
+    crossed: bool = False  # queries and keys have segments of their own
     cudnn: bool = False  # there is one, and a GPU it has kernels for
 
 
@@ -66,12 +69,18 @@ def refusal(name: str, case: Case) -> str | None:
         return f"it multiplies in bfloat16, and model.precision is {case.precision!r}"
     if case.length != case.memory:
         return f"it wants as many keys as queries, and there are {case.memory} and {case.length}"
+    if case.bias:
+        return "it adds nothing to scores, as model.position='alibi' and 'buckets' do"
+    if case.prefix:
+        return "it knows no prefix that is seen from before"
     if name == "cudnn":
         return _refusal_of_cudnn(case)
     if case.length % BLOCK:
         return f"it works on blocks of {BLOCK} positions, and a row has {case.length}"
     if name == "triton" and case.window is not None:
         return f"it has no window, and model.window={case.window}"
+    if name == "triton" and case.crossed:
+        return "it has one array of segments, and queries and keys have one each"
     if name == "triton" and case.head_width > 128:
         return f"a block of heads wider than 128 does not fit shared memory, and they are {case.head_width} wide"
     return None

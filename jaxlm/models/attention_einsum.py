@@ -8,8 +8,9 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
+from jaxlm.models.attention_bias import Bias, of_scores
 from jaxlm.models.layers import Precision, einsum, exact
 
 HIDDEN = -1e30  # a score no softmax sees; finite, so that a row with every key hidden stays finite
@@ -26,25 +27,30 @@ def einsum_attention(
     positions: tuple[Int[Array, "_ L"], Int[Array, "_ M"]] | None,
     causal: bool,
     window: int | None,
+    prefix: Bool[Array, "B M"] | None = None,
+    scale: float | None = None,
+    bias: Bias | None = None,
 ) -> Float[Array, "B L G R K"]:
     """`attend`, all queries at once."""
     L, M, K = q_BLGRK.shape[1], k_BMGK.shape[1], q_BLGRK.shape[-1]
-    scores_BGRLM = einsum("BLGRK,BMGK->BGRLM", q_BLGRK * K**-0.5, k_BMGK, exact(precision))
-    visible_BLM = visible(L, M, segments, positions, causal, window)
+    q_BLGRK = q_BLGRK * (K**-0.5 if scale is None else scale)
+    scores_BGRLM = einsum("BLGRK,BMGK->BGRLM", q_BLGRK, k_BMGK, exact(precision))
+    positions = positions or (jnp.arange(L)[None], jnp.arange(M)[None])
+    if bias is not None:
+        scores_BGRLM += of_scores(bias, *positions, causal)
+    visible_BLM = visible(segments, positions, causal, window, prefix)
     if visible_BLM is not None:
         scores_BGRLM = jnp.where(visible_BLM[:, None, None], scores_BGRLM, HIDDEN)
     weight_BGRLM = jax.nn.softmax(scores_BGRLM, axis=-1).astype(v_BMGK.dtype)
     return einsum("BGRLM,BMGK->BLGRK", weight_BGRLM, v_BMGK, precision)
 
 
-def visible(L: int, M: int, segments, positions, causal: bool, window: int | None) -> Array | None:
+def visible(segments, positions, causal: bool, window: int | None, prefix: Array | None) -> Array | None:
     """Which keys each query sees: (B or 1, L, M), or None where it sees all."""
-    if positions is None:
-        positions = jnp.arange(L)[None], jnp.arange(M)[None]
     ahead_BLM = positions[0][:, :, None] - positions[1][:, None, :]
     tests = []
     if causal:
-        tests.append(ahead_BLM >= 0)
+        tests.append(ahead_BLM >= 0 if prefix is None else (ahead_BLM >= 0) | prefix[:, None, :])
     if window is not None:
         tests.append(jnp.abs(ahead_BLM) < window)
     if segments is not None:

@@ -32,6 +32,7 @@ def cudnn_attention(
     *,
     causal: bool,
     window: int | None,
+    scale: float | None = None,  # None: 1/sqrt(K)
     implementation: Literal["cudnn", "xla"] = "cudnn",  # xla: the same call where there is no cuDNN, for tests
 ) -> Float[Array, "B L G R K"]:
     B, L, G, R, K = q_BLGRK.shape
@@ -43,6 +44,7 @@ def cudnn_attention(
         k_BLGK,
         v_BLGK,
         mask=mask_B1LL,
+        scale=scale,
         is_causal=causal,
         local_window_size=None if window is None else (window - 1, 0),  # tokens before, itself not included
         implementation=implementation,
@@ -58,6 +60,7 @@ def triton_attention(
     *,
     causal: bool,
     window: None,
+    scale: float | None = None,  # None: 1/sqrt(K)
     interpret: bool = False,
 ) -> Float[Array, "B L G R K"]:
     from jax.experimental.pallas.ops.gpu import attention as pallas_triton  # slow to import: only where it runs
@@ -69,7 +72,7 @@ def triton_attention(
         for_each_query_head(k_BLGK),
         for_each_query_head(v_BLGK),
         None if segments is None else segments[0],
-        sm_scale=K**-0.5,
+        sm_scale=K**-0.5 if scale is None else scale,
         causal=causal,
         interpret=interpret,
     )

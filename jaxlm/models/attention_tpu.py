@@ -21,6 +21,7 @@ def splash_attention(
     *,
     causal: bool,
     window: int | None,
+    scale: float | None = None,  # None: 1/sqrt(K)
     interpret: bool = False,
 ) -> Float[Array, "B L G R K"]:
     # Slow to import: only where it runs.
@@ -37,7 +38,7 @@ def splash_attention(
         interpret=interpret,
     )
     heads_first = lambda x_BLHK: jnp.swapaxes(x_BLHK, 1, 2)
-    q_BHLK = heads_first((q_BLGRK * K**-0.5).reshape(B, L, G * R, K))
+    q_BHLK = heads_first((q_BLGRK * (K**-0.5 if scale is None else scale)).reshape(B, L, G * R, K))
     ids = None if segments is None else kernels.SegmentIds(*segments)
     o_BHLK = jax.vmap(kernel)(q_BHLK, heads_first(k_BLGK), heads_first(v_BLGK), ids)
     return heads_first(o_BHLK).reshape(q_BLGRK.shape)

@@ -97,3 +97,4 @@ class Setting(NamedTuple):
     packed: bool  # rows hold several documents, or padding
     platform: str  # cpu, gpu, tpu
     head: Head = Head()
+    source_length: int | None = None  # tokens that an encoder-decoder reads; None: as many as it writes

@@ -213,7 +213,7 @@ def test_llama_7b_has_as_many_parameters_as_published():
 
 
 def test_the_dial_gives_layers_heads_and_width_and_a_field_wins_over_it():
-    for size, (layers, heads, width) in SIZES.items():
+    for size, (layers, heads, width, *_) in SIZES.items():
         dims = TransformerConfig(size=size).dims
         assert (layers, heads, width, width // heads) == (dims.N, dims.G * dims.R, dims.D, dims.K)
     assert TransformerConfig(size="124m", layers=2, kv_heads=4).dims[:4] == (2, 768, 4, 3)
