@@ -62,6 +62,14 @@ class Rows(NamedTuple):
     done_B: Any  # bool; the row has met its separator
 
 
+def model_of(family: Family, tokenizer: Tokenizer) -> Model:
+    assert family.decode is not None
+    return Model(
+        family.init_state, family.read, family.decode, family.reorder, family.head, family.bias, family.softcap,
+        family.precision, tokenizer.vocab, tokenizer.separator,
+    )  # fmt: skip
+
+
 class Begun(NamedTuple):
     """A batch of prompts, read."""
 
@@ -83,11 +91,7 @@ def begin(
     check(family, tokenizer, ids, tokens)
     if not ids:
         return None
-    assert family.decode is not None
-    model = Model(
-        family.init_state, family.read, family.decode, family.reorder, family.head, family.bias, family.softcap,
-        family.precision, tokenizer.vocab, tokenizer.separator,
-    )  # fmt: skip
+    model = model_of(family, tokenizer)
     weights = as_operands(model, params)
     # XLA's CPU compiler has no product of a single bfloat16 row: each dispatch would turn all weights into
     # float32. So a lone row gets an idle one beside it.

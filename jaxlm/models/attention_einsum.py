@@ -33,9 +33,6 @@ def einsum_attention(
 ) -> Float[Array, "B L G R K"]:
     """`attend`, all queries at once."""
     L, M, K = q_BLGRK.shape[1], k_BMGK.shape[1], q_BLGRK.shape[-1]
-    if L == 1 and precision == "bfloat16_operands":
-        # XLA's CPU compiler has no product of so few bfloat16 rows: it would convert all keys and values at each step.
-        precision = "float32"
     q_BLGRK = q_BLGRK * (K**-0.5 if scale is None else scale)
     scores_BGRLM = einsum("BLGRK,BMGK->BGRLM", q_BLGRK, k_BMGK, exact(precision))
     positions = positions or (jnp.arange(L)[None], jnp.arange(M)[None])

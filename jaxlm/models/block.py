@@ -89,6 +89,7 @@ class Attention(nn.Module):
             q_BLHK, k_BMGK = rotate(q_BLHK, turns), rotate(k_BMGK, turns)
         q_BLGRK = q_BLHK.reshape(q_BLGRK.shape)
         segments = positions = None
+        precision = s.precision if cache is None else of_cache(s.precision)
         if cache is not None:
             cache, positions = remember(cache, k_BMGK, v_BMGK, seen.position_BL)
             k_BMGK, v_BMGK = as_attended(cache["k"]), as_attended(cache["v"])
@@ -98,7 +99,7 @@ class Attention(nn.Module):
             q_BLGRK,
             k_BMGK,
             v_BMGK,
-            precision=s.precision,
+            precision=precision,
             segments=segments,
             positions=positions,
             causal=s.causal,
@@ -136,7 +137,7 @@ class CrossAttention(nn.Module):
             queries(s)(x_BLD),
             k_BMGK,
             v_BMGK,
-            precision=s.precision,
+            precision=s.precision if cache is None else of_cache(s.precision),
             segments=(seen.segment_BL, memory.segment_BM),
             causal=False,
             scale=score_scale(s.cfg),
@@ -238,6 +239,14 @@ def to_cache(k_BMGK: Array) -> Array:
 def as_attended(k_BGMK: Array) -> Array:
     """The inverse of `to_cache`."""
     return jnp.swapaxes(k_BGMK, 1, 2)
+
+
+def of_cache(precision: Precision) -> Precision:
+    """The precision of products with a cache: XLA's CPU compiler has none of one bfloat16 row, and converts all keys.
+
+    (jax 0.10.2 even fails at some of several rows: "Unsupported element type for DotThunk".)
+    """
+    return "float32" if precision == "bfloat16_operands" else precision
 
 
 def empty_cache(s: Spec, rows: int, slots: int) -> dict:

@@ -149,7 +149,7 @@ def family(cfg: EncoderDecoderConfig, setting: Setting) -> Family:
         return Hidden(out)
 
     def reorder(state, row_B):
-        rows = lambda axis: lambda x: jnp.take(x, row_B, axis=axis)
+        rows = lambda axis: lambda x: jnp.take(x, row_B, axis=axis, mode="clip")
         return {"layers": jax.tree.map(rows(int(writer.scan)), state["layers"]), "real": rows(0)(state["real"])}
 
     return Family(

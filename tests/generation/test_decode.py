@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlm.batch import Batch
+from jaxlm.batch import Batch, Source
 from jaxlm.errors import Diverged, UserError
 from jaxlm.generation import decode, prompts
 from jaxlm.generation.decode import STEPS, generate
 from jaxlm.generation.sampling import SamplingConfig
 from jaxlm.losses import soft_cap
 from jaxlm.models.build import build
+from jaxlm.models.encoder_decoder import EncoderDecoderConfig
 from jaxlm.models.family import Family
 from jaxlm.models.transformer import TransformerConfig
 from tests.generation.letters import Letters
@@ -264,3 +265,22 @@ def test_a_diverged_model_is_reported():
     broken = jax.tree.map(lambda x: x * jnp.nan, params)
     with pytest.raises(Diverged, match="not finite"):
         generate(family, broken, Letters(), ["a"], SamplingConfig(), tokens=2, seed=0)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16_operands"])
+@pytest.mark.parametrize("kind", ["decoder", "encoder_decoder"])
+def test_a_step_copies_neither_cache_nor_source(kind, precision):
+    rows, slots, heads, width = 4, 4096, 4, 8
+    config = {"decoder": TransformerConfig, "encoder_decoder": EncoderDecoderConfig}[kind]
+    cfg = config(layers=2, heads=heads, width=heads * width, precision=precision, scan_layers=False)
+    family = build(cfg, vocab=32, length=slots, packed=False, platform="cpu")
+    model, array = prompts.model_of(family, Letters()), jax.ShapeDtypeStruct
+    params = jax.eval_shape(family.init, jax.random.key(0))
+    weights = jax.eval_shape(functools.partial(prompts.as_operands, model), params)
+    source = Source(*[array((rows, slots), int)] * 3)
+    fresh = family.read or (lambda params, source, slots: family.init_state(rows, slots))
+    state = jax.eval_shape(functools.partial(fresh, slots=slots), params, source)
+    at = prompts.Rows(state, array((rows,), int), array((rows,), int), array((rows,), bool))
+    compiled = decode.advance.lower(model, GREEDY, weights, jax.random.split(jax.random.key(0), rows), at, 1).compile()
+    of_a_layer = rows * slots * heads * width * 4  # bytes: its keys, or its values
+    assert compiled.memory_analysis().temp_size_in_bytes < of_a_layer
