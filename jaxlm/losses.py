@@ -30,7 +30,7 @@ PLAIN = LossConfig()  # cross-entropy and nothing else
 
 def cross_entropy(
     hidden_BLD: Float[Array, "B L D"],
-    table_VD: Float[Array, "V D"],
+    table_VD: Float[Array, "V D"] | None,
     target_BL: Int[Array, "B L"],
     weight_BL: Float[Array, "B L"],
     *,
@@ -41,10 +41,11 @@ def cross_entropy(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """(sum to minimise, sum of plain cross-entropy), both weighted and in nats; differentiate the first.
 
+    Without a table `hidden_BLD` are the logits: a head that chooses among positions has none.
     The gradients of a chunk are made with its logits, in the forward pass, so no product runs twice: temporary
     memory is that of one chunk, the gradients and nothing else.
     """
-    chunk = cfg.chunk or chunk_length(hidden_BLD.shape[0], hidden_BLD.shape[1], table_VD.shape[0])
+    chunk = cfg.chunk or chunk_length(hidden_BLD.shape[0], hidden_BLD.shape[1], outputs(hidden_BLD, table_VD))
 
     def of_chunk(head, *xs: Array) -> tuple[Array, Array]:
         objective_B, nats_B = of_rows(head, *xs, precision=precision, cfg=cfg, softcap=softcap)
@@ -83,7 +84,7 @@ def cross_entropy(
 
 def row_nats(
     hidden_BLD: Float[Array, "B L D"],
-    table_VD: Float[Array, "V D"],
+    table_VD: Float[Array, "V D"] | None,
     target_BL: Int[Array, "B L"],
     weight_BL: Float[Array, "B L"],
     *,
@@ -92,7 +93,7 @@ def row_nats(
     bias_V: Float[Array, " V"] | None = None,
 ) -> Float[Array, " B"]:
     """The weighted sum of plain cross-entropy of each row, in nats; for evaluation, not to be differentiated."""
-    chunk = chunk_length(hidden_BLD.shape[0], hidden_BLD.shape[1], table_VD.shape[0])
+    chunk = chunk_length(hidden_BLD.shape[0], hidden_BLD.shape[1], outputs(hidden_BLD, table_VD))
     of_row = functools.partial(of_rows, precision=precision, cfg=PLAIN, softcap=softcap)
     add = lambda nats_B, x: (nats_B + of_row((table_VD, bias_V), *x)[1], None)
     xs = in_chunks(chunk, hidden_BLD, target_BL, weight_BL)
@@ -102,10 +103,15 @@ def row_nats(
 def of_rows(head, hidden_BLD, target_BL, weight_BL, precision: Precision, cfg: LossConfig, softcap: float | None):
     """(objective_B, nats_B) with all logits at once; `head` is (table_VD, bias_V or None)."""
     table_VD, bias_V = head
-    logits_BLV = einsum("BLD,VD->BLV", hidden_BLD, table_VD, exact(precision))
+    logits_BLV = hidden_BLD if table_VD is None else einsum("BLD,VD->BLV", hidden_BLD, table_VD, exact(precision))
     logits_BLV = logits_BLV if bias_V is None else logits_BLV + bias_V[None, None]
     logits_BLV = constrain(soft_cap(logits_BLV, softcap), ("batch", "length", "act_vocab"))
     return weighted_sums(logits_BLV, target_BL, weight_BL, cfg)
+
+
+def outputs(hidden_BLD: Array, table_VD: Array | None) -> int:
+    """Among how many the loss's softmax chooses."""
+    return hidden_BLD.shape[-1] if table_VD is None else table_VD.shape[0]
 
 
 def in_chunks(chunk: int, *arrays: Array) -> tuple[Array, ...]:

@@ -11,6 +11,7 @@ from jaxlm.data.dataset import DataConfig
 from jaxlm.losses import LossConfig
 from jaxlm.mesh import MeshConfig
 from jaxlm.models.build import ModelConfig
+from jaxlm.models.stack_config import StackConfig
 from jaxlm.run_folder import FORMAT, check_format
 from jaxlm.training.loop import LoopConfig
 from jaxlm.training.optimizer import AdamWConfig, OptimizerConfig
@@ -61,7 +62,7 @@ class RunConfig(Config):
                 f"the peak would not be reached, so give more steps or a shorter warm-up, "
                 f"e.g. --set optimizer.schedule.warmup={self.loop.steps // 10}"
             )
-        if self.model.kind == "decoder" and self.model.position == "learned":
+        if isinstance(self.model, StackConfig) and self.model.position == "learned":
             if self.data.rows == "lanes":
                 raise ValueError(
                     "data.rows='lanes' counts positions on through each document, and model.position='learned' has "
@@ -70,10 +71,15 @@ class RunConfig(Config):
             longest = self.model.max_length
             if longest is not None and longest < self.data.length:
                 raise ValueError(f"model.max_length={longest} is under data.length={self.data.length}: raise it")
-        if self.model.kind == "recurrent" and self.model.bidirectional:
+        objective = self.data.objective.kind
+        if objective == "next_token" and not self.model.causal:
+            seer = "model.bidirectional=True" if self.model.kind == "recurrent" else f"model.kind={self.model.kind!r}"
+            mend = "set model.bidirectional=False" if self.model.kind == "recurrent" else "use model.kind='decoder'"
+            raise ValueError(f"{seer} sees what data.objective.kind='next_token' asks for: {mend}")
+        if objective == "next_token" and self.model.kind == "encoder_decoder":
             raise ValueError(
-                "model.bidirectional=True sees what data.objective.kind='next_token' asks for: "
-                "set model.bidirectional=False"
+                "model.kind='encoder_decoder' reads a source before it writes, and data.objective.kind='next_token' "
+                "gives it none: use model.kind='decoder'"
             )
         return self
 

@@ -16,9 +16,9 @@ from jaxlm.batch import Batch
 from jaxlm.errors import UserError
 from jaxlm.models.block import ACTIVATIONS, Seen, Spec
 from jaxlm.models.family import SAMPLE, Family, Head, Hidden, Setting, asked, parameters
-from jaxlm.models.heads import answer, bias_of, table_of
-from jaxlm.models.layers import Einsum, Noise, Norm, dropout, einsum, exact, parameter
-from jaxlm.models.stack import embed, into_head, products, score_flops, spec_of, stack, std_of_tables, table
+from jaxlm.models.heads import bias_of, table_of
+from jaxlm.models.layers import Einsum, Noise, Norm, einsum, exact, parameter
+from jaxlm.models.stack import answered, embed, into_head, products, score_flops, spec_of, stack, table
 from jaxlm.models.stack_config import Activation, Size, StackConfig
 
 SIZES = {
@@ -96,8 +96,7 @@ class Encoder(nn.Module):
             first_B1 = jnp.zeros_like(batch.token[:, :1])
             x_BLD = pool(asked(x_BLD, first_B1 if batch.where is None else batch.where))
             batch = batch._replace(where=None)
-        x_BLD = dropout(x_BLD, c.dropout, noise, s.parts * s.layers + 1)
-        return Hidden(answer(self, self.head, x_BLD, batch, std_of_tables(c), s.precision), penalty=penalty)
+        return Hidden(answered(self, s, self.head, x_BLD, batch, noise), penalty=penalty)
 
     def transform(self, x_BPD: Array) -> Array:
         """What BERT does before it looks for a token in the table."""

@@ -40,6 +40,14 @@ def answers(batch: Batch) -> Array:
     return real_BL if batch.kind is None else real_BL & (batch.kind == 1)
 
 
+def weights_of_tokens(head: Head, batch: Batch) -> Float[Array, "B L"]:
+    """`batch.weight`; where not all tokens are asked for, each row's weight spread evenly over its real tokens."""
+    if head.kind != "span" and batch.where is None:
+        return batch.weight
+    real_BL = (batch.segment > 0).astype(jnp.float32)
+    return real_BL * (batch.weight.sum(1) / jnp.maximum(real_BL.sum(1), 1))[:, None]
+
+
 def table_of(head: Head, tokens: str) -> Callable[[dict], jax.Array | None]:
     """`Family.head`; `tokens` names the table of the vocabulary."""
     if head.kind == "span":

@@ -16,7 +16,8 @@ from jaxtyping import Array
 
 from jaxlm.batch import Batch
 from jaxlm.config import Config
-from jaxlm.models.family import SAMPLE, Family, Hidden, Setting, parameters, tokens
+from jaxlm.models.family import SAMPLE, Family, Head, Hidden, Setting, parameters, tokens
+from jaxlm.models.heads import answer, bias_of, table_of, weights_of_tokens
 from jaxlm.models.layers import Einsum, Noise, Precision, activation_dtype, dropout, parameter, resolve_precision
 from jaxlm.models.recurrence import State, Step, linear_recurrence, product, recurrence, scan_cell
 
@@ -59,6 +60,11 @@ class RecurrentConfig(Config):
                 "model.bidirectional=True makes the last layer twice as wide as the embedding: set model.tied=False"
             )
         return self
+
+    @property
+    def causal(self) -> bool:
+        """Does a token see none after it, so that the next one can be asked for?"""
+        return not self.bidirectional
 
     @property
     def noisy(self) -> bool:
@@ -148,6 +154,7 @@ class Spec(NamedTuple):
     vocab: int
     precision: Precision
     packed: bool  # rows hold several documents, or padding
+    head: Head = Head()
 
 
 class Layer(nn.Module):
@@ -236,9 +243,10 @@ class Recurrent(nn.Module):
         carry = empty_carry(s, batch.token.shape[0]) if carry is None else carry
         table_VD = parameter(self, "embedding", nn.initializers.normal(D**-0.5), (s.vocab, D), ("vocab", "width"))
         last = c.widths(c.layers - 1)[1] * c.directions
-        if not c.tied:
+        writes = s.head.kind == "tokens"
+        if writes and not c.tied:
             parameter(self, "head", uniform(last), (s.vocab, last), ("vocab", "width"))
-        if c.bias:
+        if writes and c.bias:
             parameter(self, "head_b", nn.initializers.zeros, (s.vocab,), ("vocab",))
         seen = self.seen(batch, noise)
         x_LBD = word_dropout(table_VD, c.word_dropout, noise, c.layers)[batch.token.T]
@@ -256,7 +264,8 @@ class Recurrent(nn.Module):
             raw_LBD = outputs[0] if c.directions == 1 else jnp.concatenate(outputs, axis=-1)
             rate = c.hidden_dropout if n < c.layers - 1 else c.dropout
             x_LBD = vary(raw_LBD, rate, noise, n)
-        return jnp.swapaxes(x_LBD, 0, 1), after, self.penalty(batch, x_LBD, raw_LBD) if noise is not None else 0.0
+        array = answer(self, s.head, jnp.swapaxes(x_LBD, 0, 1), batch, last**-0.5, s.precision)
+        return array, after, self.penalty(batch, x_LBD, raw_LBD) if noise is not None else 0.0
 
     def seen(self, batch: Batch, noise: Noise | None) -> Seen:
         begins_BL = batch.position == 0
@@ -268,7 +277,10 @@ class Recurrent(nn.Module):
     def penalty(self, batch: Batch, x_LBD, raw_LBD):
         """Activation and temporal activation regularisation (Merity et al. 2017, arXiv:1708.01009), over tokens."""
         c, total = self.spec.cfg, jnp.zeros(())
-        weight_LB, square = batch.weight.T, lambda x: jnp.square(x.astype(jnp.float32)).mean(-1)
+        weight_LB, square = (
+            weights_of_tokens(self.spec.head, batch).T,
+            lambda x: jnp.square(x.astype(jnp.float32)).mean(-1),
+        )
         if c.activation_penalty:
             total += c.activation_penalty * (weight_LB * square(x_LBD)).sum()
         if c.temporal_penalty:
@@ -313,11 +325,12 @@ def flops_per_token(spec: Spec) -> float:
         recurrent = 0 if c.cell in LINEAR else P * J * H
         weights += c.directions * (D * J * H + recurrent + (H * P if c.projection else 0))
         D = P * c.directions
-    return 6.0 * (weights + spec.vocab * D)
+    return 6.0 * (weights + (spec.vocab * D if spec.head.kind == "tokens" else 0))
 
 
 def family(cfg: RecurrentConfig, setting: Setting) -> Family:
-    spec = Spec(cfg, setting.vocab, resolve_precision(cfg.precision, setting.platform), setting.packed)
+    spec = Spec(cfg, setting.vocab, resolve_precision(cfg.precision, setting.platform), setting.packed, setting.head)
+    writes = setting.head.kind == "tokens" and not cfg.bidirectional
     module, decoder = Recurrent(spec), Recurrent(spec._replace(packed=True))
     init, axes = parameters(module, SAMPLE)
 
@@ -333,10 +346,10 @@ def family(cfg: RecurrentConfig, setting: Setting) -> Family:
         init=init,
         axes=axes,
         apply=apply,
-        head=lambda params: params["embedding" if cfg.tied else "head"],
-        bias=lambda params: params["head_b"] if cfg.bias else None,
-        init_state=lambda rows, slots: empty_carry(spec, rows),
-        decode=decode,
+        head=table_of(setting.head, "embedding" if cfg.tied else "head"),
+        bias=bias_of(setting.head, "head_b" if cfg.bias else None),
+        init_state=(lambda rows, slots: empty_carry(spec, rows)) if writes else None,
+        decode=decode if writes else None,
         carry=functools.partial(empty_carry, spec),
         vocab=setting.vocab,
         precision=spec.precision,

@@ -5,10 +5,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxlm.batch import Batch
 from jaxlm.mesh import constrain
 from jaxlm.models.block import Block, Seen, Spec
-from jaxlm.models.family import Setting
-from jaxlm.models.layers import Norm, activation_dtype, dropout, parameter, resolve_precision
+from jaxlm.models.family import Head, Setting
+from jaxlm.models.heads import answer
+from jaxlm.models.layers import Noise, Norm, activation_dtype, dropout, parameter, resolve_precision
 from jaxlm.models.positions import sinusoid, turns
 from jaxlm.models.stack_config import GATED, StackConfig
 
@@ -109,6 +111,13 @@ def blocks(s: Spec, x_BLD: Array, seen: Seen, cache, site: int):
     sites = site + s.parts * jnp.arange(s.layers)
     x_BLD, layers = scan(kind(s, not c.sees_all(0), name="blocks"), x_BLD, (sites, cache and cache["blocks"]))
     return x_BLD, cache and {"blocks": layers}
+
+
+def answered(module: nn.Module, s: Spec, head: Head, x_BLD: Array, batch: Batch, noise: Noise | None) -> Array:
+    """What Hidden.array holds; the heads of tasks drop a part of what they read."""
+    if head.kind != "tokens":
+        x_BLD = dropout(x_BLD, s.cfg.dropout, noise, s.parts * s.layers + 1)
+    return answer(module, head, x_BLD, batch, std_of_tables(s.cfg), s.precision)
 
 
 def products(s: Spec, memory: float = 1.0) -> float:

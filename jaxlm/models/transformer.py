@@ -14,9 +14,10 @@ import pydantic
 
 from jaxlm.batch import Batch
 from jaxlm.models.block import Seen, Spec, empty_cache
-from jaxlm.models.family import SAMPLE, Family, Hidden, Setting, parameters, tokens
+from jaxlm.models.family import SAMPLE, Family, Head, Hidden, Setting, parameters, tokens
+from jaxlm.models.heads import bias_of, table_of
 from jaxlm.models.layers import Noise
-from jaxlm.models.stack import embed, into_head, products, score_flops, spec_of, stack, table
+from jaxlm.models.stack import answered, embed, into_head, products, score_flops, spec_of, stack, table
 from jaxlm.models.stack_config import Size, StackConfig
 
 # GPT-2's (Radford et al. 2019, table 2); the small ones are ours.
@@ -47,31 +48,34 @@ class Decoder(nn.Module):
     """Tokens -> hidden states; `head` gives the table that turns those into logits."""
 
     spec: Spec
+    head: Head
 
     @nn.compact
     def __call__(self, batch: Batch, noise: Noise | None = None, cache=None):
-        """(hidden_BLD, cache). With a cache, a token is written at the slot of its position."""
+        """(what Hidden.array holds, cache). With a cache, a token is written at the slot of its position."""
         s, c = self.spec, self.spec.cfg
         x_BLD = embed(c, table(self, "embedding", s.vocab, "vocab", s), batch.token)
-        if not c.tied:
+        if self.head.kind == "tokens" and not c.tied:
             table(self, "head", s.vocab, "vocab", s, into_head(c))
         seen = Seen(batch.position, batch.segment, noise, batch.prefix)
-        return stack(self, s, x_BLD, seen, cache)
+        x_BLD, cache = stack(self, s, x_BLD, seen, cache)
+        return answered(self, s, self.head, x_BLD, batch, noise), cache
 
 
-def flops_per_token(spec: Spec, length: int) -> float:
+def flops_per_token(spec: Spec, head: Head, length: int) -> float:
     """Floating-point operations of a training step for each token of a row.
 
     Forward and backward are 6 for each weight in a matrix product, the output head included, and those of
     attention's scores. Look-ups and recomputation do not count.
     """
-    weights = products(spec) + spec.vocab * spec.cfg.dims.D
+    weights = products(spec) + (spec.vocab * spec.cfg.dims.D if head.kind == "tokens" else 0)
     return 6.0 * weights + score_flops(spec, length)
 
 
 def family(cfg: TransformerConfig, setting: Setting) -> Family:
     spec = spec_of(cfg, setting, causal=True)
-    module = Decoder(spec)
+    writes = setting.head.kind == "tokens"
+    module = Decoder(spec, setting.head)
     init, axes = parameters(module, SAMPLE)
 
     def apply(params, batch, noise=None, carry=()):
@@ -88,13 +92,14 @@ def family(cfg: TransformerConfig, setting: Setting) -> Family:
         init=init,
         axes=axes,
         apply=apply,
-        head=lambda params: params["embedding" if cfg.tied else "head"],
-        init_state=functools.partial(empty_cache, spec),
-        decode=decode,
+        head=table_of(setting.head, "embedding" if cfg.tied else "head"),
+        bias=bias_of(setting.head),
+        init_state=functools.partial(empty_cache, spec) if writes else None,
+        decode=decode if writes else None,
         vocab=setting.vocab,
         precision=spec.precision,
-        flops_per_token=functools.partial(flops_per_token, spec),
-        softcap=cfg.softcap,
+        flops_per_token=functools.partial(flops_per_token, spec, setting.head),
+        softcap=cfg.softcap if writes else None,
         length=spec.length if cfg.position == "learned" else None,
         reorder=lambda state, row_B: jax.tree.map(
             lambda x: jnp.take(x, row_B, axis=int(spec.scan), mode="clip"), state

@@ -1,0 +1,145 @@
+"""Weights of Hugging Face's models as ours, in the simplest form, and what the tests of parity share.
+
+A map is linear and onto, so it serves gradients as well.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from jaxlm.batch import Batch
+from jaxlm.models.family import Family
+
+
+def stirred(model, seed: int = 0):
+    """`model` with each parameter moved by noise: fresh biases are all 0 and norms all 1, which tests nothing."""
+    noise = np.random.default_rng(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.from_numpy(noise.normal(0, 0.1, parameter.shape).astype(np.float32)))
+    return model.eval()
+
+
+def weights(model) -> dict[str, np.ndarray]:
+    return {name: parameter.detach().numpy() for name, parameter in model.named_parameters()}
+
+
+def gradients(model) -> dict[str, np.ndarray]:
+    return {name: parameter.grad.numpy() for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
+def placed(family: Family, params: dict) -> dict:
+    """`params` on the device, each array of the shape that `family` gives it."""
+    expected = jax.tree.map(jnp.shape, jax.eval_shape(family.init, jax.random.key(0)))
+    assert jax.tree.map(np.shape, params) == expected
+    return jax.tree.map(jnp.asarray, params)
+
+
+def real_rows(token: np.ndarray, lengths: np.ndarray) -> Batch:
+    """Rows of one document each, with padding behind it."""
+    position = np.broadcast_to(np.arange(token.shape[1]), token.shape)
+    segment = (position < lengths[:, None]).astype(np.int32)
+    return Batch(token, token, segment.astype(np.float32), segment, position)
+
+
+def relative(got, wanted) -> float:
+    """The greatest difference, relative to the greatest value."""
+    got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
+    return np.abs(got - wanted).max() / max(np.abs(wanted).max(), 1e-2)
+
+
+def same_gradients(ours: dict, theirs: dict, limit: float = 1e-4) -> None:
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    for path, got in jax.tree_util.tree_leaves_with_path(ours):
+        wanted = theirs
+        for key in path:
+            wanted = wanted[key.key]
+        assert relative(got, wanted) < limit, jax.tree_util.keystr(path)
+
+
+def norm(w, name: str, bias: bool) -> dict:
+    scale = {"scale": w[f"{name}.weight"]}
+    return scale | {"b": w[f"{name}.bias"]} if bias else scale
+
+
+def linear(w, name: str, into=(-1,), out=(-1,), bias: bool = False) -> dict:
+    """torch keeps (out, in); `into` and `out` split those dimensions."""
+    matrix = w[f"{name}.weight"].T
+    into = (matrix.shape[0],) if into == (-1,) else into
+    out = (matrix.shape[1],) if out == (-1,) else out
+    product = {"w": matrix.reshape(*into, *out)}
+    return product | {"b": w[f"{name}.bias"].reshape(out)} if bias else product
+
+
+def attention(w, names: dict[str, str], G: int, R: int, K: int, bias: bool) -> dict:
+    """`names` of the products q, k, v and o."""
+    return {
+        "q": linear(w, names["q"], out=(G, R, K), bias=bias),
+        "k": linear(w, names["k"], out=(G, K), bias=bias),
+        "v": linear(w, names["v"], out=(G, K), bias=bias),
+        "o": linear(w, names["o"], into=(G, R, K), bias=bias),
+    }
+
+
+def from_bert(w, layers: int, heads: int, K: int) -> dict:
+    """Of BertModel, under "bert."; heads of tasks are added by who has them."""
+
+    def block(n):
+        h = f"bert.encoder.layer.{n}"
+        names = {
+            name: f"{h}.attention.self.{long}" for name, long in zip("qkv", ("query", "key", "value"), strict=True)
+        }
+        return {
+            "attention": attention(w, names | {"o": f"{h}.attention.output.dense"}, heads, 1, K, True),
+            "attention_norm": norm(w, f"{h}.attention.output.LayerNorm", True),
+            "mlp": {
+                "up": linear(w, f"{h}.intermediate.dense", bias=True),
+                "down": linear(w, f"{h}.output.dense", bias=True),
+            },
+            "mlp_norm": norm(w, f"{h}.output.LayerNorm", True),
+        }
+
+    return {
+        "embedding": w["bert.embeddings.word_embeddings.weight"],
+        "position": w["bert.embeddings.position_embeddings.weight"],
+        "kind": w["bert.embeddings.token_type_embeddings.weight"],
+        "embedding_norm": norm(w, "bert.embeddings.LayerNorm", True),
+    } | {f"block_{n}": block(n) for n in range(layers)}
+
+
+def from_bert_for_pretraining(w, layers: int, heads: int, K: int) -> dict:
+    return from_bert(w, layers, heads, K) | {
+        "pooler": linear(w, "bert.pooler.dense", bias=True),
+        "order": w["cls.seq_relationship.weight"],
+        "order_b": w["cls.seq_relationship.bias"],
+        "transform": linear(w, "cls.predictions.transform.dense", bias=True),
+        "transform_norm": norm(w, "cls.predictions.transform.LayerNorm", True),
+        "head_b": w["cls.predictions.bias"],
+    }
+
+
+def from_t5(w, layers: tuple[int, int], heads: int, K: int, gated: bool) -> dict:
+    def block(stack, n):
+        h = f"{stack}.block.{n}.layer"
+        parts = [("attention", 0, "SelfAttention"), ("cross", 1, "EncDecAttention")][: 1 + (stack == "decoder")]
+        made = {}
+        for part, number, name in parts:
+            made[part] = attention(w, {x: f"{h}.{number}.{name}.{x}" for x in "qkvo"}, heads, 1, K, False)
+            made[f"{part}_norm"] = norm(w, f"{h}.{number}.layer_norm", False)
+        mlp = f"{h}.{len(parts)}.DenseReluDense"
+        names = {"gate": "wi_0", "up": "wi_1"} if gated else {"up": "wi"}
+        made["mlp"] = {ours: linear(w, f"{mlp}.{theirs}") for ours, theirs in (names | {"down": "wo"}).items()}
+        made["mlp_norm"] = norm(w, f"{h}.{len(parts)}.layer_norm", False)
+        return made
+
+    def stack(name, layers):
+        table = w[f"{name}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"]
+        return {
+            "bucket_b": table.reshape(-1, heads, 1),
+            "final_norm": norm(w, f"{name}.final_layer_norm", False),
+        } | {f"block_{n}": block(name, n) for n in range(layers)}
+
+    head = {"head": w["lm_head.weight"]} if gated else {}
+    both = {name: stack(name, count) for name, count in zip(("encoder", "decoder"), layers, strict=True)}
+    return {"embedding": w["shared.weight"]} | head | both

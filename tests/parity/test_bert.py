@@ -1,0 +1,102 @@
+"""Same weights, same logits, loss and gradients: our encoder beside Hugging Face's BERT."""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxlm.losses import cross_entropy
+from jaxlm.models.build import build
+from jaxlm.models.encoder import EncoderConfig
+from jaxlm.models.family import Head
+
+pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("default")]  # torch warns about itself
+
+with warnings.catch_warnings():
+    warnings.simplefilter("default")
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    from tests.parity import peers
+
+
+@pytest.fixture(autouse=True)
+def forget_programs():
+    """Each shape compiles its own; all of them at once are more than a process may map."""
+    yield
+    jax.clear_caches()
+
+
+def shapes(seed: int):
+    """A config of ours and theirs, uneven on purpose: a transposed square weight would go unnoticed."""
+    rng = np.random.default_rng(seed)
+    heads, K, layers = int(rng.integers(1, 5)), int(rng.integers(2, 9)), int(rng.integers(1, 3))
+    width, ff, vocab, longest = heads * K, int(rng.integers(5, 40)), int(rng.integers(9, 40)), int(rng.integers(8, 20))
+    ours = EncoderConfig(
+        layers=layers, heads=heads, width=width, ff_width=ff, max_length=longest + 3, kinds=3, sentence_order=True,
+        precision="float32",
+    )  # fmt: skip
+    theirs = transformers.BertConfig(
+        vocab_size=vocab, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=ff,
+        max_position_embeddings=longest + 3, type_vocab_size=3, pad_token_id=None, attn_implementation="eager",
+    )  # fmt: skip
+    return rng, ours, theirs, vocab, longest, (layers, heads, K)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_pretraining_gives_the_same_logits_loss_and_gradients(seed):
+    rng, cfg, peer_cfg, vocab, L, sizes = shapes(seed)
+    B, P = int(rng.integers(1, 4)), int(rng.integers(1, 5))
+    peer = peers.stirred(transformers.BertForPreTraining(peer_cfg), seed)
+    family = build(cfg, vocab=vocab, length=L, packed=True, platform="cpu")
+    params = peers.placed(family, peers.from_bert_for_pretraining(peers.weights(peer), *sizes))
+
+    lengths = rng.integers(P + 1, L + 1, B)
+    where = np.stack([np.sort(rng.permutation(length)[:P]) for length in lengths])
+    batch = peers.real_rows(rng.integers(0, vocab, (B, L)), lengths)._replace(
+        kind=rng.integers(0, 3, (B, L)), where=where, target=rng.integers(0, vocab, (B, P)),
+        weight=np.ones((B, P), np.float32), label=rng.integers(0, 2, (B, 1)),
+    )  # fmt: skip
+
+    def loss(params, batch):
+        hidden, head, bias = family.apply(params, batch), family.head(params), family.bias(params)
+        nats = cross_entropy(hidden.array, head, batch.target, batch.weight, precision="float32", bias_V=bias)[0]
+        logits = hidden.array @ head.T + bias[None, None]
+        return (nats + hidden.penalty) / batch.weight.sum(), logits
+
+    (got, logits), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params, jax.tree.map(jnp.asarray, batch))
+    labels = np.full((B, L), -100)
+    np.put_along_axis(labels, where, batch.target, axis=1)
+    tensor = lambda x: torch.tensor(np.asarray(x), dtype=torch.long)
+    out = peer(
+        input_ids=tensor(batch.token), attention_mask=tensor(batch.segment), token_type_ids=tensor(batch.kind),
+        labels=tensor(labels), next_sentence_label=tensor(batch.label[:, 0]),
+    )  # fmt: skip
+    out.loss.backward()
+    theirs = np.take_along_axis(out.prediction_logits.detach().numpy(), where[..., None], axis=1)
+    np.testing.assert_allclose(logits, theirs, atol=1e-4)
+    np.testing.assert_allclose(got, out.loss.item(), atol=1e-5)
+    peers.same_gradients(grads, peers.from_bert_for_pretraining(peers.gradients(peer), *sizes))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_hidden_states_and_the_pooled_one_are_the_same(seed):
+    rng, cfg, peer_cfg, vocab, L, sizes = shapes(100 + seed)
+    cfg = cfg.model_copy(update={"sentence_order": False})
+    peer = peers.stirred(transformers.BertModel(peer_cfg), seed)
+    w = {f"bert.{name}": array for name, array in peers.weights(peer).items()}
+    batch = peers.real_rows(rng.integers(0, vocab, (3, L)), rng.integers(2, L + 1, 3))
+    with torch.no_grad():
+        out = peer(torch.tensor(batch.token), attention_mask=torch.tensor(batch.segment))
+    real = batch.segment[..., None]
+    for kind, wanted in (
+        ("tags", out.last_hidden_state.numpy() * real),
+        ("classes", out.pooler_output.numpy()[:, None]),
+    ):
+        family = build(cfg, vocab=vocab, length=L, packed=True, platform="cpu", head=Head(kind, 2))
+        head = {"classifier": np.zeros((2, cfg.width), np.float32), "classifier_b": np.zeros(2, np.float32)}
+        pooler = {"pooler": peers.linear(w, "bert.pooler.dense", bias=True)} if kind == "classes" else {}
+        params = peers.placed(family, peers.from_bert(w, *sizes) | pooler | head)
+        got = jax.jit(family.apply)(params, batch).array
+        np.testing.assert_allclose(got * real if kind == "tags" else got, wanted, atol=1e-4)
