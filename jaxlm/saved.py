@@ -14,7 +14,7 @@ from jaxlm import host
 from jaxlm import mesh as meshes
 from jaxlm.checkpoint import Checkpoints
 from jaxlm.checkpoint_folder import CheckpointConfig
-from jaxlm.config import parse
+from jaxlm.config import dump, parse
 from jaxlm.corpus import encode
 from jaxlm.corpus.collect import documents
 from jaxlm.corpus.document import Tally
@@ -27,7 +27,9 @@ from jaxlm.data.tokenizer import Tokenizer
 from jaxlm.errors import UserError
 from jaxlm.evaluation import baselines, perplexity
 from jaxlm.flat import flatten, kinds, require_same, unflatten
-from jaxlm.generation import decode
+from jaxlm.generation import beam, decode
+from jaxlm.generation.beam import BeamConfig
+from jaxlm.generation.prompts import default_tokens
 from jaxlm.generation.sampling import READABLE, SamplingConfig
 from jaxlm.generation.text import Completion
 from jaxlm.models.family import Family
@@ -209,28 +211,42 @@ def source_text(shards: Shards, split: str, tokenizer: Tokenizer) -> Iterator[by
 class Generated(NamedTuple):
     step: int
     tokens: int  # most of a completion
-    completions: list[Completion]
+    completions: list[Completion]  # of beams `best` each prompt, the best first
+    settings: dict[str, Any]  # that they were found with
 
 
 def generate(
-    run: str | Path,
+    run: str | Path | Saved,
     prompts: list[str],
     *,
     tokens: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     step: int | None = None,
     sampling: SamplingConfig | None = None,
+    beams: BeamConfig | None = None,
     on_text: Callable[[int, str], None] | None = None,
 ) -> Generated:
-    """Continue `prompts` by the model of a run; see generation/decode.py for what the arguments mean.
+    """Continue `prompts` by the model of a run; see generation/decode.py and beam.py for what the arguments mean.
 
-    `tokens` None is 200, or fewer where the model's context has room for no more; `sampling` None is READABLE.
+    For the run, what `load` returned will do. An encoder-decoder answers its prompts and does not go on with them.
+    `tokens` None is 200, or fewer where the model's context has room for no more. `sampling` None is READABLE, `seed`
+    None is 0; with `beams` nothing is drawn, and `on_text` gets each completion as a whole.
     """
+    if beams is not None and (sampling is not None or seed is not None):
+        raise UserError("beams draw no tokens: leave out sampling and seed, or beams")
+    if isinstance(run, Saved) and step not in (None, run.step):
+        raise UserError(f"step={step}, but step {run.step} is loaded: leave out the step, or load that one")
     host.start_jax(1)
-    model, params, tokenizer, _, step = load(run, step)
+    model, params, tokenizer, _, step = run if isinstance(run, Saved) else load(run, step)
     if not prompts:
         raise UserError("no prompt: give --prompt TEXT, or lines on standard input")
-    sampling = sampling or READABLE
-    tokens = decode.default_tokens(model, tokenizer, prompts) if tokens is None else tokens
+    tokens = default_tokens(model, tokenizer, prompts) if tokens is None else tokens
+    if beams is not None:
+        found = beam.search(model, params, tokenizer, prompts, beams, tokens=tokens)
+        if on_text:
+            for row, completion in enumerate(found):
+                on_text(row, completion.text)
+        return Generated(step, tokens, found, dump(beams) | {"tokens": tokens})
+    sampling, seed = sampling or READABLE, seed or 0
     found = decode.generate(model, params, tokenizer, prompts, sampling, tokens=tokens, seed=seed, on_text=on_text)
-    return Generated(step, tokens, found)
+    return Generated(step, tokens, found, dump(sampling) | {"seed": seed, "tokens": tokens})

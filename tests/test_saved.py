@@ -12,6 +12,8 @@ from jaxlm.data.loader import evaluation_batches
 from jaxlm.data.shards import Shards
 from jaxlm.errors import Damaged, UserError
 from jaxlm.flat import flatten, parameters_sha256
+from jaxlm.generation.beam import BeamConfig
+from jaxlm.generation.sampling import SamplingConfig
 from jaxlm.run import train
 from jaxlm.run_folder import RunFolder, read_json, write_json
 from tests import tiny_run
@@ -118,3 +120,26 @@ def test_a_run_without_a_validation_split_trains_and_says_what_it_cannot_score(t
     assert [sorted(line)[0].startswith("eval") for line in tiny_run.metrics(tmp_path / "run")] == [False]
     with pytest.raises(UserError, match="is empty"):
         saved.evaluate(tmp_path / "run")
+
+
+def test_a_search_by_beams_hands_each_text_over_as_a_whole(trained):
+    shown = []
+    show = lambda row, text: shown.append((row, text))
+    found = jaxlm.generate(trained, ["the ", "my "], beams=BeamConfig(beams=3, best=2), tokens=6, on_text=show)
+    assert [text for _, text in sorted(shown)] == [completion.text for completion in found.completions]
+    assert found.settings == {"beams": 3, "best": 2, "length_penalty": 1.0, "tokens": 6}
+
+
+@pytest.mark.parametrize("more", [{"seed": 0}, {"sampling": SamplingConfig()}], ids=["seed", "sampling"])
+def test_beams_draw_nothing(trained, more):
+    with pytest.raises(UserError, match="leave out sampling and seed"):
+        jaxlm.generate(trained, ["the "], beams=BeamConfig(), **more)
+
+
+def test_a_loaded_run_generates_without_being_loaded_again(trained, monkeypatch):
+    loaded = jaxlm.load(trained, step=15)
+    wanted = jaxlm.generate(trained, ["the "], tokens=6, step=15)
+    monkeypatch.setattr(saved, "load", None)
+    assert jaxlm.generate(loaded, ["the "], tokens=6) == wanted
+    with pytest.raises(UserError, match="step=20, but step 15 is loaded"):
+        jaxlm.generate(loaded, ["the "], step=20)

@@ -16,7 +16,7 @@ from jaxlm.commands import terminal
 def main(
     run: Annotated[str, typer.Argument(help="Run folder.")],
     step: Annotated[int | None, typer.Option(help="A saved step; default: the newest.")] = None,
-    split: Annotated[str | None, typer.Option(help="train, validation or test. [default: validation]")] = None,
+    split: Annotated[str | None, typer.Option(help="train, validation or test; default: validation.")] = None,
     text: Annotated[str | None, typer.Option(help="Score this file or folder instead of a split.")] = None,
     shards_dir: Annotated[Path | None, typer.Option(help="Where the run's shards are now, if moved.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,

@@ -4,7 +4,7 @@ The order is that of Hugging Face's `generate`: temperature first, then top-k, t
 what the one before it left. So a high temperature also widens the nucleus; llama.cpp applies it last.
 Equal logits rank by id, the lower first, so that each set has the size its definition says.
 
-Left out: penalties of repetition, beam search.
+Left out: penalties of repetition.
 """
 
 import math

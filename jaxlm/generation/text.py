@@ -29,6 +29,7 @@ class Completion(NamedTuple):
     tokens: list[int]  # of `text`; without the separator that ended it
     stopped: bool  # the model closed the document; False: it used up its tokens
     log_probability: float  # mean over tokens and separator, in nats, of the model's own before any filter
+    score: float | None = None  # that beams are ranked by, larger is better; None: found without beams
 
 
 class Text:
@@ -60,8 +61,11 @@ class Text:
     def completion(self, prompt: str) -> Completion:
         self.write(self.utf8.decode(b"", final=True))
         mean = sum(self.nats) / len(self.nats)
-        if not math.isfinite(mean):
-            raise Diverged(
-                f"the model's logits after {prompt!r} are not finite: training diverged, use an earlier step"
-            )
+        require_finite(mean, prompt)
         return Completion(prompt, "".join(self.pieces), self.tokens, self.stopped, mean)
+
+
+def require_finite(nats: float, prompt: str) -> None:
+    """Raise Diverged where a log-probability after `prompt` is none."""
+    if not math.isfinite(nats):
+        raise Diverged(f"the model's logits after {prompt!r} are not finite: training diverged, use an earlier step")

@@ -89,16 +89,17 @@ class Attention(nn.Module):
             q_BLHK, k_BMGK = rotate(q_BLHK, turns), rotate(k_BMGK, turns)
         q_BLGRK = q_BLHK.reshape(q_BLGRK.shape)
         segments = positions = None
+        precision = s.precision if cache is None else of_cache(s.precision)
         if cache is not None:
             cache, positions = remember(cache, k_BMGK, v_BMGK, seen.position_BL)
-            k_BMGK, v_BMGK = cache["k"], cache["v"]
+            k_BMGK, v_BMGK = as_attended(cache["k"]), as_attended(cache["v"])
         elif s.packed:
             segments = seen.segment_BL, seen.segment_BL  # positions: in a segment, as in the row
         o_BLGRK = attend(
             q_BLGRK,
             k_BMGK,
             v_BMGK,
-            precision=s.precision,
+            precision=precision,
             segments=segments,
             positions=positions,
             causal=s.causal,
@@ -131,12 +132,12 @@ class CrossAttention(nn.Module):
             assert memory.array_BMD is not None
             k_BMGK, v_BMGK = (keys_or_values(s, name)(memory.array_BMD) for name in "kv")
         else:
-            k_BMGK, v_BMGK = cache["cross_k"], cache["cross_v"]
+            k_BMGK, v_BMGK = as_attended(cache["cross_k"]), as_attended(cache["cross_v"])
         o_BLGRK = attend(
             queries(s)(x_BLD),
             k_BMGK,
             v_BMGK,
-            precision=s.precision,
+            precision=s.precision if cache is None else of_cache(s.precision),
             segments=(seen.segment_BL, memory.segment_BM),
             causal=False,
             scale=score_scale(s.cfg),
@@ -224,18 +225,34 @@ class Block(nn.Module):
 def remember(cache: dict, k_BLGK: Array, v_BLGK: Array, position_BL: Int[Array, "B L"]):
     """Write keys and values at the slots of their positions; also what `attend` needs to mask the rest."""
     rows_B1 = jnp.arange(k_BLGK.shape[0])[:, None]
-    cache = cache | {
-        "k": cache["k"].at[rows_B1, position_BL].set(k_BLGK.astype(cache["k"].dtype)),
-        "v": cache["v"].at[rows_B1, position_BL].set(v_BLGK.astype(cache["v"].dtype)),
-    }
-    slots_1M = jnp.arange(cache["k"].shape[1])[None]
+    put = lambda old_BGMK, new_BLGK: old_BGMK.at[rows_B1, :, position_BL].set(new_BLGK.astype(old_BGMK.dtype))
+    cache = cache | {"k": put(cache["k"], k_BLGK), "v": put(cache["v"], v_BLGK)}
+    slots_1M = jnp.arange(cache["k"].shape[2])[None]
     return cache, (position_BL, slots_1M)
+
+
+def to_cache(k_BMGK: Array) -> Array:
+    """Keys or values as a cache holds them, "B G M K": in another order XLA's CPU compiler copies all at each step."""
+    return jnp.swapaxes(k_BMGK, 1, 2)
+
+
+def as_attended(k_BGMK: Array) -> Array:
+    """The inverse of `to_cache`."""
+    return jnp.swapaxes(k_BGMK, 1, 2)
+
+
+def of_cache(precision: Precision) -> Precision:
+    """The precision of products with a cache: XLA's CPU compiler has none of one bfloat16 row, and converts all keys.
+
+    (jax 0.10.2 even fails at some of several rows: "Unsupported element type for DotThunk".)
+    """
+    return "float32" if precision == "bfloat16_operands" else precision
 
 
 def empty_cache(s: Spec, rows: int, slots: int) -> dict:
     """Keys and values of no tokens yet; slot m will hold the token at position m."""
     _, _, G, _, K, _ = s.cfg.dims
     stack = (s.layers,) if s.scan else ()
-    zeros = lambda: jnp.zeros((*stack, rows, slots, G, K), activation_dtype(s.precision))
+    zeros = lambda: jnp.zeros((*stack, rows, G, slots, K), activation_dtype(s.precision))
     layer = lambda: {"k": zeros(), "v": zeros()}
     return {"blocks": layer()} if s.scan else {f"block_{n}": layer() for n in range(s.layers)}

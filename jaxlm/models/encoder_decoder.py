@@ -15,7 +15,7 @@ from jaxtyping import Array
 
 from jaxlm.batch import Batch, Source
 from jaxlm.errors import UserError
-from jaxlm.models.block import Memory, Seen, Spec, empty_cache, keys_or_values
+from jaxlm.models.block import Memory, Seen, Spec, empty_cache, keys_or_values, to_cache
 from jaxlm.models.family import SAMPLE, Family, Hidden, Setting, asked, parameters
 from jaxlm.models.layers import Noise
 from jaxlm.models.stack import embed, into_head, products, score_flops, spec_of, stack, std_of_tables, table
@@ -102,8 +102,12 @@ def read(reader: Spec, writer: Spec, params: dict, source: Source, slots: int) -
     """Decoding state of rows that have read their sources and written nothing: keys and values of both kinds."""
     x_BMD = embed(reader.cfg, params["embedding"], source.token)
     out: Any = Stack(reader).apply({"params": params["encoder"]}, x_BMD, Seen(source.position, source.segment))
-    project = lambda of_block, name: keys_or_values(writer, name).apply({"params": of_block["cross"][name]}, out[0])
-    of_block = lambda block: {"cross_k": project(block, "k"), "cross_v": project(block, "v")}
+
+    def project(block, name):
+        made: Any = keys_or_values(writer, name).apply({"params": block["cross"][name]}, out[0])
+        return to_cache(made)
+
+    of_block = lambda block: {f"cross_{name}": project(block, name) for name in "kv"}
     layers = empty_cache(writer, len(source.token), slots)
     for name, empty in layers.items():
         block = params["decoder"][name]
@@ -146,7 +150,7 @@ def family(cfg: EncoderDecoderConfig, setting: Setting) -> Family:
         return Hidden(out)
 
     def reorder(state, row_B):
-        rows = lambda axis: lambda x: jnp.take(x, row_B, axis=axis)
+        rows = lambda axis: lambda x: jnp.take(x, row_B, axis=axis, mode="clip")
         return {"layers": jax.tree.map(rows(int(writer.scan)), state["layers"]), "real": rows(0)(state["real"])}
 
     return Family(
@@ -161,4 +165,5 @@ def family(cfg: EncoderDecoderConfig, setting: Setting) -> Family:
         precision=writer.precision,
         flops_per_token=functools.partial(flops_per_token, reader, writer, source_length / setting.length),
         length=writer.length if cfg.position == "learned" else None,
+        source_length=reader.length if cfg.position == "learned" else None,
     )

@@ -36,6 +36,7 @@ class Family(NamedTuple):
     flops_per_token: Callable[[int], float]  # row length -> floating-point operations of one training step
     softcap: float | None = None
     length: int | None = None  # most tokens of context; None: no limit
+    source_length: int | None = None  # most tokens that `read` reads; None: no limit
     bias: Callable[[dict], jax.Array | None] = lambda params: None  # params -> bias_V of the logits
     carry: Callable[[int], Any] = lambda rows: ()  # rows -> recurrent state before the first token; (): it has none
     # (rows, slots) -> empty decoding state

@@ -85,6 +85,9 @@ def family(cfg: TransformerConfig, setting: Setting) -> Family:
         # No query sees a slot after its own position, so what padding writes is never read.
         return module.apply({"params": params}, tokens(token_BL, position_BL), None, state)
 
+    def reorder(state, row_B):
+        return jax.tree.map(lambda x: jnp.take(x, row_B, axis=int(spec.scan), mode="clip"), state)
+
     return Family(
         init=init,
         axes=axes,
@@ -98,5 +101,7 @@ def family(cfg: TransformerConfig, setting: Setting) -> Family:
         flops_per_token=functools.partial(flops_per_token, spec, setting.head),
         softcap=cfg.softcap if writes else None,
         length=spec.length if cfg.position == "learned" else None,
-        reorder=lambda state, row_B: jax.tree.map(lambda x: jnp.take(x, row_B, axis=int(spec.scan)), state),
+        reorder=lambda state, row_B: jax.tree.map(
+            lambda x: jnp.take(x, row_B, axis=int(spec.scan), mode="clip"), state
+        ),
     )

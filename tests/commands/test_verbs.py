@@ -3,11 +3,14 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
+from jaxlm import saved
 from tests import tiny_run
 from tests.faults import injector
+from tests.generation.history import history
 
 EVAL_WORDS = {
     "step", "loss", "perplexity", "bits_per_byte", "tokens", "bytes", "standard_error",
@@ -257,6 +260,68 @@ def test_generate_by_default_fills_a_context_that_is_short(jaxlm, copy):
 def test_generate_that_fails_prints_no_prompt(jaxlm, trained, options):
     answer = jaxlm("generate", trained.path, *options)
     assert (answer.code, answer.out) == (2, "") and "context is 32 tokens" in answer.err
+
+
+def test_generate_with_beams_answers_the_best_with_their_scores(jaxlm, copy):
+    command = ("generate", copy, "--prompt", "nobody ", "--prompt", "my ", "--tokens", "9", "--beams", "4")
+    found = jaxlm(*command, "--length-penalty", "0.5", "--best", "2", "--json").json["completions"]
+    assert [completion["prompt"] for completion in found] == ["nobody ", "nobody ", "my ", "my "]
+    assert found[0]["score"] > found[1]["score"] and found[2]["score"] > found[3]["score"]
+    for completion in found:
+        length = len(completion["tokens"]) + completion["stopped"]
+        np.testing.assert_allclose(completion["score"], completion["log_probability"] * length**0.5, rtol=1e-5)
+    shown = jaxlm(*command, "--length-penalty", "0.5", "--best", "2").out
+    assert shown == "\n---\n".join(completion["prompt"] + completion["text"] for completion in found) + "\n"
+    sample = json.loads((copy / "samples.jsonl").read_text().splitlines()[-1])
+    assert sample["text"] == found[-1]["text"]
+    assert sample["settings"] == {"beams": 4, "length_penalty": 0.5, "best": 2, "tokens": 9}
+
+
+def test_one_beam_says_what_temperature_0_says(jaxlm, copy):
+    command = ("generate", copy, "--prompt", "the old ", "--tokens", "9")
+    assert jaxlm(*command, "--beams", "1", "--length-penalty", "0").out == jaxlm(*command, "--temperature", "0").out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            ["--beams", "4", "--temperature", "0.7"],
+            "--temperature 0.7: is for drawing tokens, and --beams 4 draws",
+        ),
+        (["--beams", "4", "--top-k", "5", "--seed", "0"], "--top-k 5, --seed 0: is for drawing tokens"),
+        (["--length-penalty", "1"], "--length-penalty 1.0: is for a search, so give --beams as well"),
+        (["--best", "2"], "--best 2: is for a search"),
+        (["--beams", "2", "--best", "3"], "best=3 completions are more than beams=2 can find: give more beams"),
+        (["--beams", "2", "--length-penalty", "-1"], "length_penalty"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_generate_searches_or_draws(jaxlm, trained, options, words):
+    answer = jaxlm("generate", trained.path, "--prompt", "a", *options)
+    assert (answer.code, answer.out) == (2, "") and words in answer.err and "Traceback" not in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
+
+
+def test_generate_says_that_beams_do_not_stream(jaxlm):
+    assert "comes when the search is over" in " ".join(jaxlm("generate", "--help").out.split())
+
+
+def test_generate_says_its_defaults(jaxlm, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    said = jaxlm("generate", "--help").out
+    assert [said.count(f"default: {value}. ") for value in ("0.8", "0.95", "0", "1")] == [1, 1, 1, 2]
+
+
+def test_generate_shows_no_source_before_what_an_encoder_decoder_makes_of_it(jaxlm, copy, monkeypatch):
+    family = history(257, reads=True)
+    answers = saved.load(copy)._replace(model=family, params=family.init(jax.random.key(0)))
+    monkeypatch.setattr(saved, "load", lambda run, step: answers)
+    command = ("generate", copy, "--prompt", "nobody ", "--tokens", "9")
+    (completion,) = jaxlm(*command, "--temperature", "0", "--json").json["completions"]
+    assert completion["prompt"] == "nobody "
+    assert jaxlm(*command, "--temperature", "0").out == jaxlm(*command, "--beams", "1", "--length-penalty", "0").out
+    assert jaxlm(*command, "--temperature", "0").out == completion["text"] + "\n"
 
 
 def test_what_the_disk_refuses_is_one_line(jaxlm, trained, tmp_path):

@@ -7,32 +7,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlm.batch import Batch
+from jaxlm.batch import Batch, Source
 from jaxlm.errors import Diverged, UserError
-from jaxlm.generation import decode
+from jaxlm.generation import decode, prompts
 from jaxlm.generation.decode import STEPS, generate
 from jaxlm.generation.sampling import SamplingConfig
 from jaxlm.losses import soft_cap
 from jaxlm.models.build import build
+from jaxlm.models.encoder_decoder import EncoderDecoderConfig
 from jaxlm.models.family import Family
 from jaxlm.models.transformer import TransformerConfig
+from tests.generation.letters import Letters
 
 GREEDY = SamplingConfig(temperature=0)
 HOT = SamplingConfig(temperature=5.0)  # close to uniform: rows soon differ, and stop at different times
 LENGTH = 64  # tokens of context of the learned positions, and of the reference's one shape
 PROMPTS = ["", "a", "hello, world", "ab" * 12]
-
-
-class Letters:
-    """Ids 0 to 25 are a to z, 26 and 27 are the two bytes of é, 28 is the separator."""
-
-    vocab, separator = 29, 28
-
-    def encode(self, text: str) -> np.ndarray:
-        return np.array([(ord(c) - ord("a")) % 26 for c in text], np.int32)
-
-    def decode_bytes(self, ids) -> bytes:
-        return b"".join((*(bytes([97 + i]) for i in range(26)), b"\xc3", b"\xa9", b"")[i] for i in ids)
 
 
 MODELS = {
@@ -103,8 +93,8 @@ def test_cached_generation_is_the_full_forward_again_and_again(name):
 @pytest.mark.parametrize("name", ROUNDED)
 def test_weights_rounded_once_are_weights_rounded_at_each_step(name, monkeypatch):
     once = run(name)
-    in_full = lambda model, params: decode.Weights(params, model.head(params).T, None)
-    monkeypatch.setattr(decode, "as_operands", in_full)
+    in_full = lambda model, params: prompts.Weights(params, model.head(params).T, None)
+    monkeypatch.setattr(prompts, "as_operands", in_full)
     for a, b in zip(once, run(name), strict=True):
         assert a.tokens == b.tokens
         np.testing.assert_allclose(a.log_probability, b.log_probability, rtol=1e-5)
@@ -132,7 +122,7 @@ def test_a_model_of_packed_rows_generates_the_same():
 
 @pytest.mark.parametrize("piece", [16, 512])
 def test_a_prompt_fed_in_pieces_is_fed_whole(piece, monkeypatch):
-    monkeypatch.setattr(decode, "PIECE", piece)  # 16: three pieces, the last one padded
+    monkeypatch.setattr(prompts, "PIECE", piece)  # 16: three pieces, the last one padded
     prompt = "thequickbrownfoxjumpsoverthelazydogandrunsaway"
     (completion,) = run("learned", [prompt], tokens=10)
     assert completion.tokens + [Letters.separator] * completion.stopped == greedy_by_definition(
@@ -208,10 +198,10 @@ def test_streaming_shows_whole_characters_and_changes_nothing():
 
 def test_streaming_and_other_lengths_compile_nothing_new():
     run("learned", ["abc"], tokens=40)
-    before = decode.advance._cache_size(), decode.feed._cache_size()
+    before = decode.advance._cache_size(), prompts.feed._cache_size()
     run("learned", ["defgh"], tokens=36, on_text=lambda row, piece: None)
     run("learned", ["q"], tokens=40)
-    assert (decode.advance._cache_size(), decode.feed._cache_size()) == before
+    assert (decode.advance._cache_size(), prompts.feed._cache_size()) == before
 
 
 def test_parameters_on_several_devices_give_the_same_text():
@@ -233,10 +223,10 @@ def test_the_context_is_filled_to_its_last_position():
 
 def test_by_default_there_are_as_many_new_tokens_as_the_context_has_room_for():
     learned, rotary = model("learned")[0], model("rotary_grouped")[0]
-    assert decode.default_tokens(learned, Letters(), ["a", "a" * 40]) == LENGTH - 41 + 1
-    assert decode.default_tokens(rotary, Letters(), ["a" * 40]) == decode.TOKENS
+    assert prompts.default_tokens(learned, Letters(), ["a", "a" * 40]) == LENGTH - 41 + 1
+    assert prompts.default_tokens(rotary, Letters(), ["a" * 40]) == prompts.TOKENS
     with pytest.raises(UserError, match=r"has 65 tokens.*shorten the prompt"):
-        run("learned", ["a" * 64], tokens=decode.default_tokens(learned, Letters(), ["a" * 64]))
+        run("learned", ["a" * 64], tokens=prompts.default_tokens(learned, Letters(), ["a" * 64]))
 
 
 @pytest.mark.parametrize(
@@ -275,3 +265,22 @@ def test_a_diverged_model_is_reported():
     broken = jax.tree.map(lambda x: x * jnp.nan, params)
     with pytest.raises(Diverged, match="not finite"):
         generate(family, broken, Letters(), ["a"], SamplingConfig(), tokens=2, seed=0)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16_operands"])
+@pytest.mark.parametrize("kind", ["decoder", "encoder_decoder"])
+def test_a_step_copies_neither_cache_nor_source(kind, precision):
+    rows, slots, heads, width = 4, 4096, 4, 8
+    config = {"decoder": TransformerConfig, "encoder_decoder": EncoderDecoderConfig}[kind]
+    cfg = config(layers=2, heads=heads, width=heads * width, precision=precision, scan_layers=False)
+    family = build(cfg, vocab=32, length=slots, packed=False, platform="cpu")
+    model, array = prompts.model_of(family, Letters()), jax.ShapeDtypeStruct
+    params = jax.eval_shape(family.init, jax.random.key(0))
+    weights = jax.eval_shape(functools.partial(prompts.as_operands, model), params)
+    source = Source(*[array((rows, slots), int)] * 3)
+    fresh = family.read or (lambda params, source, slots: family.init_state(rows, slots))
+    state = jax.eval_shape(functools.partial(fresh, slots=slots), params, source)
+    at = prompts.Rows(state, array((rows,), int), array((rows,), int), array((rows,), bool))
+    compiled = decode.advance.lower(model, GREEDY, weights, jax.random.split(jax.random.key(0), rows), at, 1).compile()
+    of_a_layer = rows * slots * heads * width * 4  # bytes: its keys, or its values
+    assert compiled.memory_analysis().temp_size_in_bytes < of_a_layer

@@ -57,13 +57,13 @@ def test_what_follows_the_separator_is_dropped():
     text = Text(Bytes(), lambda piece: None)
     text.add([104, 105, 256, 256, 33], [-1.0, -2.0, -6.0, 0.0, 0.0])
     text.add([33], [-9.0])
-    assert text.completion("p") == ("p", "hi", [104, 105], True, -3.0)
+    assert text.completion("p") == ("p", "hi", [104, 105], True, -3.0, None)
 
 
 def test_without_a_separator_it_has_not_stopped():
     text = Text(Bytes(), lambda piece: None)
     text.add([104, 105], [-1.0, -2.0])
-    assert text.completion("") == ("", "hi", [104, 105], False, -1.5)
+    assert text.completion("") == ("", "hi", [104, 105], False, -1.5, None)
 
 
 def test_logits_that_are_not_finite_are_an_error():

@@ -27,6 +27,7 @@ FAMILIES = RECURRENT | {
     "llama": TransformerConfig(
         heads=4, kv_heads=2, position="rotary", norm="rmsnorm", activation="swiglu", tied=False, **SMALL
     ),
+    "scanned": TransformerConfig(heads=2, position="rotary", scan_layers=True, **SMALL),
 }
 
 
@@ -87,6 +88,16 @@ def test_a_padded_prompt_decodes_as_the_prompt_alone(name, ready):
         token[row, length] = batch.token[row, 6]
     wanted = hidden(params, batch._replace(token=token))
     close(got[:, 0], np.take_along_axis(np.asarray(wanted), length_B1[..., None], axis=1)[:, 0])
+
+
+def test_rows_of_a_state_can_be_reordered_dropped_and_repeated(name, ready):
+    (params, _, _, decode, model), batch = ready(name), rows()
+    row_B = np.array([2, 0, 0])
+    real = np.ones((3, 6), bool)
+    feed = lambda batch: decode(params, batch.token[:, :6], batch.position[:, :6], real, model.init_state(3, LENGTH))[1]
+    reordered = jax.jit(model.reorder)(feed(batch), row_B)
+    wanted = feed(jax.tree.map(lambda x: x[row_B], batch))
+    jax.tree.map(close, reordered, wanted)
 
 
 def test_a_token_changes_nothing_before_it(name, ready):

@@ -1,0 +1,214 @@
+"""Prompts become rows: encoded, checked, and read by the model, ready for the first new token.
+
+A prompt is the separator and its text; token number p of a row has position p and lies in slot p of the
+cache. Prompts of a batch are padded on the right. A query sees no slot after its own position, and
+decoding writes each slot before it reaches it, so no padded token is ever seen.
+
+Of an encoder-decoder the prompt is the source, read at once; its rows begin with the separator alone.
+
+Left out: prompts over several processes, paged caches.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from jaxlm.batch import Source
+from jaxlm.data.source import as_source, source_ids
+from jaxlm.errors import UserError
+from jaxlm.generation.text import Tokenizer
+from jaxlm.models.family import Family
+from jaxlm.models.layers import Precision
+
+TOKENS = 200  # new ones, where nobody says how many; chosen: a screen of text
+PIECE = 512  # most tokens of a prompt fed at once; chosen: scores are PIECE x slots, not prompt x slots
+SHORTEST = 16  # prompts and caches are padded to powers of two from here on, so few programs are compiled
+
+
+class Model(NamedTuple):
+    """What a compiled program depends on; hashable, so that `jax.jit` finds the program again."""
+
+    init_state: Callable | None  # None: it has `read`
+    read: Callable | None
+    decode: Callable
+    reorder: Callable
+    head: Callable
+    bias: Callable
+    softcap: float | None
+    precision: Precision
+    vocab: int  # ids the tokenizer has; the model may have more
+    separator: int
+
+
+class Weights(NamedTuple):
+    """Parameters as decoding reads them."""
+
+    params: dict
+    table_DV: Any  # of the head; as V D, XLA's CPU compiler would transpose it, in bfloat16, at each dispatch
+    bias_V: Any  # of the logits, or None
+
+
+class Rows(NamedTuple):
+    """Where the rows of a batch stand; donated from step to step."""
+
+    state: Any  # the family's: keys and values of all tokens before `position_B`
+    token_B: Any  # int32; the newest token, not yet in `state`
+    position_B: Any  # int32; its position
+    done_B: Any  # bool; the row has met its separator
+
+
+def model_of(family: Family, tokenizer: Tokenizer) -> Model:
+    assert family.decode is not None
+    return Model(
+        family.init_state, family.read, family.decode, family.reorder, family.head, family.bias, family.softcap,
+        family.precision, tokenizer.vocab, tokenizer.separator,
+    )  # fmt: skip
+
+
+class Begun(NamedTuple):
+    """A batch of prompts, read."""
+
+    model: Model
+    weights: Weights
+    ids: list[np.ndarray]  # of the prompts
+    rows: Rows  # one for each prompt, then idle ones
+
+
+def begin(
+    family: Family, params: dict, tokenizer: Tokenizer, prompts: list[str], tokens: int, *, copies: int = 1
+) -> Begun | None:
+    """`prompts` read, with room for `tokens` more; None where there are none.
+
+    `copies` is how many rows each prompt will be. Raises UserError where prompt and `tokens` do not fit the
+    model's context.
+    """
+    ids = encoded(family, tokenizer, prompts)
+    check(family, tokenizer, ids, tokens)
+    if not ids:
+        return None
+    model = model_of(family, tokenizer)
+    weights = as_operands(model, params)
+    # XLA's CPU compiler has no product of a single bfloat16 row: each dispatch would turn all weights into
+    # float32. So a lone row gets an idle one beside it.
+    idle = int(len(ids) * copies == 1 and model.precision == "bfloat16_operands")
+    alone = [np.array([model.separator], np.int32)]
+    ids_and_idle = ids + alone * idle
+    firsts = ids_and_idle if model.read is None else alone * len(ids_and_idle)  # what the rows begin with
+    slots = padded(max(map(len, firsts)) + tokens - 1, family.length)
+    if model.read is None:
+        state = empty_state(model, len(firsts), slots)
+    else:
+        width = padded(max(map(len, ids)), family.source_length)
+        state = read(model, weights.params, as_source(ids_and_idle, width, model.separator), slots)
+    return Begun(model, weights, ids, prefill(model, weights, state, firsts, slots, idle))
+
+
+def encoded(family: Family, tokenizer: Tokenizer, prompts: list[str]) -> list[np.ndarray]:
+    """The ids of each prompt, with the separator before it; of an encoder-decoder as those of a source."""
+    ids = [np.asarray(tokenizer.encode(prompt), np.int32) for prompt in prompts]
+    if family.read is not None:
+        return [source_ids(row, tokenizer.separator) for row in ids]
+    return [np.concatenate([[tokenizer.separator], row]).astype(np.int32) for row in ids]
+
+
+def default_tokens(family: Family, tokenizer: Tokenizer, prompts: list[str]) -> int:
+    """TOKENS, or as many as fit behind the longest prompt; 1, which `check` refuses, where none do."""
+    fits = room(family, encoded(family, tokenizer, prompts))
+    return TOKENS if fits is None else max(1, min(TOKENS, fits))
+
+
+def room(family: Family, ids: list[np.ndarray]) -> int | None:
+    """New tokens that fit behind the longest prompt: the last one is not fed back; None: any number."""
+    longest = 1 if family.read is not None else max(map(len, ids), default=0)
+    return None if family.length is None else family.length - longest + 1
+
+
+def check(family: Family, tokenizer: Tokenizer, ids: list[np.ndarray], tokens: int) -> None:
+    """Raise UserError for what the model cannot do."""
+    if family.decode is None:
+        raise UserError("this model reads a text in both directions, so it cannot write one: generate with a decoder")
+    if tokens < 1:
+        raise UserError(f"tokens={tokens}: ask for at least one new token")
+    if tokenizer.vocab > family.vocab:
+        raise UserError(
+            f"the tokenizer has {tokenizer.vocab} ids but the model {family.vocab}: "
+            f"give the tokenizer that the model was trained with"
+        )
+    longest, fits = max(map(len, ids), default=0), room(family, ids)
+    if family.source_length is not None and longest > family.source_length:
+        raise UserError(
+            f"the longest prompt has {longest} tokens, with the separators around it, but the model reads at most "
+            f"{family.source_length}: shorten it"
+        )
+    if fits is None or tokens <= fits:
+        return
+    if family.read is not None:
+        raise UserError(f"tokens={tokens}: the model writes at most {fits} tokens, so ask for no more")
+    mend = f"ask for at most {fits} new tokens, or shorten the prompt" if fits > 0 else "shorten the prompt"
+    raise UserError(
+        f"the longest prompt has {longest} tokens, with the separator before it, and {tokens} new ones are "
+        f"asked for, but the model's context is {family.length} tokens: {mend}"
+    )
+
+
+def prefill(model: Model, weights: Weights, state: Any, ids: list[np.ndarray], slots: int, idle: int) -> Rows:
+    """Rows that have taken in their ids but for the last one, which the first step feeds; the last `idle` idle."""
+    length_B = np.array([len(row) for row in ids], np.int32)
+    before = int(length_B.max()) - 1
+    width = min(padded(before, PIECE), slots)
+    token_BP = np.full((len(ids), -(-before // width) * width), model.separator, np.int32)
+    for n, row in enumerate(ids):
+        token_BP[n, : len(row) - 1] = row[:-1]
+    for start in range(0, token_BP.shape[1], width):
+        piece = token_BP[:, start : min(start + width, slots)]
+        state = feed(model, weights.params, state, piece, start, length_B - 1)
+    last_B = np.array([row[-1] for row in ids], np.int32)
+    return Rows(state, last_B, length_B - 1, np.arange(len(ids)) >= len(ids) - idle)
+
+
+def padded(tokens: int, limit: int | None) -> int:
+    """The next power of two, at most `limit`."""
+    power = max(SHORTEST, 1 << max(tokens - 1, 0).bit_length())
+    return power if limit is None else min(power, limit)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def as_operands(model: Model, params: dict) -> Weights:
+    """`params` and the table of the head, matrices rounded once as `einsum` would round them at each step.
+
+    A leaf named "w" is nothing but the operand of a product (`models.layers.Einsum` makes them so); the other leaves
+    stay as they are. Rounding takes longer than the products of one token do.
+    """
+    if model.precision == "float32":
+        return Weights(params, model.head(params).T, model.bias(params))
+    is_matrix = lambda path: jax.tree_util.keystr(path[-1:], simple=True) == "w"
+    rounded = lambda path, x: x.astype(jnp.bfloat16) if is_matrix(path) else x
+    table_DV = model.head(params).T.astype(jnp.bfloat16)
+    return Weights(jax.tree_util.tree_map_with_path(rounded, params), table_DV, model.bias(params))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def empty_state(model: Model, rows: int, slots: int):
+    assert model.init_state is not None
+    return model.init_state(rows, slots)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def read(model: Model, params: dict, source: Source, slots: int):
+    """The state of rows that have read their sources and written nothing."""
+    assert model.read is not None
+    return model.read(params, source, slots)
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+def feed(
+    model: Model, params: dict, state, token_BL: Int[Array, "B L"], start: Int[Array, ""], length_B: Int[Array, "B"]
+):
+    """The state after tokens at positions `start` and on, those under `length_B`; nothing is predicted from them."""
+    position_BL = jnp.broadcast_to(start + jnp.arange(token_BL.shape[1])[None], token_BL.shape)
+    return model.decode(params, token_BL, position_BL, position_BL < length_B[:, None], state)[1]

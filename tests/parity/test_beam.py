@@ -1,0 +1,78 @@
+"""Same weights, same beams: our search beside `generate` of Hugging Face transformers, on a tiny random GPT-2."""
+
+import functools
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxlm.generation.beam import BeamConfig, search
+from jaxlm.models.build import build
+from jaxlm.models.transformer import TransformerConfig
+from tests.parity.test_transformers import HEADS, LAYERS, LENGTH, VOCAB, WIDTH, from_gpt2, weights_of
+
+pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("default")]  # torch warns about itself
+
+with warnings.catch_warnings():
+    warnings.simplefilter("default")
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+
+BEAMS, TOKENS, SEPARATOR = 4, 12, 12  # this model likes to say 12, so some texts end early
+PROMPTS = [[], [7], [60, 3, 3, 8], [1, 2, 9, 11, 13, 17, 19]]
+
+
+class Ids:
+    """A prompt is its ids, spelled as characters."""
+
+    vocab, separator = VOCAB, SEPARATOR
+
+    def encode(self, text: str) -> np.ndarray:
+        return np.array(list(map(ord, text)), np.int32)
+
+    def decode_bytes(self, ids) -> bytes:
+        return "".join(map(chr, ids)).encode()
+
+
+@functools.cache
+def models():
+    torch.manual_seed(0)
+    peer = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(
+            vocab_size=VOCAB, n_positions=LENGTH, n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS, n_inner=80,
+            bos_token_id=SEPARATOR, eos_token_id=SEPARATOR,
+        )
+    ).eval()  # fmt: skip
+    params = jax.tree.map(jnp.asarray, from_gpt2(weights_of(peer)))
+    cfg = TransformerConfig(layers=LAYERS, heads=HEADS, width=WIDTH, ff_width=80, bias=True, precision="float32")
+    return peer, build(cfg, vocab=VOCAB, length=LENGTH, packed=False, platform="cpu"), params
+
+
+def theirs(peer, prompt: list[int], penalty: float) -> tuple[list[list[int]], list[float]]:
+    """(ids up to and with the separator, scores), the best first."""
+    ids = [SEPARATOR, *prompt]
+    with torch.no_grad():
+        out = peer.generate(
+            torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), num_beams=BEAMS, num_return_sequences=BEAMS,
+            length_penalty=penalty, early_stopping="never", do_sample=False, max_new_tokens=TOKENS,
+            pad_token_id=SEPARATOR, return_dict_in_generate=True, output_scores=True,
+        )  # fmt: skip
+    rows = [row[len(ids) :] for row in out.sequences.tolist()]
+    ends = [row.index(SEPARATOR) + 1 if SEPARATOR in row else len(row) for row in rows]
+    return [row[:end] for row, end in zip(rows, ends, strict=True)], out.sequences_scores.tolist()
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0, 2.0], ids="penalty={}".format)
+def test_gpt2_finds_the_same_beams(penalty):
+    peer, model, params = models()
+    cfg = BeamConfig(beams=BEAMS, best=BEAMS, length_penalty=penalty)
+    prompts = ["".join(map(chr, prompt)) for prompt in PROMPTS]
+    found = search(model, params, Ids(), prompts, cfg, tokens=TOKENS)
+    for n, prompt in enumerate(PROMPTS):
+        ours = found[BEAMS * n : BEAMS * n + BEAMS]
+        ids, scores = theirs(peer, prompt, penalty)
+        assert [c.tokens + [SEPARATOR] * c.stopped for c in ours] == ids
+        np.testing.assert_allclose([c.score for c in ours], scores, atol=1e-4)
+    assert {c.stopped for c in found} == {True, False}
