@@ -30,6 +30,8 @@ HOMES = {
     "orbax": {"checkpoint"},
     "grain": {"data.loader"},
     "sentencepiece": {"data.tokenizer"},
+    "tokenizers": {"data.tokenizer_huggingface"},
+    "safetensors": {"interop.safetensors_file"},
     "dask": {"corpus.executor"},
     "tensorboardX": {"training.telemetry"},
     "torch": set(),

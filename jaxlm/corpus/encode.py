@@ -17,7 +17,7 @@ from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.document import Document
 from jaxlm.data.sample import cut
 from jaxlm.data.shards import SPLITS, Writer
-from jaxlm.data.tokenizer import PART_CHARACTERS, Tokenizer
+from jaxlm.data.tokenizer_base import Tokenizer
 
 BATCH_CHARACTERS = 1 << 20  # chosen: a fraction of a second of one thread
 
@@ -47,7 +47,7 @@ def encode(
             for split in SPLITS
         }
         done, tokens = 0, []
-        for batch, ids in _encoded(_batches(_parts(splitted)), tokenizer, workers):
+        for batch, ids in _encoded(_batches(_parts(splitted, tokenizer.part_characters)), tokenizer, workers):
             for part, part_ids in zip(batch, ids, strict=True):
                 tokens.append(part_ids)
                 if part.is_last:
@@ -58,10 +58,10 @@ def encode(
         return {split: writer.close() for split, writer in writers.items()}
 
 
-def _parts(splitted: Iterable[tuple[str, Document]]) -> Iterator[Part]:
+def _parts(splitted: Iterable[tuple[str, Document]], characters: int) -> Iterator[Part]:
     for split, document in splitted:
         size = len(document.text.encode("utf-8"))
-        *parts, last = cut(document.text, PART_CHARACTERS)
+        *parts, last = cut(document.text, characters)
         yield from (Part(split, text, size, False) for text in parts)
         yield Part(split, last, size, True)
 

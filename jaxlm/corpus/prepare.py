@@ -31,7 +31,7 @@ from jaxlm.corpus.survey import Survey
 from jaxlm.data import pack, shards, tokenizer
 from jaxlm.data.dataset import ContiguousSplit, DataConfig
 from jaxlm.data.shards import SPLITS, Shards
-from jaxlm.data.tokenizer_config import SavedConfig
+from jaxlm.data.tokenizer_config import HuggingFaceConfig, SavedConfig
 from jaxlm.errors import Damaged, JaxlmError, UserError
 
 log = logging.getLogger("jaxlm")
@@ -71,7 +71,7 @@ def prepare(
 
 def _key(cfg: DataConfig, input_hash: str) -> str:
     facts = {**_what_makes_shards(cfg), "input": input_hash, "rules": VERSION, "format": shards.FORMAT_VERSION}
-    if isinstance(cfg.tokenizer, SavedConfig):  # what it is and not where it lies
+    if isinstance(cfg.tokenizer, SavedConfig | HuggingFaceConfig):  # what it is and not where it lies
         facts["tokenizer"] = tokenizer.load_saved(cfg.tokenizer).digest
     return xxhash.xxh3_128_hexdigest(json.dumps(facts, sort_keys=True).encode())
 
