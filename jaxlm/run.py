@@ -59,6 +59,7 @@ def train(
     folder holds another run; Interrupted after SIGTERM or SIGINT, when everything is saved.
     """
     folder = RunFolder(run_dir or Path("runs") / cfg.name)
+    refuse_import(cfg, folder)
     allocator = host.tune_allocator()
     done = None if fresh else finished(folder, cfg.loop.steps)
     folder.claim(dump(cfg), fresh=fresh, finished=done is not None)
@@ -85,6 +86,15 @@ def train(
         folder.write_environment(list(parts.mesh.devices.flat), allocator, size)
         with Checkpoints(folder.checkpoints, cfg.checkpoint) as checkpoints:
             return Session(cfg, folder, parts, shards, checkpoints).train(show, profile)
+
+
+def refuse_import(cfg: RunConfig, folder: RunFolder) -> None:
+    """UserError for an imported model's own folder: such a run starts from itself, and has no text."""
+    if cfg.init is not None and RunFolder(cfg.init).path.resolve() == folder.path.resolve():
+        raise UserError(
+            f"{str(folder.path)!r} is an imported model without a text of its own: train a new run from it, "
+            f"jaxlm train {folder.path} --set data.source=TEXT --name NEW"
+        )
 
 
 def finished(folder: RunFolder, steps: int) -> Outcome | None:

@@ -18,6 +18,7 @@ from jaxlm.config import parse
 from jaxlm.corpus.collect import documents
 from jaxlm.corpus.document import Tally
 from jaxlm.data import tokenizer as tokenizers
+from jaxlm.data.dataset import DataConfig
 from jaxlm.data.loader import evaluation_batches
 from jaxlm.data.shards import Shards, Writer, commit
 from jaxlm.data.tokenizer import Tokenizer
@@ -99,13 +100,14 @@ def evaluate(
             found = perplexity.score(sums, params, (place(b, rows) for b in source), counts["bytes"], carry(cfg, model))
         finally:
             source.close()
+        read = (lambda: source_text(shards, split, tokenizer)) if text is None else (lambda: text_bytes(cfg, text))
         return {
             "run": str(folder.path),
             "step": step,
             "source": split if text is None else str(text),
             **found._asdict(),
-            "gzip_bits_per_byte": baselines.gzip_bits_per_byte(source_text(shards, split, tokenizer)),
-            "xz_bits_per_byte": baselines.xz_bits_per_byte(source_text(shards, split, tokenizer)),
+            "gzip_bits_per_byte": baselines.gzip_bits_per_byte(read()),
+            "xz_bits_per_byte": baselines.xz_bits_per_byte(read()),
         }
 
 
@@ -156,17 +158,18 @@ def text_shards(folder: Path, cfg: RunConfig, tokenizer: Tokenizer, text: str | 
     """Shards whose test split is all of `text`, by the run's tokenizer."""
     if not Path(text).expanduser().exists():
         raise UserError(f"--text {str(text)!r} does not exist: name a file or folder of text")
-    source = cfg.data.model_copy(update={"source": str(text), "include": ()})
     building = folder / "building"
     building.mkdir()
     writers = {
         split: Writer(building, split, vocab=tokenizer.vocab, separator=tokenizer.separator)
         for split in ("train", "validation", "test")
     }
-    tally = Tally()
+    tally, changed = Tally(), 0
     try:
-        for document in documents(source, tally):
-            writers["test"].add(tokenizer.encode(document.text), len(document.text.encode()))
+        for document in documents(source_of(cfg, text), tally):
+            ids = tokenizer.encode(document.text)
+            writers["test"].add(ids, len(document.text.encode()))
+            changed += not tokenizer.lossless and tokenizer.decode(ids) != document.text
     finally:
         counts = {split: writer.close() for split, writer in writers.items()}
     if not counts["test"]["documents"]:
@@ -174,17 +177,30 @@ def text_shards(folder: Path, cfg: RunConfig, tokenizer: Tokenizer, text: str | 
         raise UserError(f"--text {str(text)!r} holds no text{why}; name another file or folder")
     if str(tally):
         log.warning("--text %r: left out or mended: %s", str(text), tally)
+    if changed:
+        log.warning(
+            "the tokenizer does not keep all of a text (in %d of %d documents): the model is scored on what it keeps, "
+            "and bits per byte count the bytes that were there",
+            changed,
+            counts["test"]["documents"],
+        )
     tokenizer.save(building / "tokenizer")
-    commit(
-        building,
-        folder / "shards",
-        facts={"splits": counts, "vocab": tokenizer.vocab, "separator": tokenizer.separator},
-    )
+    commit(building, folder / "shards", facts={"splits": counts, **tokenizer.facts()})
     return Shards.open(folder / "shards")
 
 
+def source_of(cfg: RunConfig, text: str | Path) -> DataConfig:
+    """The data of a run, with `text` as its source."""
+    return cfg.data.model_copy(update={"source": str(text), "include": ()})
+
+
+def text_bytes(cfg: RunConfig, text: str | Path) -> Iterator[bytes]:
+    """What `text` holds, document by document."""
+    return (document.text.encode() for document in documents(source_of(cfg, text)))
+
+
 def source_text(shards: Shards, split: str, tokenizer: Tokenizer) -> Iterator[bytes]:
-    """The text of a split, document by document; tokenizers lose nothing, so these are its bytes."""
+    """The text of a split, document by document: its bytes, where the tokenizer loses nothing."""
     tokens, offsets = shards.tokens(split), shards.offsets(split)
     for start, end in itertools.pairwise(offsets):
         yield tokenizer.decode(tokens[start + 1 : end]).encode()

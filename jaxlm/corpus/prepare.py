@@ -124,8 +124,7 @@ def _build(cfg: DataConfig, building: Path, workers: int, progress: Progress) ->
         progress=progress,
     )
     return {
-        "vocab": fitted.vocab,
-        "separator": fitted.separator,
+        **fitted.facts(),
         "tokenizer": fitted.digest,
         "data": _what_makes_shards(cfg),
         "splits": counts,

@@ -110,6 +110,7 @@ class _StepSource:
         steps: int,
     ):
         self._stream = np.asarray(shards.tokens(split))  # memmap's own indexing is slower
+        self._ends = shards.separator, shards.closing
         self._rows, self._objective = rows, objective
         self._rows_of_step, self._steps = rows_of_step, steps
 
@@ -119,7 +120,12 @@ class _StepSource:
     def __getitem__(self, index: int) -> Batch:
         rows = self._rows_of_step(index)
         spans = self._rows.spans(rows)
-        return build(self._objective, cut(self._stream, spans, rows.size, self._rows.length))
+        cut_rows = cut(self._stream, spans, rows.size, self._rows.length)
+        separator, closing = self._ends
+        if closing != separator:
+            following = np.where(cut_rows.following == separator, np.int32(closing), cut_rows.following)
+            cut_rows = cut_rows._replace(following=following)
+        return build(self._objective, cut_rows)
 
 
 def _share(batch: int, process_index: int, process_count: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 import sentencepiece
@@ -34,6 +35,14 @@ UNKNOWN, SEPARATOR = 0, 1  # of a SentencePiece model; ids of bytes and learned 
 _THREADS = 4  # of training: their number changes the model, so it is the same on every machine
 
 
+class Piece(NamedTuple):
+    """What an id of a SentencePiece model is."""
+
+    kind: Literal["unknown", "separator", "byte", "text"]
+    text: str  # as it stands in the text; of a byte, as the model names it: "<0x0A>"
+    score: float  # log-probability of a unigram piece; minus the rank of a BPE merge
+
+
 class SentencePieceTokenizer(Tokenizer):
     def __init__(self, config: SentencePieceConfig, model: bytes):
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
@@ -42,6 +51,18 @@ class SentencePieceTokenizer(Tokenizer):
         self._fallback = config.byte_fallback
         learned = [c for c, stand_in in STAND_INS.items() if self._processor.piece_to_id(stand_in) != UNKNOWN]
         self._apart = "".join(STAND_INS.values()) + "".join(STAND_INS.keys() - set(learned))
+
+    def pieces(self) -> list[Piece]:
+        """What each id is, for programs that read other files."""
+        processor = self._processor
+        return [
+            Piece("unknown" if i == UNKNOWN else "separator", processor.id_to_piece(i), 0.0)
+            if i in (UNKNOWN, SEPARATOR)
+            else Piece("byte", processor.id_to_piece(i), processor.get_score(i))
+            if processor.is_byte(i)
+            else Piece("text", self._pieces[i].decode("utf-8"), processor.get_score(i))
+            for i in range(self.vocab)
+        ]
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         spans = [

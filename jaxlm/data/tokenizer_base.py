@@ -66,6 +66,11 @@ class Tokenizer:
             raise UserError(f"token {wrong} is not in this tokenizer: its ids are 0 to {self.vocab - 1}")
         return b"".join([self._pieces[i] for i in ids])
 
+    def facts(self) -> dict[str, int]:
+        """What shards say of the tokenizer they were made with."""
+        ends = {"vocab": self.vocab, "separator": self.separator}
+        return ends if self.closing == self.separator else ends | {"closing": self.closing}
+
     def save(self, folder: str | Path) -> None:
         """Write what `load` reads; the folder is made if it is not there."""
         folder = Path(folder)

@@ -42,6 +42,7 @@ class Model(NamedTuple):
     precision: Precision
     vocab: int  # ids the tokenizer has; the model may have more
     separator: int
+    closing: int  # ends a text as the separator does; another id where a model made elsewhere has two
 
 
 class Weights(NamedTuple):
@@ -86,7 +87,7 @@ def generate(
     assert family.init_state is not None and family.decode is not None
     model = Model(
         family.init_state, family.decode, family.head, family.bias, family.softcap, family.precision,
-        tokenizer.vocab, tokenizer.separator,
+        tokenizer.vocab, tokenizer.separator, tokenizer.closing,
     )  # fmt: skip
     weights = as_operands(model, params)
     # XLA's CPU compiler has no product of a single bfloat16 row: each dispatch would turn all weights into
@@ -239,6 +240,8 @@ def advance(
         token_B = sample(logits_BV, now_B, cfg, vocab=model.vocab)
         token_B = jnp.where(rows.done_B, model.separator, token_B)
         of_token_B = jnp.take_along_axis(logits_BV, token_B[:, None], axis=-1)[:, 0]
+        if model.closing != model.separator:
+            token_B = jnp.where(token_B == model.closing, model.separator, token_B)
         token_BS = token_BS.at[:, n].set(token_B)
         nats_BS = nats_BS.at[:, n].set(of_token_B - jax.nn.logsumexp(logits_BV, axis=-1))
         # A row that is done stays at its position, within its slots, while others go on.

@@ -26,7 +26,7 @@ PROMPTS = ["", "a", "hello, world", "ab" * 12]
 class Letters:
     """Ids 0 to 25 are a to z, 26 and 27 are the two bytes of é, 28 is the separator."""
 
-    vocab, separator = 29, 28
+    vocab, separator, closing = 29, 28, 28
 
     def encode(self, text: str) -> np.ndarray:
         return np.array([(ord(c) - ord("a")) % 26 for c in text], np.int32)
