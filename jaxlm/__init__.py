@@ -6,6 +6,7 @@
     model, params, tokenizer, *_ = jaxlm.load(outcome.run)
     print(jaxlm.generate(outcome.run, ["def "], tokens=50).completions[0].text)
     print(jaxlm.evaluate(outcome.run)["bits_per_byte"])
+    jaxlm.export_huggingface(outcome.run, "for_transformers")
 
 Nothing is imported before it is used, so that `import jaxlm` is quick and starts no device.
 """
@@ -14,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxlm.corpus.prepare import prepare
+    from jaxlm.exchange import export_huggingface, import_huggingface
     from jaxlm.run import train
     from jaxlm.run_config import load_config
     from jaxlm.saved import evaluate, generate, load
 
 __version__ = "0.1.0"
-__all__ = ["evaluate", "generate", "load", "load_config", "prepare", "train"]
+__all__ = [
+    "evaluate", "export_huggingface", "generate", "import_huggingface", "load", "load_config", "prepare", "train",
+]  # fmt: skip
 
 _HOMES = {
     "train": "jaxlm.run",
@@ -28,6 +32,8 @@ _HOMES = {
     "evaluate": "jaxlm.saved",
     "generate": "jaxlm.saved",
     "prepare": "jaxlm.corpus.prepare",
+    "import_huggingface": "jaxlm.exchange",
+    "export_huggingface": "jaxlm.exchange",
 }
 
 

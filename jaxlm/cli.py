@@ -22,6 +22,8 @@ VERBS = {
     "train": Verb("jaxlm.commands.train", "Train a config, or go on with its run; prepares the text first."),
     "eval": Verb("jaxlm.commands.eval", "Score a run: nats a token, perplexity, bits a byte, beside gzip and xz."),
     "generate": Verb("jaxlm.commands.generate", "Let a run continue one or several prompts."),
+    "import": Verb("jaxlm.commands.import_model", "Make a run of a Hugging Face model in a folder."),
+    "export": Verb("jaxlm.commands.export_model", "Write a run as a Hugging Face model."),
     "report": Verb("jaxlm.commands.report", "Make a run's report.html: curves, scores, samples, config."),
     "verify": Verb("jaxlm.commands.verify", "Check every byte of a run's checkpoints and shards."),
     "inspect": Verb("jaxlm.commands.inspect", "What a run is: steps, parameters, hashes, data, environment."),

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from jaxlm import mesh as meshes
 from jaxlm.batch import Batch
 from jaxlm.data.examples import Classification, Extraction, Tagging
-from jaxlm.data.objectives import ObjectiveConfig, example, extra_ids
+from jaxlm.data.objectives import ObjectiveConfig, example
 from jaxlm.errors import UserError
 from jaxlm.evaluation import perplexity
 from jaxlm.losses import LossConfig, cross_entropy
@@ -39,7 +39,7 @@ class Parts(NamedTuple):
 
 
 def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
-    """Mesh, model, optimiser and compiled step of `cfg` in `layout` for a tokenizer of `vocab` ids."""
+    """Mesh, model, optimiser and compiled step of `cfg` in `layout`, for `vocab` ids of tokenizer and objective."""
     mesh = meshes.build(layout.mesh)
     family = build_family(cfg, vocab, mesh.devices.flat[0].platform)
     rate = optimizers.schedule(cfg.optimizer.schedule, cfg.optimizer.peak_rate, cfg.loop.steps)
@@ -119,7 +119,6 @@ def carry(cfg: RunConfig, family: Family) -> Any:
 
 
 def build_family(cfg: RunConfig, vocab: int, platform: str) -> Family:
-    vocab += extra_ids(cfg.data.objective, cfg.data.length)
     if cfg.model.vocab is not None and cfg.model.vocab < vocab:
         raise UserError(f"model.vocab={cfg.model.vocab} is under the tokenizer's {vocab}: raise it, or leave it out")
     batch = abstract_batch(cfg)

@@ -15,6 +15,7 @@ from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.prepare import prepare
 from jaxlm.data import tokenizer as tokenizers
 from jaxlm.data.loader import batches, evaluation_batches
+from jaxlm.data.objectives import vocabulary
 from jaxlm.data.shards import Shards
 from jaxlm.errors import Interrupted, UserError
 from jaxlm.evaluation import perplexity
@@ -60,6 +61,7 @@ def train(
     folder holds another run; Interrupted after SIGTERM or SIGINT, when everything is saved.
     """
     folder = RunFolder(run_dir or Path("runs") / cfg.name)
+    refuse_import(cfg, folder)
     allocator = host.tune_allocator()
     done = None if fresh else finished(folder, cfg.loop.steps)
     folder.claim(dump(cfg), fresh=fresh, finished=done is not None)
@@ -80,13 +82,23 @@ def train(
         if warm is not None:
             require_same_tokens(warm, folder.tokenizer)
         cfg = layered(cfg, folder)
-        layout = choose_layout(cfg, folder, shards.vocab)
+        vocab = vocabulary(cfg.data.objective, cfg.data.length, shards)
+        layout = choose_layout(cfg, folder, vocab)
         host.start_jax(layout.devices)
-        parts = build(cfg, layout, shards.vocab)
+        parts = build(cfg, layout, vocab)
         size = sum(leaf.size for leaf in jax.tree.leaves(parts.abstract.params))
         folder.write_environment(list(parts.mesh.devices.flat), allocator, size)
         with Checkpoints(folder.checkpoints, cfg.checkpoint) as checkpoints:
             return Session(cfg, folder, parts, shards, checkpoints).train(show, profile)
+
+
+def refuse_import(cfg: RunConfig, folder: RunFolder) -> None:
+    """UserError for an imported model's own folder: such a run starts from itself, and has no text."""
+    if cfg.init is not None and RunFolder(cfg.init).path.resolve() == folder.path.resolve():
+        raise UserError(
+            f"{str(folder.path)!r} is an imported model without a text of its own: train a new run from it, "
+            f"jaxlm train {folder.path} --set data.source=TEXT --name NEW"
+        )
 
 
 def finished(folder: RunFolder, steps: int) -> Outcome | None:

@@ -37,6 +37,10 @@ class RunFolder:
 
     def require(self) -> "RunFolder":
         """self, or UserError where this is no run."""
+        if self.config.is_file() and not self.checkpoints.exists() and any(self.path.glob("*.safetensors")):
+            raise UserError(
+                f"{str(self.path)!r} is a Hugging Face model: `jaxlm import {self.path} RUN` makes it a run"
+            )
         if not self.config.is_file():
             raise UserError(f"{str(self.path)!r} is no run folder (it has no config.json): `jaxlm train` makes one")
         return self

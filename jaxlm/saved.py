@@ -20,8 +20,9 @@ from jaxlm.corpus.collect import documents
 from jaxlm.corpus.document import Tally
 from jaxlm.corpus.examples import pieces_of
 from jaxlm.data import tokenizer as tokenizers
+from jaxlm.data.dataset import DataConfig
 from jaxlm.data.loader import evaluation_batches
-from jaxlm.data.objectives import labelled, parts
+from jaxlm.data.objectives import labelled, parts, vocabulary
 from jaxlm.data.shards import SPLITS, Shards, commit
 from jaxlm.data.tokenizer import Tokenizer
 from jaxlm.errors import UserError
@@ -64,7 +65,8 @@ def load(run: str | Path, step: int | None = None) -> Saved:
     prefix = "average/" if averaged(cfg.optimizer) else "params/"
     with Checkpoints(folder.checkpoints, CheckpointConfig(), read_only=True) as saved:
         step, flat, _ = saved.read(step, prefix=prefix)
-    family = build_family(as_saved(cfg, flat), tokenizer.vocab, jax.devices()[0].platform)
+    vocab = vocabulary(cfg.data.objective, cfg.data.length, tokenizer)
+    family = build_family(as_saved(cfg, flat), vocab, jax.devices()[0].platform)
     abstract = jax.eval_shape(family.init, jax.random.key(0))
     flat = {name.removeprefix(prefix): jax.numpy.asarray(x) for name, x in flat.items()}
     require_same(kinds(flat), kinds(flatten(abstract)), f"checkpoint step {step} of {str(folder.path)!r}")
@@ -106,20 +108,14 @@ def evaluate(
             found = perplexity.score(sums, params, (place(b, rows) for b in source), whole, carry(cfg, model))
         finally:
             source.close()
-        by = (
-            {name: None for name in ("gzip", "xz")}
-            if whole is None
-            else {
-                "gzip": baselines.gzip_bits_per_byte(source_text(shards, split, tokenizer)),
-                "xz": baselines.xz_bits_per_byte(source_text(shards, split, tokenizer)),
-            }
-        )
+        read = (lambda: source_text(shards, split, tokenizer)) if text is None else (lambda: text_bytes(cfg, text))
+        beside = {"gzip": baselines.gzip_bits_per_byte, "xz": baselines.xz_bits_per_byte}
         return {
             "run": str(folder.path),
             "step": step,
             "source": split if text is None else str(text),
             **found._asdict(),
-            **{f"{name}_bits_per_byte": value for name, value in by.items()},
+            **{f"{name}_bits_per_byte": None if whole is None else by(read()) for name, by in beside.items()},
         }
 
 
@@ -170,16 +166,17 @@ def text_shards(folder: Path, cfg: RunConfig, tokenizer: Tokenizer, text: str | 
     """Shards whose test split is all of `text`, by the run's tokenizer."""
     if not Path(text).expanduser().exists():
         raise UserError(f"--text {str(text)!r} does not exist: name a file or folder of text")
-    source = cfg.data.model_copy(update={"source": str(text), "include": ()})
     building = folder / "building"
     building.mkdir()
     has_labels = labelled(cfg.data.objective)
     writers = {split: encode.writer(building, split, tokenizer, has_labels) for split in SPLITS}
-    tally = Tally()
+    tally, changed = Tally(), 0
     try:
-        for document in documents(source, tally):
+        for document in documents(source_of(cfg, text), tally):
             for piece in pieces_of(document):
-                encode.add(writers["test"], tokenizer, piece, tokenizer.encode(piece.text), has_labels)
+                ids = tokenizer.encode(piece.text)
+                encode.add(writers["test"], tokenizer, piece, ids, has_labels)
+                changed += not tokenizer.lossless and tokenizer.decode(ids) != piece.text
     finally:
         counts = {split: writer.close() for split, writer in writers.items()}
     if not counts["test"]["documents"]:
@@ -187,22 +184,31 @@ def text_shards(folder: Path, cfg: RunConfig, tokenizer: Tokenizer, text: str | 
         raise UserError(f"--text {str(text)!r} holds no text{why}; name another file or folder")
     if str(tally):
         log.warning("--text %r: left out or mended: %s", str(text), tally)
+    if changed:
+        log.warning(
+            "the tokenizer does not keep all of a text (in %d of %d documents): the model is scored on what it keeps, "
+            "and bits per byte count the bytes that were there",
+            changed,
+            counts["test"]["documents"],
+        )
     tokenizer.save(building / "tokenizer")
-    commit(
-        building,
-        folder / "shards",
-        facts={
-            "splits": counts,
-            "vocab": tokenizer.vocab,
-            "separator": tokenizer.separator,
-            "parts": parts(cfg.data.objective),
-        },
-    )
+    facts = {"splits": counts, "parts": parts(cfg.data.objective), **tokenizer.facts()}
+    commit(building, folder / "shards", facts=facts)
     return Shards.open(folder / "shards")
 
 
+def source_of(cfg: RunConfig, text: str | Path) -> DataConfig:
+    """The data of a run, with `text` as its source."""
+    return cfg.data.model_copy(update={"source": str(text), "include": ()})
+
+
+def text_bytes(cfg: RunConfig, text: str | Path) -> Iterator[bytes]:
+    """What `text` holds, document by document."""
+    return (document.text.encode() for document in documents(source_of(cfg, text)))
+
+
 def source_text(shards: Shards, split: str, tokenizer: Tokenizer) -> Iterator[bytes]:
-    """The text of a split, document by document; tokenizers lose nothing, so these are its bytes."""
+    """The text of a split, document by document: its bytes, where the tokenizer loses nothing."""
     tokens, offsets = shards.tokens(split), shards.offsets(split)
     for start, end in itertools.pairwise(offsets):
         yield tokenizer.decode(tokens[start + 1 : end]).encode()

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     "cli commands api __main__",
     "launch plan audit report measure",
-    "run run_config run_folder parts saved misfit",
+    "run run_config run_folder parts saved misfit exchange",
     "training evaluation",
     "data corpus generation interop interpret compress checkpoint checkpoint_folder losses host",
     "models mesh config config_errors batch errors hashing flat",
@@ -30,6 +30,8 @@ HOMES = {
     "orbax": {"checkpoint"},
     "grain": {"data.loader"},
     "sentencepiece": {"data.tokenizer"},
+    "tokenizers": {"data.tokenizer_huggingface"},
+    "safetensors": {"interop.safetensors_file"},
     "dask": {"corpus.executor"},
     "tensorboardX": {"training.telemetry"},
     "torch": set(),

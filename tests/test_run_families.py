@@ -14,6 +14,7 @@ import pytest
 from jaxlm import parts, run
 from jaxlm.config import parse
 from jaxlm.data.loader import batches
+from jaxlm.data.objectives import vocabulary
 from jaxlm.mesh import MeshConfig
 from jaxlm.run_config import RunConfig
 from jaxlm.training.layout import Layout
@@ -94,9 +95,9 @@ def test_eight_devices_are_one(name, tmp_path):
     loader = batches(shards, cfg.data)
     batch = next(loader)
     loader.close()
-    found = []
+    found, vocab = [], vocabulary(cfg.data.objective, cfg.data.length, shards)
     for mesh, way in ((MeshConfig(layout="single"), "jit"), (MeshConfig(layout="replicated", devices=8), "shard_map")):
-        built = parts.build(cfg, Layout(mesh, None, way, "", {}), shards.vocab)
+        built = parts.build(cfg, Layout(mesh, None, way, "", {}), vocab)
         state, metrics = built.compiled.step(built.compiled.enter(built.init()), built.compiled.place(batch))
         found.append((jax.device_get(built.compiled.leave(state)), jax.device_get(metrics)))
     (one, of_one), (eight, of_eight) = found

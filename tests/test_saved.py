@@ -81,7 +81,7 @@ def test_a_tokenizer_of_another_size_does_not_open_the_run(trained, tmp_path):
     copy = shutil.copytree(trained, tmp_path / "run")
     config = (copy / "config.json").read_text().replace('"vocab": null', '"vocab": 100')
     (copy / "config.json").write_text(config)
-    with pytest.raises(UserError, match=r"model.vocab=100 is under the tokenizer's 257"):
+    with pytest.raises(UserError, match=r"model.vocab=100 is under the 257 ids of the tokenizer"):
         saved.load(copy)
 
 

@@ -18,7 +18,7 @@ from jaxlm.corpus.document import Document
 from jaxlm.corpus.examples import WHOLE, Piece, pieces_of
 from jaxlm.data.sample import cut
 from jaxlm.data.shards import NOTHING, SPLITS, Writer
-from jaxlm.data.tokenizer import PART_CHARACTERS, Tokenizer
+from jaxlm.data.tokenizer_base import Tokenizer
 
 BATCH_CHARACTERS = 1 << 20  # chosen: a fraction of a second of one thread
 
@@ -46,7 +46,7 @@ def encode(
     with contextlib.ExitStack() as files:
         writers = {split: files.enter_context(writer(folder, split, tokenizer, labelled)) for split in SPLITS}
         done, tokens = 0, []
-        for batch, ids in _encoded(_batches(_parts(splitted)), tokenizer, workers):
+        for batch, ids in _encoded(_batches(_parts(splitted, tokenizer.part_characters)), tokenizer, workers):
             for part, part_ids in zip(batch, ids, strict=True):
                 tokens.append(part_ids)
                 if part.is_last:
@@ -74,10 +74,10 @@ def add(writer: Writer, tokenizer: Tokenizer, piece: Piece, tokens: np.ndarray, 
     writer.add(tokens, len(piece.text.encode("utf-8")), labels)
 
 
-def _parts(splitted: Iterable[tuple[str, Document]]) -> Iterator[Part]:
+def _parts(splitted: Iterable[tuple[str, Document]], characters: int) -> Iterator[Part]:
     for split, document in splitted:
         for piece in pieces_of(document):
-            *parts, last = cut(piece.text, PART_CHARACTERS)
+            *parts, last = cut(piece.text, characters)
             yield from (Part(split, text, piece, False) for text in parts)
             yield Part(split, last, piece, True)
 

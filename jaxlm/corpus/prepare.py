@@ -32,7 +32,7 @@ from jaxlm.data import shards, tokenizer
 from jaxlm.data.dataset import ContiguousSplit, DataConfig
 from jaxlm.data.objectives import fields, labelled, parts, row_plan
 from jaxlm.data.shards import SPLITS, Shards
-from jaxlm.data.tokenizer_config import SavedConfig
+from jaxlm.data.tokenizer_config import HuggingFaceConfig, SavedConfig
 from jaxlm.errors import Damaged, JaxlmError, UserError
 
 log = logging.getLogger("jaxlm")
@@ -72,7 +72,7 @@ def prepare(
 
 def _key(cfg: DataConfig, input_hash: str) -> str:
     facts = {**_what_makes_shards(cfg), "input": input_hash, "rules": VERSION, "format": shards.FORMAT_VERSION}
-    if isinstance(cfg.tokenizer, SavedConfig):  # what it is and not where it lies
+    if isinstance(cfg.tokenizer, SavedConfig | HuggingFaceConfig):  # what it is and not where it lies
         facts["tokenizer"] = tokenizer.load_saved(cfg.tokenizer).digest
     return xxhash.xxh3_128_hexdigest(json.dumps(facts, sort_keys=True).encode())
 
@@ -128,8 +128,7 @@ def _build(cfg: DataConfig, building: Path, workers: int, progress: Progress) ->
     )
     return {
         **({"parts": parts(cfg.objective)} if labelled(cfg.objective) else {}),
-        "vocab": fitted.vocab,
-        "separator": fitted.separator,
+        **fitted.facts(),
         "tokenizer": fitted.digest,
         "data": _what_makes_shards(cfg),
         "splits": counts,

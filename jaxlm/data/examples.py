@@ -13,7 +13,7 @@ import pydantic
 from jaxlm.batch import Batch, Source
 from jaxlm.config import Config
 from jaxlm.data.pack import Packed, best_fit_decreasing
-from jaxlm.data.rows import Rows, Spans, cut
+from jaxlm.data.rows import Rows, Spans, closed, cut
 from jaxlm.data.shards import NOTHING, Shards
 
 FIRST, LAST = 1, 2  # labels of an answer's two ends; one token that is both has their sum
@@ -71,7 +71,9 @@ class Pairs:
 
     def __init__(self, offsets: np.ndarray, source_length: int, length: int):
         self.length, self.source_length = length, source_length
-        sizes = np.diff(offsets).reshape(-1, 2)
+        sizes = np.diff(offsets).reshape(-1, 2) + np.array(
+            [1, 0]
+        )  # a source has both of its separators (data/source.py)
         self._start = offsets[:-1].reshape(-1, 2)
         self._count = np.minimum(sizes, [source_length, length])
         row = place_pairs(self._count, np.array([source_length, length]))
@@ -150,7 +152,7 @@ def build(objective: Labelled, plan, shards: Shards, split: str, rows: np.ndarra
         read, text = (
             cut(stream, s, rows.size, n) for s, n in zip(spans, (plan.source_length, plan.length), strict=True)
         )
-        source = Source(read.token, read.segment, read.position)
+        source, text = Source(read.token, read.segment, read.position), closed(text, shards)
         return Batch(text.token, text.following, text.weight, text.segment, text.position, source=source)
     text = cut(stream, spans, rows.size, plan.length)
     label_BL = np.where(text.segment > 0, cut(shards.labels(split), spans, rows.size, plan.length).token, NOTHING)

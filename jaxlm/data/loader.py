@@ -105,7 +105,7 @@ def ids_for(shards: Shards, config: DataConfig) -> Ids:
     begins = np.ones(0, bool)
     if isinstance(config.objective, Masked) and config.objective.whole_words:
         begins = tokenizer.load(shards.folder / "tokenizer").begins_word()
-    return ids(config.objective, config.length, shards.vocab, shards.separator, begins)
+    return ids(config.objective, config.length, shards, begins)
 
 
 class _StepSource:

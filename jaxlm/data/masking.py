@@ -208,14 +208,18 @@ def first_of_segment(segment: np.ndarray) -> np.ndarray:
 
 
 def prefix_and_rest(cfg: Prefix, rows: Rows, ids: Ids) -> Batch:
-    """The same for an encoder-decoder: the prefix is its source. Rows are one document, all cut at one place."""
+    """The same for an encoder-decoder: the prefix is its source, closed by the separator as prompts are.
+
+    Rows are one document, all cut at one place.
+    """
     assert cfg.share is not None
     L = rows.token.shape[1]
     cut = min(max(1, round(cfg.share * L)), L - 1)
     real = rows.segment > 0
-    sources = real[:, :cut].sum(1)
-    targets = real[:, cut:].sum(1)
-    return written_from(rows.token[:, :cut], sources, rows.token[:, cut:], targets, ids)
+    sources, targets = real[:, :cut].sum(1), real[:, cut:].sum(1)
+    read = np.pad(rows.token[:, :cut], ((0, 0), (0, 1)))
+    np.put_along_axis(read, sources[:, None], np.int32(ids.separator), axis=1)
+    return written_from(read, np.where(sources > 0, sources + 1, 0), rows.token[:, cut:], targets, ids)
 
 
 def written_from(source: np.ndarray, sources: np.ndarray, target: np.ndarray, targets: np.ndarray, ids: Ids) -> Batch:

@@ -4,7 +4,7 @@ The default loss, weighted cross-entropy, serves them all. An objective is a con
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeGuard, get_args
+from typing import Annotated, Any, Literal, Protocol, TypeGuard, get_args
 
 import numpy as np
 import pydantic
@@ -17,7 +17,7 @@ from jaxlm.data.ids import Ids
 from jaxlm.data.masking import Masked, Prefix, Spans
 from jaxlm.data.pack import Kind
 from jaxlm.data.pack import plan as text_plan
-from jaxlm.data.rows import Rows, cut
+from jaxlm.data.rows import Rows, closed, cut
 from jaxlm.data.shards import Shards
 
 _FIELDS = {"source_field", "target_field", "second_field", "label_field", "classes", "question_field", "answers_field"}
@@ -51,17 +51,28 @@ def fields(objective: ObjectiveConfig) -> dict[str, Any]:
     return {name: value for name, value in dump(objective).items() if name == "kind" or name in _FIELDS}
 
 
-def extra_ids(objective: ObjectiveConfig, length: int) -> int:
-    """How many ids it adds to the tokenizer's."""
+class Known(Protocol):
+    """What shards and tokenizers know of ids."""
+
+    vocab: int
+    separator: int
+
+    @property
+    def mask(self) -> int | None: ...
+
+
+def vocabulary(objective: ObjectiveConfig, length: int, known: Known) -> int:
+    """How many ids a model needs: the tokenizer's, and those that the objective adds."""
     if isinstance(objective, Masked):
-        return 1
-    return masking.hidden_spans(objective, length)[1] if isinstance(objective, Spans) else 0
+        return known.vocab + (known.mask is None)
+    return known.vocab + (masking.hidden_spans(objective, length)[1] if isinstance(objective, Spans) else 0)
 
 
-def ids(objective: ObjectiveConfig, length: int, vocab: int, separator: int, begins_word_V: np.ndarray) -> Ids:
+def ids(objective: ObjectiveConfig, length: int, known: Known, begins_word_V: np.ndarray) -> Ids:
     """The tokenizer's ids and, after them, those that the objective adds."""
-    more = np.arange(vocab, vocab + extra_ids(objective, length), dtype=np.int32)
-    return Ids(vocab, separator, start=separator, mask=vocab, sentinels=more, begins_word_V=begins_word_V)
+    more = np.arange(known.vocab, vocabulary(objective, length, known), dtype=np.int32)
+    mask = known.vocab if known.mask is None else known.mask
+    return Ids(known.vocab, known.separator, known.separator, mask, sentinels=more, begins_word_V=begins_word_V)
 
 
 def build(objective: ObjectiveConfig, rows: Rows, ids: Ids, seed: int, numbers: np.ndarray) -> Batch:
@@ -73,7 +84,7 @@ def build(objective: ObjectiveConfig, rows: Rows, ids: Ids, seed: int, numbers: 
     >>> row = np.array([[0, 7, 8, 0]], np.int32)
     >>> segment, position = np.ones((1, 3), np.int32), np.arange(3, dtype=np.int32)[None]
     >>> rows = Rows(row[:, :-1], row[:, 1:], segment.astype(np.float32), segment, position)
-    >>> of_text = ids(NextToken(), length=3, vocab=9, separator=0, begins_word_V=np.ones(9, bool))
+    >>> of_text = Ids(9, separator=0, start=0, mask=9, sentinels=np.arange(0), begins_word_V=np.ones(9, bool))
     >>> build(NextToken(), rows, of_text, seed=0, numbers=np.arange(1)).target
     array([[7, 8, 0]], dtype=int32)
     """
@@ -97,7 +108,7 @@ def reader(shards: Shards, split: str, plan, objective: ObjectiveConfig, ids: Id
     if labelled(objective):
         return lambda rows, numbers: examples.build(objective, plan, shards, split, rows)
     return lambda rows, numbers: build(
-        objective, cut(stream, plan.spans(rows), rows.size, plan.length), ids, seed, numbers
+        objective, closed(cut(stream, plan.spans(rows), rows.size, plan.length), shards), ids, seed, numbers
     )
 
 

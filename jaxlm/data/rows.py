@@ -6,7 +6,7 @@ separator that closed the span to its left.
 """
 
 import functools
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float32, Int, Int32, Integer
@@ -31,6 +31,13 @@ class Rows(NamedTuple):
     position: Int32[np.ndarray, "B L"]  # from 0 in each document
 
 
+class Ends(Protocol):
+    """What opens a document, and what closes it."""
+
+    separator: int
+    closing: int
+
+
 def cut(stream: Integer[np.ndarray, " tokens"], spans: Spans, rows: int, length: int) -> Rows:
     """Read `spans` of the stream into `rows` rows."""
     if spans.row.size == rows and (spans.count == length).all() and not spans.position.any():
@@ -52,6 +59,14 @@ def cut(stream: Integer[np.ndarray, " tokens"], spans: Spans, rows: int, length:
     for field in fields:
         field[padding] = 0
     return Rows(*(field.reshape(rows, length) for field in fields))
+
+
+def closed(rows: Rows, shards: Ends) -> Rows:
+    """Rows whose documents end as the model expects: an S that is to be predicted is read as `closing`."""
+    if shards.closing == shards.separator:
+        return rows
+    ends = rows.following == shards.separator
+    return rows._replace(following=np.where(ends, np.int32(shards.closing), rows.following))
 
 
 def _with_padding(spans: Spans, rows: int, length: int) -> tuple[Spans, np.ndarray]:

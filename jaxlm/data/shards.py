@@ -9,8 +9,10 @@ A folder holds, for each split, flat little-endian files that numpy maps into me
     <split>.labels    i32, one for each token, where there are labels (data/examples.py)
 
 Document i is stream[offsets[i] : offsets[i+1] + 1], both ends S: it predicts its text and the next S,
-offsets[i+1] - offsets[i] tokens. Beside them `tokenizer/` and `manifest.json`, sealed with its own hash, with
-the hash and size of every other file: together they notice every flipped bit.
+offsets[i+1] - offsets[i] tokens. For models made elsewhere that open a text with one token and close it with another,
+S is the first, and the manifest's `closing` is what an S that is to be predicted is read as. Beside them `tokenizer/`
+and `manifest.json`, sealed with its own hash, with the hash and size of every other file: together they notice every
+flipped bit.
 
 Left out: reading text (corpus/), cutting the stream into rows (data/pack.py).
 """
@@ -107,7 +109,8 @@ def commit(building: Path, final: Path, *, facts: dict[str, Any]) -> None:
     """Hash what `building` holds, write its manifest, and rename it to `final`: all or nothing.
 
     `facts` are plain JSON values that any machine would write alike (no time, no path); `vocab`, `separator`
-    and `splits` (split -> counts of `Writer.close`) are needed. Intact shards at `final` are kept.
+    and `splits` (split -> counts of `Writer.close`) are needed, `closing` where it is not the separator. Intact shards
+    at `final` are kept.
     """
     _write_manifest(building, facts)
     while True:
@@ -132,6 +135,8 @@ class Shards:
         self.vocab: int = manifest["vocab"]
         self.separator: int = manifest["separator"]
         self.parts: int = manifest.get("parts", 1)  # documents of an example
+        self.closing: int = manifest.get("closing", self.separator)
+        self.mask: int | None = manifest.get("mask")  # the tokenizer's own id for what is hidden
 
     @classmethod
     def open(cls, folder: str | Path) -> "Shards":

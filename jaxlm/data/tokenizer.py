@@ -1,91 +1,46 @@
-"""Tokenizers: text to ids and back, without loss for any text that UTF-8 can spell.
+"""Our own tokenizers: text to ids and back, without loss for any text that UTF-8 can spell.
 
 Bytes, or SentencePiece (Kudo & Richardson 2018, arXiv:1808.06226; unigram: Kudo 2018, arXiv:1804.10959;
 BPE: Sennrich et al. 2016, arXiv:1508.07909) with identity normalisation, no dummy prefix, white space kept.
-What SentencePiece would lose goes around it (stand_ins.py). We decode by our own table from id to bytes, so
-decode_bytes(a) + decode_bytes(b) = decode_bytes(a + b).
+What SentencePiece would lose goes around it (stand_ins.py). Here too is the door to all of them: `train` and `load`.
 
-Left out: models trained elsewhere, sampling of segmentations.
+Left out: sampling of segmentations; tokenizers made elsewhere are in tokenizer_huggingface.py.
 """
 
-import hashlib
 import io
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal, NamedTuple
 
 import numpy as np
 import sentencepiece
 
-from jaxlm.config import Config, dump, parse
+from jaxlm.config import Config, parse
+from jaxlm.data import tokenizer_huggingface
 from jaxlm.data.sample import CHUNK_CHARACTERS, bounded_sample, cut
 from jaxlm.data.stand_ins import STAND_INS, put_in, set_apart, take_out
-from jaxlm.data.tokenizer_config import BytesConfig, SavedConfig, SentencePieceConfig, TokenizerConfig
+from jaxlm.data.tokenizer_base import FACTS, FORMAT_VERSION, MODEL, PART_CHARACTERS, Tokenizer, utf8
+from jaxlm.data.tokenizer_config import (
+    BytesConfig,
+    HuggingFaceConfig,
+    SavedConfig,
+    SentencePieceConfig,
+    TokenizerConfig,
+)
 from jaxlm.errors import Damaged, UserError
-from jaxlm.hashing import seal, unseal
+from jaxlm.hashing import unseal
 
-FORMAT_VERSION = 1
 UNKNOWN, SEPARATOR = 0, 1  # of a SentencePiece model; ids of bytes and learned pieces follow
-PART_CHARACTERS = 1 << 16  # text is encoded in parts of this size, so a huge line needs little memory
-
-_FACTS, _MODEL = "tokenizer.json", "sentencepiece.model"
 _THREADS = 4  # of training: their number changes the model, so it is the same on every machine
 
 
-class Tokenizer:
-    """An id stands for a few bytes of text; the separator for none."""
+class Piece(NamedTuple):
+    """What an id of a SentencePiece model is."""
 
-    def __init__(self, config: TokenizerConfig, pieces: list[bytes], separator: int, model: bytes = b""):
-        self.config, self.separator, self.vocab = config, separator, len(pieces)
-        self._pieces, self._model = pieces, model
-        # 32 hex digits that tell two tokenizers apart
-        facts = json.dumps(dump(config), sort_keys=True).encode()
-        self.digest = hashlib.blake2b(facts + b"\0" + model, digest_size=16).hexdigest()
-
-    def encode(self, text: str) -> np.ndarray:
-        """int32 ids of `text`; never the separator, even where the text spells it.
-
-        >>> tokenizer = train(BytesConfig(), [], seed=0)
-        >>> tokenizer.encode("hé").tolist(), tokenizer.decode([104, 195, 169])
-        ([104, 195, 169], 'hé')
-        """
-        return self.encode_batch([text])[0]
-
-    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """`encode` of each text, faster."""
-        return [np.frombuffer(_utf8(text), np.uint8).astype(np.int32) for text in texts]
-
-    def decode(self, ids: Any) -> str:
-        """The text of `ids` (any sequence of integers); bytes that are no UTF-8 become U+FFFD."""
-        return self.decode_bytes(ids).decode("utf-8", errors="replace")
-
-    def decode_bytes(self, ids: Any) -> bytes:
-        """The UTF-8 of `ids`; a character may be spread over several, so stream these and not `decode`."""
-        ids = np.asarray(ids).reshape(-1).tolist()
-        if ids and not 0 <= min(ids) <= max(ids) < self.vocab:
-            wrong = min(ids) if min(ids) < 0 else max(ids)
-            raise UserError(f"token {wrong} is not in this tokenizer: its ids are 0 to {self.vocab - 1}")
-        return b"".join([self._pieces[i] for i in ids])
-
-    def begins_word(self) -> np.ndarray:
-        """bool "V": does a word begin with this id? White space, punctuation and characters of unspaced scripts do."""
-        return np.array([_begins_word(piece) for piece in self._pieces])
-
-    def starts(self, ids: Any) -> np.ndarray:
-        """The byte of the text at which each of `ids` begins."""
-        sizes = np.array([len(self._pieces[i]) for i in np.asarray(ids).tolist()], np.int64)
-        return np.cumsum(sizes) - sizes
-
-    def save(self, folder: str | Path) -> None:
-        """Write what `load` reads; the folder is made if it is not there."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        facts = {"format_version": FORMAT_VERSION, "config": dump(self.config), "digest": self.digest}
-        (folder / _FACTS).write_bytes(seal(facts))
-        if self._model:
-            (folder / _MODEL).write_bytes(self._model)
+    kind: Literal["unknown", "separator", "byte", "text"]
+    text: str  # as it stands in the text; of a byte, as the model names it: "<0x0A>"
+    score: float  # log-probability of a unigram piece; minus the rank of a BPE merge
 
 
 class SentencePieceTokenizer(Tokenizer):
@@ -97,11 +52,23 @@ class SentencePieceTokenizer(Tokenizer):
         learned = [c for c, stand_in in STAND_INS.items() if self._processor.piece_to_id(stand_in) != UNKNOWN]
         self._apart = "".join(STAND_INS.values()) + "".join(STAND_INS.keys() - set(learned))
 
+    def pieces(self) -> list[Piece]:
+        """What each id is, for programs that read other files."""
+        processor = self._processor
+        return [
+            Piece("unknown" if i == UNKNOWN else "separator", processor.id_to_piece(i), 0.0)
+            if i in (UNKNOWN, SEPARATOR)
+            else Piece("byte", processor.id_to_piece(i), processor.get_score(i))
+            if processor.is_byte(i)
+            else Piece("text", self._pieces[i].decode("utf-8"), processor.get_score(i))
+            for i in range(self.vocab)
+        ]
+
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         spans = [
             [pair for part in cut(text, PART_CHARACTERS) for pair in set_apart(part, self._apart)] for text in texts
         ]
-        plain = [_utf8(put_in(text)) for pairs in spans for text, _ in pairs]
+        plain = [utf8(put_in(text)) for pairs in spans for text, _ in pairs]
         encoded = iter(self._processor.encode(plain, num_threads=1))
         return [
             self._joined(text, [(next(encoded), raw) for _, raw in pairs])
@@ -138,7 +105,7 @@ def train(cfg: TokenizerConfig, texts: Iterable[str], seed: int) -> Tokenizer:
 
     The same texts, config and seed give the same bytes. UserError where the text is too little for the vocab.
     """
-    if isinstance(cfg, SavedConfig):
+    if isinstance(cfg, SavedConfig | HuggingFaceConfig):
         return load_saved(cfg)
     if isinstance(cfg, BytesConfig):
         return Tokenizer(cfg, [bytes([b]) for b in range(256)] + [b""], separator=256)
@@ -158,11 +125,22 @@ def train(cfg: TokenizerConfig, texts: Iterable[str], seed: int) -> Tokenizer:
     return SentencePieceTokenizer(cfg, _fit(cfg, chunks))
 
 
-def load_saved(cfg: SavedConfig) -> Tokenizer:
+def load_saved(cfg: SavedConfig | HuggingFaceConfig) -> Tokenizer:
     """The tokenizer that a config names by its folder."""
-    if not (Path(cfg.path) / _FACTS).is_file():
+    if isinstance(cfg, HuggingFaceConfig):
+        if not Path(cfg.path).is_dir() or not cfg.path:
+            raise UserError(
+                f"data.tokenizer.path={cfg.path!r} is no folder: name the one that holds the tokenizer.json"
+            )
+        return tokenizer_huggingface.open_folder(cfg.path)
+    if tokenizer_huggingface.is_theirs(Path(cfg.path)):
         raise UserError(
-            f"data.tokenizer.path={cfg.path!r} holds no tokenizer of jaxlm (it has no {_FACTS}): name the folder "
+            f"data.tokenizer.path={cfg.path!r} holds a tokenizer of Hugging Face's, not of jaxlm: "
+            f"set data.tokenizer.kind=huggingface"
+        )
+    if not (Path(cfg.path) / FACTS).is_file():
+        raise UserError(
+            f"data.tokenizer.path={cfg.path!r} holds no tokenizer of jaxlm (it has no {FACTS}): name the folder "
             f"'tokenizer' in a run folder, e.g. --set data.tokenizer.path=runs/mine/tokenizer"
         )
     return load(cfg.path)
@@ -171,21 +149,23 @@ def load_saved(cfg: SavedConfig) -> Tokenizer:
 def load(folder: str | Path) -> Tokenizer:
     """The tokenizer that `save` wrote; UserError where there is none, Damaged where the bytes changed."""
     folder = Path(folder)
-    if not (folder / _FACTS).is_file():
+    if not (folder / FACTS).is_file():
         raise UserError(
-            f"{folder} holds no tokenizer of jaxlm (it has no {_FACTS}): copy the one beside the run's shards, "
+            f"{folder} holds no tokenizer of jaxlm (it has no {FACTS}): copy the one beside the run's shards, "
             f"which its data.json names"
         )
-    facts = unseal((folder / _FACTS).read_bytes(), origin=str(folder / _FACTS))
+    facts = unseal((folder / FACTS).read_bytes(), origin=str(folder / FACTS))
     if facts.get("format_version") != FORMAT_VERSION:
         raise UserError(
             f"{folder}: format_version={facts.get('format_version')!r}, this jaxlm reads {FORMAT_VERSION}: "
             f"use the version of jaxlm that made it, or prepare the data again"
         )
-    cfg = parse({"tokenizer": facts["config"]}, _AnyConfig, origin=str(folder / _FACTS)).tokenizer
+    cfg = parse({"tokenizer": facts["config"]}, _AnyConfig, origin=str(folder / FACTS)).tokenizer
+    if isinstance(cfg, HuggingFaceConfig):
+        return tokenizer_huggingface.load(folder, facts)
     if not isinstance(cfg, SentencePieceConfig):
         return train(cfg, [], seed=0)
-    model = folder / _MODEL
+    model = folder / MODEL
     if not model.is_file() or not model.stat().st_size:
         raise Damaged(f"{model} is missing or empty: copy the whole folder, or prepare the data again")
     try:
@@ -193,7 +173,7 @@ def load(folder: str | Path) -> Tokenizer:
     except (RuntimeError, UnicodeDecodeError) as error:
         raise Damaged(f"{model} is no SentencePiece model, or a damaged one: {error}") from None
     if tokenizer.digest != facts["digest"]:
-        raise Damaged(f"{model} is not the model that {_FACTS} belongs to, or it is damaged")
+        raise Damaged(f"{model} is not the model that {FACTS} belongs to, or it is damaged")
     return tokenizer
 
 
@@ -270,22 +250,7 @@ def _bytes_of(processor: sentencepiece.SentencePieceProcessor, i: int) -> bytes:
     return take_out(piece.replace("\u2581", " ")).encode("utf-8")
 
 
-def _begins_word(piece: bytes) -> bool:
-    first = piece.decode("utf-8", errors="ignore")[:1]  # bytes inside a character are none
-    return bool(first) and (not first.isalnum() or ord(first) >= 0x2E80)  # from there on: Chinese, Japanese, Korean
-
-
 def _noting(texts: Iterable[str], alphabet: set[str]) -> Iterator[str]:
     for text in texts:
         alphabet.update(text)
         yield text
-
-
-def _utf8(text: str) -> bytes:
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise UserError(
-            f"U+{ord(text[error.start]):04X} at character {error.start:,} is half of a surrogate pair, which "
-            f"is no character and has no UTF-8: replace it (`jaxlm prepare` writes U+FFFD)"
-        ) from None

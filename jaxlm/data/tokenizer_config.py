@@ -39,4 +39,13 @@ class SavedConfig(Config):
     path: str = ""  # its folder, e.g. runs/mine/tokenizer
 
 
-TokenizerConfig = Annotated[SentencePieceConfig | BytesConfig | SavedConfig, pydantic.Field(discriminator="kind")]
+class HuggingFaceConfig(Config):
+    """A tokenizer made elsewhere: the `tokenizer.json` of Hugging Face's library, as it is."""
+
+    kind: Literal["huggingface"] = "huggingface"
+    path: str = ""  # the folder that holds it, e.g. of a downloaded model; "" once it is kept with shards or a run
+
+
+TokenizerConfig = Annotated[
+    SentencePieceConfig | BytesConfig | SavedConfig | HuggingFaceConfig, pydantic.Field(discriminator="kind")
+]

@@ -147,7 +147,10 @@ def step(model: Model, weights: Weights, goal: Goal, beams: Beams) -> Beams:
     of_rows = lambda x_B: jnp.repeat(x_B, K)
     rows = Rows(beams.state, beams.token_BK.reshape(-1), of_rows(beams.position_B), of_rows(beams.done_B))
     logits_RV, state = next_logits(model, weights, rows)
+    if model.closing != model.separator:  # which only opens texts, so that one id ends them
+        logits_RV = logits_RV.at[:, model.separator].set(NOWHERE)
     nats_BC, parent_BC, token_BC = extensions(logits_RV, beams.nats_BK, model.vocab)
+    token_BC = jnp.where(token_BC == model.closing, model.separator, token_BC)
     text_BCT = pick(beams.text_BKT, parent_BC).at[:, :, beams.steps].set(token_BC)
 
     length = beams.steps + 1

@@ -96,6 +96,8 @@ def advance(
         token_B = sample(logits_BV, now_B, cfg, vocab=model.vocab)
         token_B = jnp.where(rows.done_B, model.separator, token_B)
         of_token_B = jnp.take_along_axis(logits_BV, token_B[:, None], axis=-1)[:, 0]
+        if model.closing != model.separator:
+            token_B = jnp.where(token_B == model.closing, model.separator, token_B)
         token_BS = token_BS.at[:, n].set(token_B)
         nats_BS = nats_BS.at[:, n].set(of_token_B - jax.nn.logsumexp(logits_BV, axis=-1))
         # A row that is done stays at its position, within its slots, while others go on.

@@ -43,6 +43,7 @@ class Model(NamedTuple):
     precision: Precision
     vocab: int  # ids the tokenizer has; the model may have more
     separator: int
+    closing: int  # ends a text as the separator does; another id where a model made elsewhere has two
 
 
 class Weights(NamedTuple):
@@ -66,7 +67,7 @@ def model_of(family: Family, tokenizer: Tokenizer) -> Model:
     assert family.decode is not None
     return Model(
         family.init_state, family.read, family.decode, family.reorder, family.head, family.bias, family.softcap,
-        family.precision, tokenizer.vocab, tokenizer.separator,
+        family.precision, tokenizer.vocab, tokenizer.separator, tokenizer.closing,
     )  # fmt: skip
 
 

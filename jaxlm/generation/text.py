@@ -16,7 +16,10 @@ class Tokenizer(Protocol):
     def vocab(self) -> int: ...
 
     @property
-    def separator(self) -> int: ...  # the id that opens and closes every document
+    def separator(self) -> int: ...  # the id that opens every document, and ends one
+
+    @property
+    def closing(self) -> int: ...  # an id that ends one too; the separator, but for models made elsewhere
 
     def encode(self, text: str) -> Any: ...
 

@@ -101,7 +101,7 @@ def test_the_tokenizer_sees_nothing_but_the_training_split(tmp_path):
 
 def test_any_number_of_threads_writes_the_same_bytes(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr("jaxlm.corpus.encode.BATCH_CHARACTERS", 2_000)  # many batches
-    monkeypatch.setattr("jaxlm.corpus.encode.PART_CHARACTERS", 500)  # documents in parts
+    monkeypatch.setattr("jaxlm.data.tokenizer_base.Tokenizer.part_characters", 500)  # documents in parts
     monkeypatch.setattr("jaxlm.data.tokenizer.PART_CHARACTERS", 500)
     made = [content(prepare(config(corpus), tmp_path / str(n), workers=n).folder) for n in (1, 2, 3, 8)]
     assert made[0] == made[1] == made[2] == made[3]

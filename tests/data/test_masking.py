@@ -181,7 +181,8 @@ def test_each_document_of_a_row_has_a_prefix_of_its_own():
 def test_an_encoder_decoder_reads_the_prefix_and_writes_the_rest():
     text = rows(3, real=[L, 40, 10])
     batch = masking.prefix_and_rest(Prefix(share=0.5, source=True), text, IDS)
-    assert batch.source.segment.sum(1).tolist() == [32, 32, 10] and batch.weight.sum(1).tolist() == [32, 8, 0]
-    np.testing.assert_array_equal(batch.source.token[0], text.token[0, :32])
+    assert batch.source.segment.sum(1).tolist() == [33, 33, 11] and batch.weight.sum(1).tolist() == [32, 8, 0]
+    np.testing.assert_array_equal(batch.source.token[0], [*text.token[0, :32], SEPARATOR])
+    np.testing.assert_array_equal(batch.source.token[2, :11], [*text.token[2, :10], SEPARATOR])
     np.testing.assert_array_equal(batch.target[1, :8], text.token[1, 32:40])
     np.testing.assert_array_equal(batch.token[0], [SEPARATOR, *text.token[0, 32:63]])

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from jaxlm.data.objectives import NextToken, build, ids
+from jaxlm.data.ids import Ids
+from jaxlm.data.objectives import NextToken, build
 from jaxlm.data.pack import best_fit_decreasing
 from jaxlm.data.rows import cut
 
 
 def built(rows):
-    return build(
-        NextToken(), rows, ids(NextToken(), 1, 6, 0, np.ones(6, bool)), seed=0, numbers=np.arange(len(rows.token))
-    )
+    known = Ids(6, separator=0, start=0, mask=6, sentinels=np.arange(0), begins_word_V=np.ones(6, bool))
+    return build(NextToken(), rows, known, seed=0, numbers=np.arange(len(rows.token)))
 
 
 def test_next_token_asks_for_the_token_that_follows_within_each_document():

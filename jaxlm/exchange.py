@@ -1,0 +1,179 @@
+"""Models of Hugging Face's as runs, and runs as models of theirs.
+
+An import is a run folder with one checkpoint, at step 0, that every verb opens. No text belongs to it: its config says
+where it came from in `data.source`, and starts from itself (`init`), so that with a text and a name of its own it is a
+config to train on:
+
+    jaxlm train runs/gpt2 --set data.source=my_texts/ --name tuned
+
+Left out: optimiser states, downloads.
+"""
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxlm import __version__, host
+from jaxlm.checkpoint import Checkpoints
+from jaxlm.checkpoint_folder import CheckpointConfig
+from jaxlm.config import dump, parse
+from jaxlm.data import tokenizer as tokenizers
+from jaxlm.data.dataset import DataConfig
+from jaxlm.data.objectives import vocabulary
+from jaxlm.data.tokenizer_base import Tokenizer
+from jaxlm.data.tokenizer_config import SavedConfig
+from jaxlm.data.tokenizer_huggingface import open_folder
+from jaxlm.errors import UserError
+from jaxlm.flat import parameters_sha256
+from jaxlm.interop import config_json, huggingface, tokenizer_files
+from jaxlm.interop.huggingface import Found, Progress
+from jaxlm.interop.new_folder import new_folder, require_free
+from jaxlm.interop.safetensors_file import Float
+from jaxlm.mesh import MeshConfig
+from jaxlm.run_config import RunConfig
+from jaxlm.run_folder import RunFolder, read_json, write_json
+from jaxlm.training import layout as layouts
+from jaxlm.training.loop import LoopConfig
+from jaxlm.training.optimizer import AdamWConfig, averaged
+
+LENGTH = 1_024  # chosen: most tokens of a row that an import is scored on, GPT-2's context
+BATCH = 4  # chosen: small, as the model may be large
+MOST_SUPPRESSED = 4_096  # chosen: padded ids that generation_config.json forbids; more of them are no padding
+
+
+class Imported(NamedTuple):
+    """What `jaxlm import --json` prints."""
+
+    run: str
+    step: int
+    architecture: str  # model_type of its config.json
+    parameters: int
+    parameters_sha256: str
+    vocab: int  # ids of the tokenizer
+    lossless: bool  # whether the tokenizer gives every text back
+
+
+class Exported(NamedTuple):
+    """What `jaxlm export --json` prints."""
+
+    folder: str
+    run: str
+    step: int
+    architecture: str
+    parameters: int
+    dtype: str
+
+
+def import_huggingface(
+    folder: str | Path, run: str | Path, *, tokenizer: str | Path | None = None, progress: Progress = lambda *_: None
+) -> Imported:
+    """Make the run folder `run` of the Hugging Face model in `folder`; its tokenizer may lie elsewhere.
+
+    UserError, and nothing written, where jaxlm cannot compute what that model does, or a file is not what it should be.
+    """
+    host.start_jax(1)
+    source, target = Path(folder), Path(run)
+    require_free(target)
+    found = huggingface.look(source)
+    theirs = open_folder(source if tokenizer is None else tokenizer, found.json)
+    if theirs.vocab > found.facts["vocab"]:
+        raise UserError(
+            f"the tokenizer in {source if tokenizer is None else tokenizer} has {theirs.vocab:,} ids, but the model "
+            f"in {source} only {found.facts['vocab']:,}: name the one it was trained with by --tokenizer"
+        )
+    cfg = config(found, source, target)
+    with new_folder(target) as building:
+        inside = RunFolder(building)
+        write_json(inside.config, dump(cfg))
+        theirs.save(inside.tokenizer)
+        params = found.read(progress)
+        size = sum(array.size for array in params.values())
+        with Checkpoints(inside.checkpoints, CheckpointConfig(asynchronous=False)) as checkpoints:
+            progress(0, None, "saving the checkpoint")
+            meta = {"seconds": 0.0, "jaxlm": __version__, "imported": str(source.resolve())}
+            checkpoints.save(0, {"params": nested(params)}, meta=meta)
+        alone = layouts.told(MeshConfig(layout="single"), "auto", host.cores() if host.computes_on_cpu() else None)
+        write_json(inside.layout, alone._replace(why="imported").dump())
+        inside.write_environment(jax.devices()[:1], host.tune_allocator(), size)
+    sha = parameters_sha256({f"params/{name}": array for name, array in params.items()})
+    return Imported(str(target), 0, found.arch.model_type, size, sha, theirs.vocab, theirs.lossless)
+
+
+def config(found: Found, source: Path, run: Path) -> RunConfig:
+    """The config of an imported run."""
+    return RunConfig(
+        name=re.sub(r"[^\w.-]|^[^A-Za-z0-9]", "-", run.resolve().name, flags=re.ASCII).lstrip("-._") or "imported",
+        init=str(run),
+        data=DataConfig(
+            source=f"(imported from {source})",
+            tokenizer=SavedConfig(path=str(run / "tokenizer")),
+            length=min(found.facts["max_length"], LENGTH),
+            batch=BATCH,
+        ),
+        model=found.cfg,
+        optimizer=AdamWConfig(peak_rate=3e-5),  # to go on with: Devlin et al. 2019 (arXiv:1810.04805), appendix A.3
+        loop=LoopConfig(steps=1_000),
+    )
+
+
+def nested(flat: dict[str, np.ndarray]) -> dict[str, Any]:
+    """{"a/b": x} as {"a": {"b": x}}."""
+    tree: dict[str, Any] = {}
+    for name, array in flat.items():
+        *above, last = name.split("/")
+        inside = tree
+        for part in above:
+            inside = inside.setdefault(part, {})
+        inside[last] = array
+    return tree
+
+
+def export_huggingface(
+    run: str | Path,
+    folder: str | Path,
+    *,
+    step: int | None = None,
+    dtype: Float = "float32",
+    progress: Progress = lambda *_: None,
+) -> Exported:
+    """Write a saved step of `run` (None: the newest valid one) as a Hugging Face model into the new folder `folder`.
+
+    Where the run kept a moving average of its parameters, that is what goes out, as it is what `jaxlm eval` scores.
+    UserError, and nothing written, for a model that none of theirs computes. A dtype other than float32 rounds.
+    """
+    host.start_jax(1)
+    source, target = RunFolder(run).require(), Path(folder)
+    require_free(target)
+    cfg = parse(read_json(source.config), RunConfig, origin=str(source.config))
+    tokenizer = tokenizers.load(source.tokenizer)
+    length = cfg.data.length
+    vocab = cfg.model.vocab or vocabulary(cfg.data.objective, length, tokenizer)
+    config_json.to_json(cfg.model, vocab, length, stacked=False)  # before much is read
+    prefix = "average/" if averaged(cfg.optimizer) else "params/"
+    with Checkpoints(source.checkpoints, CheckpointConfig(), read_only=True) as checkpoints:
+        step, flat, _ = checkpoints.read(step, prefix=prefix)
+    params = {name.removeprefix(prefix): array for name, array in flat.items()}
+    with new_folder(target) as building:
+        arch = huggingface.write(
+            building,
+            cfg.model,
+            params,
+            length=length,
+            generation=generation(tokenizer, len(params["embedding"])),
+            dtype=dtype,
+            progress=progress,
+        )
+        tokenizer_files.write(tokenizer, building, length=getattr(cfg.model, "max_length", None) or length)
+    size = sum(array.size for array in params.values())
+    return Exported(str(target), str(run), step, arch.model_type, size, dtype)
+
+
+def generation(tokenizer: Tokenizer, vocab: int) -> dict[str, Any]:
+    """generation_config.json: what opens and closes a text, and that padded ids are none."""
+    ids = {"bos_token_id": tokenizer.separator, "eos_token_id": tokenizer.closing}
+    ids["pad_token_id"] = tokenizer.specials.get("pad", tokenizer.closing)
+    padded = range(tokenizer.vocab, vocab)
+    return ids | ({"suppress_tokens": list(padded)} if 0 < len(padded) <= MOST_SUPPRESSED else {})

@@ -1,0 +1,217 @@
+"""config.json of Hugging Face to our config and back, by the table of layouts.py.
+
+Only `from_json` is written out; `to_json` writes the same keys, and is believed where reading them back gives the same
+model. So what an architecture cannot say is found by comparing, and needs no second list.
+
+config.json carries one key of ours, "jaxlm": the whole config of the model. Import takes it where it agrees with the
+other keys, so that what they cannot say (no biases, how weights are drawn, precision) comes back too.
+"""
+
+import difflib
+import logging
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from jaxlm.config import Config, dump, parse
+from jaxlm.errors import UserError
+from jaxlm.interop.layouts import ARCHITECTURES, FREE, NEEDED, ONLY, Architecture, Field
+from jaxlm.models.build import ModelConfig
+from jaxlm.models.transformer import TransformerConfig
+
+log = logging.getLogger("jaxlm")
+OURS = "jaxlm"
+_NUMBERS = (  # fields of a decoder that the logits depend on, and that need no resolving
+    "position", "rope_base", "norm", "norm_eps", "activation", "bias", "tied", "qk_norm", "window", "softcap",
+)  # fmt: skip
+
+
+class _OurKey(Config):
+    model: ModelConfig
+    stacked: bool  # whether the parameters of all layers lie in one array each
+
+
+def decoder_facts(cfg: TransformerConfig, vocab: int, length: int) -> dict[str, Any]:
+    d = cfg.dims
+    found = {name: getattr(cfg, name) for name in _NUMBERS}
+    if cfg.position == "learned":
+        found["rope_base"] = TransformerConfig.model_fields["rope_base"].default
+    return found | {
+        "layers": d.N, "width": d.D, "heads": d.G * d.R, "kv_heads": d.G, "head_width": d.K, "ff_width": d.F,
+        "vocab": vocab, "max_length": cfg.max_length or length,
+    }  # fmt: skip
+
+
+# Config of a family -> all that decides what it computes, with nothing left to defaults: {field: value}.
+FACTS: dict[type, Callable[[Any, int, int], dict[str, Any]]] = {TransformerConfig: decoder_facts}
+
+
+def facts(cfg: ModelConfig, vocab: int, length: int) -> dict[str, Any]:
+    """Of `cfg` in a run of so many ids and, where `cfg` does not say, of rows of so many tokens."""
+    return FACTS[type(cfg)](cfg, vocab, length)
+
+
+class Imported(NamedTuple):
+    arch: Architecture
+    cfg: ModelConfig
+    facts: dict[str, Any]
+    stacked: bool  # whether parameters are to lie in one array for all layers
+
+
+# --- import
+
+
+def from_json(config: Mapping[str, Any], origin: str) -> Imported:
+    """What model `config` describes; UserError where jaxlm does not compute it."""
+    arch = architecture(config, origin)
+    plain = _flat(config)
+    _refuse_others(arch, plain, origin)
+    told = {field.ours: _told(field, plain, origin) for field in arch.fields}
+    cfg = parse({**told, **arch.constant, "precision": "float32"}, arch.config, origin)
+    theirs = facts(cfg, told["vocab"], told["max_length"])  # type: ignore[arg-type]
+    if OURS not in config:
+        return Imported(arch, cfg, theirs, False)  # type: ignore[arg-type]
+    ours = parse({OURS: config[OURS]}, _Wrapped, origin).jaxlm
+    if not isinstance(ours.model, arch.config):
+        raise UserError(f"{origin}: its key {OURS!r} holds a {ours.model.kind}, not a {arch.model_type}: remove it")
+    exact = facts(ours.model, told["vocab"], told["max_length"])
+    if differ := difference(arch, exact, theirs):
+        name, (a, b) = next(iter(differ.items()))
+        field = arch.field(name)
+        raise UserError(
+            f"{origin} was edited since jaxlm wrote it: its key {OURS!r} says {name}={a!r}, "
+            f"{field.theirs if field else 'the rest'} says {b!r}; mend one, or remove the key {OURS!r}"
+        )
+    sizes = {"vocab": told["vocab"], "max_length": told["max_length"]}
+    return Imported(arch, ours.model.model_copy(update=sizes), exact, ours.stacked)
+
+
+class _Wrapped(Config):
+    jaxlm: _OurKey
+
+
+def architecture(config: Mapping[str, Any], origin: str) -> Architecture:
+    """The row of the table that `config` names."""
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
+        near = difflib.get_close_matches(str(kind), ARCHITECTURES, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise UserError(f"{origin}: model_type={kind!r}{hint}; jaxlm reads {', '.join(ARCHITECTURES)}")
+    arch, named = ARCHITECTURES[kind], config.get("architectures")
+    if named and (not isinstance(named, list) or named[0] not in arch.classes):
+        raise UserError(f"{origin}: architectures={named!r}; of {kind}, jaxlm reads {' and '.join(arch.classes)}")
+    return arch
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`config` as versions before 5 wrote it: the base of rotary positions and their scaling in two keys."""
+    plain = dict(config)
+    rope = plain.pop("rope_parameters", None)
+    if isinstance(rope, dict):
+        rope = dict(rope)
+        plain["rope_theta"] = rope.pop("rope_theta", plain.get("rope_theta"))
+        if "partial_rotary_factor" in rope:
+            plain["partial_rotary_factor"] = rope.pop("partial_rotary_factor")
+        plain["rope_scaling"] = rope or None
+    elif rope is not None:
+        plain["rope_scaling"] = rope
+    layers = plain.get("layer_types")
+    if isinstance(layers, list) and all(kind == "full_attention" for kind in layers):
+        del plain["layer_types"]
+    return plain
+
+
+def _refuse_others(arch: Architecture, config: Mapping[str, Any], origin: str) -> None:
+    """UserError for a value that would change the numbers; a line in the log for keys that nobody here knows."""
+    only = {**ONLY, **arch.only}
+    for key, values in only.items():
+        if key in config and not any(_same(config[key], value) for value in values):
+            allowed = " or ".join(map(repr, values))
+            raise UserError(f"{origin}: {key}={config[key]!r}; of {arch.model_type}, jaxlm computes {allowed} only")
+    known = only.keys() | {field.theirs for field in arch.fields}
+    free = re.compile(FREE)
+    unknown = [key for key in config if key not in known and not free.fullmatch(key) and config[key] is not None]
+    if unknown:
+        log.warning("%s: not known to jaxlm, and left out of account: %s", origin, ", ".join(sorted(unknown)))
+
+
+def _same(found: Any, value: Any) -> bool:
+    """Equal, and not merely as 1 equals True."""
+    return found == value and isinstance(found, bool) == isinstance(value, bool)
+
+
+def _told(field: Field, config: Mapping[str, Any], origin: str) -> Any:
+    """What config.json says of `field`, in our words."""
+    value = config.get(field.theirs, field.default)
+    if value is NEEDED:
+        raise UserError(f"{origin} has no {field.theirs}, and what its library takes then is not what jaxlm computes")
+    if value is None and (field.optional or field.default is None):
+        return None
+    kinds = (int, float) if field.kind is float else field.kind
+    if value is None or not isinstance(value, kinds) or isinstance(value, bool) != (field.kind is bool):
+        raise UserError(f"{origin}: {field.theirs}={value!r} should be {_a(field.kind)}")
+    if isinstance(value, int) and not 0 <= value - (field.kind is int) < 2**31:
+        raise UserError(f"{origin}: {field.theirs}={value!r} should be a number from 1 to 2**31 - 1")
+    if field.words and str(value) not in field.words:
+        raise UserError(f"{origin}: {field.theirs}={value!r}; jaxlm has {', '.join(field.words)}")
+    return field.words[str(value)] if field.words else value
+
+
+def _a(kind: type) -> str:
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}[kind]
+
+
+# --- export
+
+
+def to_json(cfg: ModelConfig, vocab: int, length: int, *, stacked: bool) -> tuple[Architecture, dict[str, Any]]:
+    """(architecture, config.json) of the first architecture that computes what `cfg` does.
+
+    `vocab` and `length` are those of the run, where `cfg` leaves them out. UserError where there is none.
+    """
+    near: list[tuple[int, str]] = []
+    for arch in ARCHITECTURES.values():
+        if not isinstance(cfg, arch.config):
+            continue
+        wanted = facts(cfg, vocab, length)
+        config = _written(arch, wanted)
+        back = _read_back(arch, config)
+        differ = difference(arch, wanted, back) if back else {"sizes": ("these", "others")}
+        if not differ:
+            return arch, config | {OURS: {"model": dump(cfg), "stacked": stacked}}
+        told = [f"model.{name}={ours!r} (it has {theirs!r})" for name, (ours, theirs) in differ.items()]
+        near.append((len(differ), f"{arch.model_type}, which does not have {', '.join(told)}"))
+    if not near:
+        raise UserError(f"model.kind={cfg.kind!r} has no layout of Hugging Face's in jaxlm: export a decoder")
+    raise UserError(
+        f"no model of Hugging Face's that jaxlm writes ({', '.join(ARCHITECTURES)}) computes what this one does; "
+        f"nearest is {min(near)[1]}"
+    )
+
+
+def difference(arch: Architecture, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """{field: (ours, theirs)} where they compute different things; biases that we lack can be 0 in theirs."""
+    differ = {name: (value, theirs[name]) for name, value in ours.items() if value != theirs[name]}
+    if differ.get("bias") == (False, True) and any(row.zeros for row in arch.rows):
+        del differ["bias"]
+    return differ
+
+
+def _written(arch: Architecture, ours: Mapping[str, Any]) -> dict[str, Any]:
+    config: dict[str, Any] = {"architectures": [arch.classes[0]], "model_type": arch.model_type}
+    for field in arch.fields:
+        back = {word: theirs for theirs, word in reversed(list(field.words.items()))}
+        config[field.theirs] = back.get(ours[field.ours], next(iter(field.words), None)) if back else ours[field.ours]
+    config |= {key: values[0] for key, values in arch.only.items() if values[0] is not None}
+    if arch.field("rope_base"):  # as version 5 writes it, and as those before it
+        config["rope_parameters"] = {"rope_theta": config["rope_theta"], "rope_type": "default"}
+        config["rope_scaling"] = None
+    return config | {"use_cache": True}
+
+
+def _read_back(arch: Architecture, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The facts of what import would make of `config`; None where its sizes do not go together."""
+    try:
+        return from_json(config, "config.json").facts
+    except UserError:
+        return None

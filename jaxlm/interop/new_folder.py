@@ -1,0 +1,44 @@
+"""A folder that is there whole or not at all."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jaxlm.errors import UserError
+from jaxlm.hashing import sync_folder
+
+
+def require_free(target: Path) -> None:
+    """UserError where something is at `target` already; an empty folder is nothing."""
+    if target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir()))):
+        raise UserError(f"{str(target)!r} exists and is not an empty folder: name another, or remove it")
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill beside `target`, which takes its place when nothing went wrong."""
+    require_free(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    building = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.building")
+    building.mkdir()
+    try:
+        yield building
+        for path in [*building.rglob("*"), building]:
+            _sync(path)
+        require_free(target)  # it may have come meanwhile
+        os.rename(building, target)
+        sync_folder(target.parent)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir():
+        sync_folder(path)
+        return
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
