@@ -120,7 +120,10 @@ def carry(cfg: RunConfig, family: Family) -> Any:
 
 def build_family(cfg: RunConfig, vocab: int, platform: str) -> Family:
     if cfg.model.vocab is not None and cfg.model.vocab < vocab:
-        raise UserError(f"model.vocab={cfg.model.vocab} is under the tokenizer's {vocab}: raise it, or leave it out")
+        raise UserError(
+            f"model.vocab={cfg.model.vocab} is under the {vocab} ids of the tokenizer and what the objective adds: "
+            f"raise it, or leave it out"
+        )
     batch = abstract_batch(cfg)
     return models.build(
         cfg.model,

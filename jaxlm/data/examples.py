@@ -152,7 +152,7 @@ def build(objective: Labelled, plan, shards: Shards, split: str, rows: np.ndarra
         read, text = (
             cut(stream, s, rows.size, n) for s, n in zip(spans, (plan.source_length, plan.length), strict=True)
         )
-        source, text = Source(read.token, read.segment, read.position), closed(text, shards)
+        source, text = Source(read.token, read.segment, read.position), closed(text, shards.separator, shards.closing)
         return Batch(text.token, text.following, text.weight, text.segment, text.position, source=source)
     text = cut(stream, spans, rows.size, plan.length)
     label_BL = np.where(text.segment > 0, cut(shards.labels(split), spans, rows.size, plan.length).token, NOTHING)

@@ -4,7 +4,7 @@ The default loss, weighted cross-entropy, serves them all. An objective is a con
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, Protocol, TypeGuard, get_args
+from typing import Annotated, Any, Literal, Protocol, TypeGuard, get_args, runtime_checkable
 
 import numpy as np
 import pydantic
@@ -51,6 +51,7 @@ def fields(objective: ObjectiveConfig) -> dict[str, Any]:
     return {name: value for name, value in dump(objective).items() if name == "kind" or name in _FIELDS}
 
 
+@runtime_checkable
 class Known(Protocol):
     """What shards and tokenizers know of ids."""
 
@@ -107,9 +108,9 @@ def reader(shards: Shards, split: str, plan, objective: ObjectiveConfig, ids: Id
     stream = np.asarray(shards.tokens(split))  # memmap's own indexing is slower
     if labelled(objective):
         return lambda rows, numbers: examples.build(objective, plan, shards, split, rows)
-    return lambda rows, numbers: build(
-        objective, closed(cut(stream, plan.spans(rows), rows.size, plan.length), shards), ids, seed, numbers
-    )
+    ends = shards.separator, shards.closing
+    text = lambda rows: closed(cut(stream, plan.spans(rows), rows.size, plan.length), *ends)
+    return lambda rows, numbers: build(objective, text(rows), ids, seed, numbers)
 
 
 def row_plan(shards: Shards, split: str, objective: ObjectiveConfig, rows: Kind, length: int, batch: int):

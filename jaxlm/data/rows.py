@@ -6,7 +6,7 @@ separator that closed the span to its left.
 """
 
 import functools
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int, Int32, Integer
@@ -29,13 +29,6 @@ class Rows(NamedTuple):
     weight: Float32[np.ndarray, "B L"]  # 1, or 0 for padding
     segment: Int32[np.ndarray, "B L"]  # numbers the spans of a row from 1, 0 for padding
     position: Int32[np.ndarray, "B L"]  # from 0 in each document
-
-
-class Ends(Protocol):
-    """What opens a document, and what closes it."""
-
-    separator: int
-    closing: int
 
 
 def cut(stream: Integer[np.ndarray, " tokens"], spans: Spans, rows: int, length: int) -> Rows:
@@ -61,12 +54,12 @@ def cut(stream: Integer[np.ndarray, " tokens"], spans: Spans, rows: int, length:
     return Rows(*(field.reshape(rows, length) for field in fields))
 
 
-def closed(rows: Rows, shards: Ends) -> Rows:
+def closed(rows: Rows, separator: int, closing: int) -> Rows:
     """Rows whose documents end as the model expects: an S that is to be predicted is read as `closing`."""
-    if shards.closing == shards.separator:
+    if closing == separator:
         return rows
-    ends = rows.following == shards.separator
-    return rows._replace(following=np.where(ends, np.int32(shards.closing), rows.following))
+    ends = rows.following == separator
+    return rows._replace(following=np.where(ends, np.int32(closing), rows.following))
 
 
 def _with_padding(spans: Spans, rows: int, length: int) -> tuple[Spans, np.ndarray]:
