@@ -61,11 +61,12 @@ class HuggingFaceTokenizer(Tokenizer):
         ids, added = backend.get_vocab(), backend.get_added_tokens_decoder()
         if (most := max(ids.values(), default=-1)) >= tokenizer_json.MOST_IDS or most < 0:
             raise UserError(f"{origin} has ids up to {most}: jaxlm reads 1 to {tokenizer_json.MOST_IDS:,} ids")
-        self.specials = tokenizer_json.special_tokens(settings, ids)
+        special = {i for i, token in added.items() if token.special}
+        self.specials = tokenizer_json.special_tokens(settings, ids, special)
         frame = tokenizer_json.around(self.specials)
         if frame is None:
             raise UserError(f"{origin} has no token that could end a text: name its eos_token in tokenizer_config.json")
-        hidden = {i for i, token in added.items() if token.special} | {*self.specials.values()}
+        hidden = special | {*self.specials.values()}
         pieces = _pieces(data, ids, added, hidden, self.specials.get("unk"), origin)
         super().__init__(HuggingFaceConfig(), pieces, frame[0])
         self.closing, self._names = frame[1], {i: name for name, i in ids.items()}

@@ -10,7 +10,7 @@ Left out: decoders for speech (CTC), and sentencepiece's `tokenizer.model`.
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from jaxlm.errors import UserError
@@ -71,18 +71,20 @@ def flattened(part: Any, inside: str) -> list[dict[str, Any]]:
 # --- special tokens
 
 
-def special_tokens(settings: Iterable[Mapping[str, Any]], ids: Mapping[str, int]) -> dict[str, int]:
+def special_tokens(
+    settings: Iterable[Mapping[str, Any]], ids: Mapping[str, int], special: Collection[int]
+) -> dict[str, int]:
     """{role: id} by the first of `settings` that names the role's token, else by what it is usually called.
 
-    `settings` are tokenizer_config.json, special_tokens_map.json and the model's config.json, in that order; the last
-    gives ids.
+    `settings` are tokenizer_config.json, special_tokens_map.json and the model's config.json, in that order. The last
+    gives numbers, often a library's defaults: they count where the token is one of the file's `special` ones.
     """
-    found, numbers_there = {}, set(ids.values())
+    found = {}
     for role, (key, usual) in ROLES.items():
         names = [_content(part.get(key)) for part in settings]
         known = [ids[name] for name in names if name is not None and name in ids]
         numbers = [_first(part.get(f"{key}_id")) for part in settings]
-        known += [number for number in numbers if number is not None and number in numbers_there]
+        known += [number for number in numbers if number is not None and number in special]
         known += [ids[name] for name in usual if name in ids]
         if known:
             found[role] = known[0]

@@ -4,7 +4,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jaxlm.errors import UserError
@@ -21,6 +21,7 @@ def require_free(target: Path) -> None:
 def new_folder(target: Path) -> Iterator[Path]:
     """A folder to fill beside `target`, which takes its place when nothing went wrong."""
     require_free(target)
+    made = [above for above in target.absolute().parents if not above.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     building = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.building")
     building.mkdir()
@@ -33,6 +34,9 @@ def new_folder(target: Path) -> Iterator[Path]:
         sync_folder(target.parent)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
+        for above in made:
+            with suppress(OSError):  # somebody else uses it now
+                above.rmdir()
         raise
 
 

@@ -170,10 +170,10 @@ def write(
 
 
 def _rounded(name: str, tensor: np.ndarray, dtype: Float) -> np.ndarray:
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         rounded = tensor.astype(FLOATS[dtype])
     if (np.isfinite(tensor) & ~np.isfinite(rounded)).any():
         raise UserError(
             f"{name} has values up to {np.abs(tensor).max():.3g}, too large for {dtype}: take another dtype"
         )
-    return np.ascontiguousarray(rounded)
+    return np.require(rounded, requirements="C")  # ascontiguousarray would give a number a dimension

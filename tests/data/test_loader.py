@@ -1,6 +1,7 @@
 """One integer is the whole state of the loader, whatever the number of processes."""
 
 import itertools
+import shutil
 
 import jax
 import numpy as np
@@ -171,3 +172,30 @@ def test_a_truncated_stream_is_found_before_a_batch_is_read(shards, tmp_path):
     stream.write_bytes(stream.read_bytes()[:-2])
     with pytest.raises(Damaged, match=r"train\.tokens"):
         Shards.open(tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_separator_is_read_as_what_closes_where_it_is_to_be_predicted(shards, kind, tmp_path):
+    """For tokenizers that open a text with one token and close it with another."""
+    facts = {name: shards.manifest[name] for name in ("vocab", "separator", "splits")} | {"closing": 2_999}
+    building = tmp_path / "building"
+    shutil.copytree(shards.folder, building, ignore=shutil.ignore_patterns("manifest.json", "plans"))
+    commit(building, tmp_path / "shards", facts=facts)
+    cfg = config(rows=kind)
+    for plain, closed in zip(read(shards, cfg, 3), read(Shards.open(tmp_path / "shards"), cfg, 3), strict=True):
+        if kind != "lanes":  # shuffled by what the shards are
+            continue
+        np.testing.assert_array_equal(closed.token, plain.token)
+        np.testing.assert_array_equal(closed.target, np.where(plain.target == 0, 2_999, plain.target))
+    (whole,) = (rows_of(read_all(Shards.open(tmp_path / "shards"), cfg)),)
+    asked = whole.target[whole.weight > 0]
+    assert (asked == 2_999).sum() == shards.counts("validation")["documents"] and (asked != 0).all()
+    assert (whole.token[whole.weight > 0] == 0).sum() >= 1 and (whole.token != 2_999).all()
+
+
+def read_all(shards, cfg):
+    loader = evaluation_batches(shards, cfg, "validation")
+    try:
+        return list(loader)
+    finally:
+        loader.close()

@@ -101,12 +101,17 @@ def test_what_opens_and_closes_a_document(kind, opens, closes):
 
 
 def test_settings_name_the_special_tokens(tmp_path):
-    named = {"bos_token": {"content": "def"}, "pad_token": "return", "eos_token": "no such token"}
-    tokenizer = open_folder(write("words", tmp_path, tokenizer_config=named), {"eos_token_id": [3, 4]})
+    named = {"bos_token": {"content": "def"}, "pad_token": "return", "sep_token": "no such token"}
+    tokenizer = open_folder(write("words", tmp_path, tokenizer_config=named), {"eos_token_id": [0, 1]})
     library = Tokenizer.from_str(content("words"))
     assert tokenizer.specials["bos"] == tokenizer.separator == library.token_to_id("def")
     assert tokenizer.specials["pad"] == library.token_to_id("return")
-    assert tokenizer.closing == 3
+    assert tokenizer.closing == 0 and "sep" not in tokenizer.specials
+
+
+def test_numbers_that_are_no_special_token_are_a_librarys_defaults(tmp_path):
+    tokenizer = open_folder(write("byte_level", tmp_path), {"bos_token_id": 1, "eos_token_id": 2})
+    assert tokenizer.separator == tokenizer.closing == 0  # <|endoftext|>
 
 
 @pytest.mark.parametrize("kind", ["byte_level", "llama", "llama_legacy", "wordpiece"])

@@ -114,6 +114,21 @@ def test_rounded_weights_give_the_probabilities_of_the_full_forward(name):
         np.testing.assert_allclose(completion.log_probability, np.mean(nats), atol=0.02)
 
 
+def test_a_text_ends_at_what_closes_it_as_at_the_separator():
+    """For tokenizers that open a text with one token and close it with another."""
+
+    class Closed(Letters):
+        closing = 4  # an "e" ends a text
+
+    family, params = model("learned")
+    plain = run("learned", PROMPTS * 3, HOT, tokens=40)
+    closed = generate(family, params, Closed(), PROMPTS * 3, HOT, tokens=40, seed=0)
+    assert any(4 in c.tokens for c in plain)
+    for a, b in zip(plain, closed, strict=True):
+        wanted = a.tokens[: a.tokens.index(4)] if 4 in a.tokens else a.tokens
+        assert b.tokens == wanted and b.stopped == (a.stopped or 4 in a.tokens)
+
+
 def test_a_model_of_packed_rows_generates_the_same():
     packed, params = model("learned", packed=True)
     got = generate(packed, params, Letters(), PROMPTS, GREEDY, tokens=24, seed=0)

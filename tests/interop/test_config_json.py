@@ -1,0 +1,155 @@
+"""config.json is read to the last key: what would change the numbers is refused by its key and value."""
+
+import copy
+
+import pytest
+
+from jaxlm.errors import UserError
+from jaxlm.interop.config_json import from_json, to_json
+from jaxlm.models.recurrent import RecurrentConfig
+from jaxlm.models.transformer import TransformerConfig
+from tests.interop.test_layouts import ALL, SIZES
+
+GPT2 = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_embd": 8, "n_layer": 1, "n_head": 2}
+LLAMA = {"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+APERTUS = {**LLAMA, "model_type": "apertus", "hidden_act": "relu2"}
+
+
+def read(config: dict) -> TransformerConfig:
+    cfg = from_json(config, "config.json").cfg
+    assert isinstance(cfg, TransformerConfig)
+    return cfg
+
+
+def test_what_a_config_does_not_say_is_as_in_the_library():
+    cfg = read(GPT2)
+    assert (cfg.vocab, cfg.max_length, cfg.dims.F, cfg.norm_eps, cfg.tied) == (50_257, 1_024, 32, 1e-5, True)
+    cfg = read(LLAMA)
+    assert (cfg.vocab, cfg.dims.G, cfg.dims.K, cfg.norm_eps, cfg.tied) == (32_000, 2, 4, 1e-6, False)
+    assert cfg.rope_base == 10_000.0 and cfg.precision == "float32"
+
+
+@pytest.mark.parametrize(
+    "rope",
+    [
+        {"rope_theta": 500_000.0},
+        {"rope_theta": 500_000.0, "rope_scaling": None},
+        {"rope_theta": 500_000, "rope_scaling": {"type": "default"}},
+        {"rope_parameters": {"rope_theta": 500_000.0, "rope_type": "default"}},
+        {"rope_parameters": {"rope_theta": 500_000.0}, "partial_rotary_factor": 1.0},
+    ],
+    ids=str,
+)
+def test_the_base_of_rotary_positions_is_read_as_every_version_writes_it(rope):
+    assert read({**LLAMA, **rope}).rope_base == 500_000.0
+
+
+REFUSED = {
+    "no model_type": ({}, "model_type=None; jaxlm reads gpt2, llama"),
+    "another model": ({"model_type": "lama"}, r"model_type='lama' \(did you mean 'llama'\?\)"),
+    "a list as model_type": ({"model_type": ["gpt2"]}, r"model_type=\['gpt2'\]"),
+    "another head": ({**GPT2, "architectures": ["GPT2ForSequenceClassification"]}, "reads GPT2LMHeadModel and GPT2Mod"),
+    "no list of classes": ({**GPT2, "architectures": "GPT2LMHeadModel"}, "architectures='GPT2LMHeadModel'"),
+    "exact GELU": ({**GPT2, "activation_function": "gelu"}, "activation_function='gelu'; jaxlm has gelu_new"),
+    "no GELU": ({**LLAMA, "hidden_act": "gelu"}, "hidden_act='gelu'; jaxlm has silu"),
+    "unscaled attention": ({**GPT2, "scale_attn_weights": False}, "scale_attn_weights=False; of gpt2, .* True only"),
+    "scaled by layer": ({**GPT2, "scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx=True"),
+    "cross-attention": ({**GPT2, "add_cross_attention": True}, "add_cross_attention=True"),
+    "attention biases": ({**LLAMA, "attention_bias": True}, "attention_bias=True; of llama, .* False only"),
+    "MLP biases": ({**LLAMA, "mlp_bias": True}, "mlp_bias=True"),
+    "a window": ({**LLAMA, "sliding_window": 4}, "sliding_window=4; of llama, .* None only"),
+    "a window in some layers": (
+        {**LLAMA, "model_type": "qwen3", "use_sliding_window": True},
+        "use_sliding_window=True",
+    ),
+    "layers of two types": ({**LLAMA, "layer_types": ["sliding_attention"]}, "layer_types="),
+    "scaled positions": ({**LLAMA, "rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling=.*linear"),
+    "positions of Llama 3": (
+        {**LLAMA, "rope_parameters": {"rope_theta": 1e4, "rope_type": "llama3", "factor": 8.0}},
+        "rope_scaling=.*llama3.*'default'",
+    ),
+    "part of a head turned": ({**LLAMA, "partial_rotary_factor": 0.5}, "partial_rotary_factor=0.5"),
+    "positions left to the library": (APERTUS, "has no rope_theta"),
+    "quantised": ({**GPT2, "quantization_config": {"bits": 4}}, "quantization_config=.*None only"),
+    "pruned": ({**GPT2, "pruned_heads": {"0": [1]}}, "pruned_heads="),
+    "a size as text": ({**GPT2, "n_embd": "8"}, "n_embd='8' should be a whole number"),
+    "a size as truth": ({**GPT2, "n_layer": True}, "n_layer=True should be a whole number"),
+    "no size": ({**GPT2, "n_head": None}, "n_head=None should be a whole number"),
+    "a negative size": ({**GPT2, "n_layer": -1}, "n_layer=-1 should be a number from 1"),
+    "a monstrous size": ({**GPT2, "vocab_size": 10**30}, "vocab_size=1000000"),
+    "an epsilon as list": ({**GPT2, "layer_norm_epsilon": []}, r"layer_norm_epsilon=\[\] should be a number"),
+    "a negative epsilon": ({**GPT2, "layer_norm_epsilon": -1.0}, "norm_eps"),
+    "a word as number": ({**GPT2, "activation_function": 3}, "activation_function=3 should be a word"),
+    "tied as text": ({**GPT2, "tie_word_embeddings": "yes"}, "tie_word_embeddings='yes' should be true or false"),
+    "heads that do not divide": ({**GPT2, "n_head": 3}, "model.heads=3"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_jaxlm_does_not_compute_is_refused_by_its_key(name):
+    config, words = REFUSED[name]
+    with pytest.raises(UserError, match=words) as error:
+        from_json(config, "config.json")
+    assert "\n" not in str(error.value)
+
+
+def test_keys_that_nobody_knows_are_told_and_those_that_change_nothing_are_not(caplog):
+    harmless = {"resid_pdrop": 0.1, "torch_dtype": "float16", "bos_token_id": 1, "use_cache": True, "n_ctx": 9}
+    read({**GPT2, **harmless, "transformers_version": "4.0", "new_thing": None})
+    assert not caplog.records
+    read({**GPT2, "new_thing": 3, "alpha": [1]})
+    assert "not known to jaxlm, and left out of account: alpha, new_thing" in caplog.text
+
+
+# --- our key
+
+
+def test_our_key_brings_back_what_theirs_cannot_say():
+    cfg = TransformerConfig(**{**SIZES, "precision": "bfloat16", "dropout": 0.1, "std": 0.01, "residual": "zero"})
+    _, config = to_json(cfg, 13, 7, stacked=True)
+    found = from_json(config, "config.json")
+    assert found.cfg == cfg and found.stacked
+    del config["jaxlm"]
+    without = from_json(config, "config.json")
+    assert without.cfg.bias and not without.stacked and without.cfg.dropout == 0.0
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"n_layer": 3}, "edited since.*layers=2, n_layer says 3"),
+        ({"jaxlm": {"model": {"kind": "recurrent", "width": 8}, "stacked": False}}, "holds a recurrent, not a gpt2"),
+        ({"jaxlm": {"model": {"kind": "decoder", "size": "1m"}}}, "stacked"),
+        ({"jaxlm": 3}, "jaxlm"),
+    ],
+    ids=str,
+)
+def test_our_key_is_believed_only_where_it_agrees(change, words):
+    config = copy.deepcopy(to_json(ALL["gpt2"], 13, 7, stacked=False)[1]) | change
+    with pytest.raises(UserError, match=words):
+        from_json(config, "config.json")
+
+
+# --- export
+
+
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ({"softcap": 30.0, "bias": True}, r"nearest is gpt2, which does not have model.softcap=30.0 \(it has None\)"),
+        ({"position": "rotary", "norm": "layernorm"}, "model.norm='layernorm'"),
+        ({"position": "rotary", "norm": "rmsnorm", "window": 4, "activation": "relu2"}, "model.window=4"),
+        ({"kv_heads": 2}, "nearest is gpt2, which does not have model.kv_heads=2"),
+        ({"head_width": 8}, "model.head_width=8"),
+        ({"qk_norm": True}, "model.qk_norm=True"),
+    ],
+    ids=str,
+)
+def test_a_model_that_no_architecture_computes_is_refused_with_the_nearest(fields, words):
+    with pytest.raises(UserError, match=words):
+        to_json(TransformerConfig(**SIZES | fields), 13, 7, stacked=False)
+
+
+def test_a_recurrent_model_has_no_layout():
+    with pytest.raises(UserError, match=r"model\.kind=.recurrent. has no layout"):
+        to_json(RecurrentConfig(width=8), 13, 7, stacked=False)

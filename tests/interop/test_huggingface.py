@@ -1,0 +1,208 @@
+"""A model's folder is read to the last tensor, and written so that it is read again; no torch is needed."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from jaxlm.errors import UserError
+from jaxlm.interop import huggingface, tensors
+from tests.interop.test_layouts import ALL, parameters
+
+GENERATION = {"bos_token_id": 1, "eos_token_id": 2, "suppress_tokens": [12]}
+ONE = "model.safetensors"
+
+
+def put(folder, name="gpt2", *, params=None, keep_ours=True, **options):
+    """The model ALL[name] in `folder`, with or without our own key in its config.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    params = parameters(ALL[name]) if params is None else params
+    huggingface.write(folder, ALL[name], params, length=7, generation=GENERATION, **options)
+    if not keep_ours:
+        edit(folder, jaxlm=None)
+    return folder
+
+
+def edit(folder, **keys):
+    """Set keys of config.json; None removes one."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) | keys
+    path.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+    return folder
+
+
+def change(folder, change):
+    """Change the tensors of the one file there is."""
+    held = load_file(folder / ONE)
+    change(held)
+    save_file(held, folder / ONE)
+    return folder
+
+
+def read(folder):
+    return huggingface.look(folder).read()
+
+
+def same(got, wanted):
+    assert got.keys() == wanted.keys()
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(got[name], array)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_was_written_is_read_to_the_last_bit(tmp_path, name):
+    folder = put(tmp_path, name)
+    found = huggingface.look(folder)
+    assert found.cfg == ALL[name] and found.arch.model_type == name.split()[0]
+    same(found.read(), parameters(ALL[name]))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_many_files_hold_what_one_does(tmp_path, name):
+    folder = put(tmp_path, name, keep_ours=False, shard_bytes=3_000)
+    assert len(list(folder.glob("*.safetensors"))) > 2
+    same(read(folder), parameters(ALL[name]))
+
+
+def test_stacked_layers_come_back_stacked_and_without_our_key_one_by_one(tmp_path):
+    params = parameters(ALL["llama"])
+    folder = put(tmp_path, "llama", params=tensors.stacked(params))
+    same(read(folder), tensors.stacked(params))
+    same(read(edit(folder, jaxlm=None)), params)
+
+
+def test_biases_that_we_lack_are_zeros_there_and_come_back_as_none(tmp_path):
+    name = "gpt2 without biases"
+    folder = put(tmp_path, name)
+    assert not load_file(folder / ONE)["transformer.h.0.attn.c_attn.bias"].any()
+    same(read(folder), parameters(ALL[name]))
+    theirs = read(edit(folder, jaxlm=None))
+    assert not theirs["block_1/attention/k/b"].any() and theirs.keys() > parameters(ALL[name]).keys()
+
+
+def test_biases_that_were_trained_elsewhere_are_not_dropped(tmp_path):
+    folder = put(tmp_path, "gpt2 without biases")
+    change(folder, lambda held: held["transformer.h.1.ln_1.bias"].__setitem__(0, 0.5))
+    with pytest.raises(UserError, match=r"'transformer.h.1.ln_1.bias' is not 0.*remove 'jaxlm'"):
+        read(folder)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "mistral"])
+def test_a_model_saved_without_its_head_has_names_without_a_prefix(tmp_path, name):
+    folder = put(tmp_path, name, keep_ours=False)
+    prefix = {"gpt2": "transformer.", "mistral": "model."}[name]
+    held = load_file(folder / ONE)
+    save_file({key.removeprefix(prefix): value for key, value in held.items()}, folder / ONE)
+    same(read(folder), parameters(ALL[name]))
+
+
+def test_what_holds_nothing_learned_is_left_out(tmp_path):
+    masks = {f"transformer.h.{n}.attn.bias": np.ones((1, 1, 7, 7), np.uint8) for n in range(2)}
+    same(read(change(put(tmp_path / "g"), lambda held: held.update(masks))), parameters(ALL["gpt2"]))
+    turns = {"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(4, np.float32)}
+    same(read(change(put(tmp_path / "l", "llama"), lambda held: held.update(turns))), parameters(ALL["llama"]))
+
+
+def test_a_head_that_is_the_embedding_may_be_there_twice_but_not_differ(tmp_path):
+    folder = put(tmp_path)
+    change(folder, lambda held: held.update({"lm_head.weight": held["transformer.wte.weight"].copy()}))
+    same(read(folder), parameters(ALL["gpt2"]))
+    change(folder, lambda held: held["lm_head.weight"].__setitem__((0, 0), 9.0))
+    with pytest.raises(UserError, match=r"'lm_head.weight' differs from 'transformer.wte.weight'.*tie_word_embeddings"):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    "harm, words",
+    [
+        (lambda t: t.pop("transformer.h.1.mlp.c_fc.weight"), r"'transformer.h.1.mlp.c_fc.weight' is missing"),
+        (lambda t: t.update(extra=np.ones(3, np.float32)), "'extra' is not one of gpt2's"),
+        (lambda t: t.update({"score.weight": np.ones(3, np.float32)}), r"'score.weight' is not one of gpt2's"),
+        (
+            lambda t: t.update({"transformer.h.0.ln_1.weight": np.ones(23, np.float32)}),
+            r"'transformer.h.0.ln_1.weight' is \[23\], not \[24\]",
+        ),
+        (
+            lambda t: t.update({"transformer.wte.weight": np.ones((16, 24), np.float32)}),  # padded rows
+            r"'transformer.wte.weight' is \[16, 24\], not \[13, 24\]",
+        ),
+        (
+            lambda t: t.update({"transformer.ln_f.bias": np.zeros(24, np.float64)}),
+            r"'transformer.ln_f.bias' is F64, jaxlm reads F32, F16, BF16",
+        ),
+        (dict.clear, "there are only 0 tensors"),
+    ],
+    ids=["missing", "extra", "another head", "shape", "padded", "dtype", "none"],
+)
+def test_tensors_that_do_not_fit_are_named(tmp_path, harm, words):
+    folder = change(put(tmp_path), harm)
+    with pytest.raises(UserError, match=words) as error:
+        huggingface.look(folder)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "keys, words",
+    [
+        ({"n_embd": 48}, r"'transformer.wte.weight' is \[13, 24\], not \[13, 48\]; .*and \d+ more"),
+        ({"n_layer": 3}, r"'transformer.h.2.ln_1.weight' is missing"),
+        ({"n_layer": 1}, "is not one of gpt2's"),
+        ({"n_layer": 2_000_000_000}, "n_layer=2,000,000,000, but there are only 28 tensors"),
+        ({"n_embd": 2_000_000_000, "n_head": 1}, "tensors do not fit"),
+        ({"tie_word_embeddings": False}, r"'lm_head.weight' is missing"),
+        ({"model_type": "llama", "architectures": None}, "num_hidden_layers=32, but there are only 28 tensors"),
+    ],
+    ids=str,
+)
+def test_a_config_that_describes_another_model_is_refused(tmp_path, keys, words):
+    with pytest.raises(UserError, match=words):
+        huggingface.look(edit(put(tmp_path, keep_ours=False), **keys))
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"a":' * 100_000, b"\xff", b'{"model_type": NaN}'])
+def test_a_config_that_is_none_is_one_line(tmp_path, content):
+    folder = put(tmp_path)
+    (folder / "config.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"config\.json") as error:
+        huggingface.look(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_folder_of_a_model_is_named(tmp_path):
+    with pytest.raises(UserError, match="is no folder"):
+        huggingface.look(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"has no config\.json"):
+        huggingface.look(tmp_path)
+
+
+def test_a_smaller_dtype_is_written_and_said(tmp_path):
+    exact = {k: v.astype(np.float16).astype(np.float32) for k, v in parameters(ALL["gpt2"]).items()}
+    folder = put(tmp_path / "one", params=exact, dtype="float16")
+    assert json.loads((folder / "config.json").read_text())["dtype"] == "float16"
+    same(read(folder), exact)
+    again = put(tmp_path / "two", params=read(folder), dtype="float16")
+    assert (again / ONE).read_bytes() == (folder / ONE).read_bytes()
+
+
+def test_the_json_beside_the_weights_says_what_opens_and_closes(tmp_path):
+    folder = put(tmp_path)
+    assert json.loads((folder / "generation_config.json").read_text()) == GENERATION
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["bos_token_id"], config["eos_token_id"]) == (1, 2) and "suppress_tokens" not in config
+
+
+def test_progress_counts_the_tensors(tmp_path):
+    seen = []
+    folder = put(tmp_path, progress=lambda *told: seen.append(told))
+    huggingface.look(folder).read(lambda *told: seen.append(told))
+    assert seen == [(n, 28, what) for what in ("writing tensors", "reading tensors") for n in range(1, 29)]
+
+
+def test_links_to_files_elsewhere_are_followed(tmp_path):
+    """A cache of downloads keeps the files of a model as links."""
+    folder = put(tmp_path / "blobs")
+    shutil.copytree(folder, tmp_path / "model", copy_function=os.symlink)
+    same(read(tmp_path / "model"), parameters(ALL["gpt2"]))
