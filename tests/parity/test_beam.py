@@ -1,4 +1,4 @@
-"""Same weights, same beams: our search beside `generate` of Hugging Face transformers, on a tiny random GPT-2."""
+"""Same weights, same beams: our search beside `generate` of Hugging Face transformers, on tiny random models."""
 
 import functools
 import warnings
@@ -10,8 +10,9 @@ import pytest
 
 from jaxlm.generation.beam import BeamConfig, search
 from jaxlm.models.build import build
+from jaxlm.models.encoder_decoder import EncoderDecoderConfig
 from jaxlm.models.transformer import TransformerConfig
-from tests.parity.test_transformers import HEADS, LAYERS, LENGTH, VOCAB, WIDTH, from_gpt2, weights_of
+from tests.parity.test_transformers import HEADS, LAYERS, LENGTH, VOCAB, WIDTH, K, from_gpt2, weights_of
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("default")]  # torch warns about itself
 
@@ -19,6 +20,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("default")
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
+
+    from tests.parity import peers
 
 BEAMS, TOKENS, SEPARATOR = 4, 12, 12  # this model likes to say 12, so some texts end early
 PROMPTS = [[], [7], [60, 3, 3, 8], [1, 2, 9, 11, 13, 17, 19]]
@@ -37,7 +40,7 @@ class Ids:
 
 
 @functools.cache
-def models():
+def gpt2():
     torch.manual_seed(0)
     peer = transformers.GPT2LMHeadModel(
         transformers.GPT2Config(
@@ -50,29 +53,45 @@ def models():
     return peer, build(cfg, vocab=VOCAB, length=LENGTH, packed=False, platform="cpu"), params
 
 
-def theirs(peer, prompt: list[int], penalty: float) -> tuple[list[list[int]], list[float]]:
-    """(ids up to and with the separator, scores), the best first."""
-    ids = [SEPARATOR, *prompt]
+@functools.cache
+def t5():
+    torch.manual_seed(0)
+    peer = transformers.T5ForConditionalGeneration(
+        transformers.T5Config(
+            vocab_size=VOCAB, d_model=WIDTH, d_kv=K, d_ff=80, num_layers=LAYERS, num_heads=HEADS,
+            decoder_start_token_id=SEPARATOR, eos_token_id=SEPARATOR, pad_token_id=SEPARATOR,
+        )
+    ).eval()  # fmt: skip
+    peers.stirred(peer, seed=3)  # with this one, too, some texts end early
+    cfg = EncoderDecoderConfig(layers=LAYERS, heads=HEADS, width=WIDTH, head_width=K, ff_width=80, precision="float32")
+    family = build(cfg, vocab=VOCAB, length=LENGTH, packed=False, platform="cpu")
+    return peer, family, peers.placed(family, peers.from_t5(peers.weights(peer), (LAYERS, LAYERS), HEADS, K, False))
+
+
+def theirs(peer, ids: list[int], penalty: float) -> tuple[list[list[int]], list[float]]:
+    """(new ids up to and with the separator, scores), the best first."""
     with torch.no_grad():
         out = peer.generate(
             torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), num_beams=BEAMS, num_return_sequences=BEAMS,
             length_penalty=penalty, early_stopping="never", do_sample=False, max_new_tokens=TOKENS,
             pad_token_id=SEPARATOR, return_dict_in_generate=True, output_scores=True,
         )  # fmt: skip
-    rows = [row[len(ids) :] for row in out.sequences.tolist()]
+    old = 1 if peer.config.is_encoder_decoder else len(ids)
+    rows = [row[old:] for row in out.sequences.tolist()]
     ends = [row.index(SEPARATOR) + 1 if SEPARATOR in row else len(row) for row in rows]
     return [row[:end] for row, end in zip(rows, ends, strict=True)], out.sequences_scores.tolist()
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0, 2.0], ids="penalty={}".format)
-def test_gpt2_finds_the_same_beams(penalty):
+@pytest.mark.parametrize("models", [gpt2, t5], ids=["gpt2", "t5"])
+def test_both_find_the_same_beams(models, penalty):
     peer, model, params = models()
     cfg = BeamConfig(beams=BEAMS, best=BEAMS, length_penalty=penalty)
     prompts = ["".join(map(chr, prompt)) for prompt in PROMPTS]
     found = search(model, params, Ids(), prompts, cfg, tokens=TOKENS)
     for n, prompt in enumerate(PROMPTS):
         ours = found[BEAMS * n : BEAMS * n + BEAMS]
-        ids, scores = theirs(peer, prompt, penalty)
+        ids, scores = theirs(peer, [SEPARATOR, *prompt, *([SEPARATOR] if model.read else [])], penalty)
         assert [c.tokens + [SEPARATOR] * c.stopped for c in ours] == ids
         np.testing.assert_allclose([c.score for c in ours], scores, atol=1e-4)
     assert {c.stopped for c in found} == {True, False}
