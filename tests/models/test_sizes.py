@@ -9,6 +9,7 @@ from jaxlm.models.encoder_decoder import V1_1, EncoderDecoderConfig
 from jaxlm.models.family import Head
 from jaxlm.models.positions import Llama3Scaling
 from jaxlm.models.transformer import LLAMA_3, TransformerConfig
+from jaxlm.run_config import load_config
 
 
 def parameters(cfg, vocab: int, length: int = 512, **rest) -> int:
@@ -41,6 +42,15 @@ def test_bert_with_its_pooler_and_with_the_heads_it_was_trained_with(size):
     classifier = 2 * (EncoderConfig(size=size).dims.D + 1)
     assert parameters(EncoderConfig(size=size), 30_522, head=Head("classes", 2)) - classifier == body
     assert parameters(EncoderConfig(size=size, sentence_order=True), 30_522) == whole
+
+
+def test_awd_lstm_on_wikitext_2():
+    """What PyTorch counts for the published program, less the second bias of each of its gates."""
+    of_layer = lambda reads, width: 4 * width * (reads + width + 2)
+    theirs = 33_278 * 400 + 33_278 + of_layer(400, 1_150) + of_layer(1_150, 1_150) + of_layer(1_150, 400)
+    assert theirs == 33_556_078
+    second_biases = 4 * (1_150 + 1_150 + 400)
+    assert parameters(load_config("awd_lstm").model, 33_278) == theirs - second_biases
 
 
 @pytest.mark.parametrize("size", MODERN_BERT)
