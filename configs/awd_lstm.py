@@ -3,8 +3,8 @@
     jaxlm train awd_lstm --set data.source=wikitext-2/
 
 Shapes, dropout, penalties, optimiser, 80 lanes of 70 tokens by Merity et al. 2018 (arXiv:1708.02182, section 5) and
-the command of their repository (salesforce/awd-lstm-lm). Differs from theirs: tokens are pieces of words, as many as its
-33,278 words, so perplexities compare by bits a byte only; rows have one length, not a random one.
+the command of their repository (salesforce/awd-lstm-lm). Differs from theirs: tokens are pieces of words, as many as
+its 33,278 words, so perplexities compare by bits a byte only; rows have one length, not a random one.
 33.5 million parameters; theirs has 10,800 more, as PyTorch's LSTM adds two biases. Not run by us to the end.
 """
 
