@@ -106,11 +106,16 @@ def row_scores(
 
 def of_rows(head, hidden_BLD, target_BL, weight_BL, precision: Precision, cfg: LossConfig, softcap: float | None):
     """`weighted_sums` with all logits at once; `head` is (table_VD, bias_V or None)."""
+    logits_BLV = constrain(logits_of(head, hidden_BLD, precision, softcap), ("batch", "length", "act_vocab"))
+    return weighted_sums(logits_BLV, target_BL, weight_BL, cfg)
+
+
+def logits_of(head, hidden_BLD: Array, precision: Precision, softcap: float | None) -> Array:
+    """The logits in float32; `head` is (table_VD, bias_V or None)."""
     table_VD, bias_V = head
     logits_BLV = hidden_BLD if table_VD is None else einsum("BLD,VD->BLV", hidden_BLD, table_VD, exact(precision))
     logits_BLV = logits_BLV if bias_V is None else logits_BLV + bias_V[None, None]
-    logits_BLV = constrain(soft_cap(logits_BLV, softcap), ("batch", "length", "act_vocab"))
-    return weighted_sums(logits_BLV, target_BL, weight_BL, cfg)
+    return soft_cap(logits_BLV, softcap)
 
 
 def outputs(hidden_BLD: Array, table_VD: Array | None) -> int:

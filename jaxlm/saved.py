@@ -21,12 +21,14 @@ from jaxlm.corpus.document import Tally
 from jaxlm.corpus.examples import pieces_of
 from jaxlm.data import tokenizer as tokenizers
 from jaxlm.data.dataset import DataConfig
-from jaxlm.data.loader import evaluation_batches
+from jaxlm.data.loader import batches, evaluation_batches
 from jaxlm.data.objectives import labelled, parts, vocabulary
 from jaxlm.data.shards import SPLITS, Shards, commit
 from jaxlm.data.tokenizer import Tokenizer
 from jaxlm.errors import UserError
-from jaxlm.evaluation import baselines, perplexity
+from jaxlm.evaluation import adapt, baselines, perplexity
+from jaxlm.evaluation.cache import CacheConfig
+from jaxlm.evaluation.dynamic import DynamicConfig
 from jaxlm.flat import flatten, kinds, require_same, unflatten
 from jaxlm.generation import beam, decode
 from jaxlm.generation.beam import BeamConfig
@@ -81,9 +83,14 @@ def evaluate(
     split: str | None = None,
     text: str | Path | None = None,
     shards_dir: str | Path | None = None,
+    batch: int | None = None,
+    length: int | None = None,
+    cache: CacheConfig | None = None,
+    dynamic: DynamicConfig | None = None,
 ) -> dict[str, Any]:
     """The score of a saved step on a split of its shards (None: validation) or a text, beside gzip -9 and xz -9.
 
+    `batch` and `length` cut another number of lanes; `cache` and `dynamic` adapt to the text while it is scored.
     The keys are those of `jaxlm eval --json`.
     """
     if text is not None and not str(text):
@@ -93,10 +100,17 @@ def evaluate(
     folder = RunFolder(run).require()
     mesh = evaluation_mesh(folder)
     model, params, tokenizer, cfg, step = load(run, step)
+    cfg = cfg.model_copy(update={"data": adapt.recut(cfg.data, batch, length, cache)})
     mesh = fitting(mesh, model, params, cfg)
     params = jax.device_put(params, meshes.shardings(mesh, model.axes))
     rows = meshes.batch_shardings(mesh, abstract_batch(cfg))
-    sums = in_mesh(jax.jit(perplexity.row_sums(model)), mesh)
+    jit = lambda function: in_mesh(jax.jit(function), mesh)
+    sums, start = jit(perplexity.row_sums(model)), carry(cfg, model)
+    if cache or dynamic:
+        training = lambda: _training_batches(folder, cfg, tokenizer, shards_dir, lambda b: place(b, rows))
+        sums, start = adapt.adapted(
+            sums, start, model, params, abstract_batch(cfg), cache, dynamic, training=training, jit=jit
+        )
     with _shards(folder, cfg, tokenizer, text, shards_dir) as shards:
         split = "test" if text is not None else split or "validation"
         counts = shards.counts(split)
@@ -105,18 +119,32 @@ def evaluate(
         source = evaluation_batches(shards, cfg.data, split)
         try:
             whole = counts["bytes"] if cfg.data.objective.kind == "next_token" else None
-            found = perplexity.score(sums, params, (place(b, rows) for b in source), whole, carry(cfg, model))
+            found = perplexity.score(sums, params, (place(b, rows) for b in source), whole, start)
         finally:
             source.close()
+        adapt.require_finite(found.loss, dynamic)
         read = (lambda: source_text(shards, split, tokenizer)) if text is None else (lambda: text_bytes(cfg, text))
         beside = {"gzip": baselines.gzip_bits_per_byte, "xz": baselines.xz_bits_per_byte}
         return {
             "run": str(folder.path),
             "step": step,
-            "source": split if text is None else str(text),
+            "source": (split if text is None else str(text)) + adapt.told(batch, length, cache, dynamic),
             **found._asdict(),
+            **({"accuracy": None} if cache else {}),  # the likeliest token under the mixture is not looked for
+            **adapt.settings(batch, length, cache, dynamic),
             **{f"{name}_bits_per_byte": None if whole is None else by(read()) for name, by in beside.items()},
         }
+
+
+@contextmanager
+def _training_batches(folder: RunFolder, cfg: RunConfig, tokenizer: Tokenizer, shards_dir, placed: Callable):
+    """The batches that the run was trained on, in order."""
+    with _shards(folder, cfg, tokenizer, None, shards_dir) as shards:
+        source = batches(shards, cfg.data)
+        try:
+            yield map(placed, source)
+        finally:
+            source.close()
 
 
 def evaluation_mesh(folder: RunFolder) -> jax.sharding.Mesh:

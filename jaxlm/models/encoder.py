@@ -4,7 +4,7 @@ As it stands EncoderConfig is BERT, norm by norm; MODERN switches to what came a
 Left out: a shared block for all layers and a factored embedding, as ALBERT has.
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
 import jax
@@ -32,7 +32,7 @@ SIZES = {
     "modern_large": Size(28, 16, 1024, ff_width=2624),
 }
 # Switches of ModernBERT (Warner et al. 2024, arXiv:2412.13663, section 2.1) at any size.
-MODERN = dict(
+MODERN: dict[str, Any] = dict(
     position="rotary",
     rope_base=160_000.0,
     local_rope_base=10_000.0,

@@ -29,9 +29,9 @@ SIZES = {
     "big": Size(6, 16, 1024),  # Vaswani et al. 2017, table 3
 }
 # T5 v1.1 (Shazeer 2020, arXiv:2002.05202; github.com/google-research/text-to-text-transfer-transformer).
-V1_1 = dict(activation="geglu", tied=False)
+V1_1: dict[str, Any] = dict(activation="geglu", tied=False)
 # Vaswani et al. 2017 (arXiv:1706.03762, section 3).
-VASWANI = dict(
+VASWANI: dict[str, Any] = dict(
     position="sinusoidal",
     embedding_scale=True,
     norm="layernorm",

@@ -5,7 +5,7 @@ ReLU, multi-head to multi-query attention, tied or separate head. The blocks are
 """
 
 import functools
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
 import jax
@@ -33,7 +33,7 @@ SIZES = {
     "8b": Size(32, 32, 4096, kv_heads=8, ff_width=14_336),  # Llama 3.1 (arXiv:2407.21783, table 3)
 }
 # Switches of Llama 3.1 at any size; 3.2 1B is tied, and its scaling's factor is 32.
-LLAMA_3 = dict(
+LLAMA_3: dict[str, Any] = dict(
     position="rotary",
     rope_base=500_000.0,
     rope_scaling=Llama3Scaling(),

@@ -1,0 +1,97 @@
+"""`jaxlm eval` that adapts to its text: what the options do, in which words, and on which runs."""
+
+import json
+
+import numpy as np
+import pytest
+
+from jaxlm.run import train
+from tests import tiny_run
+from tests.test_run_recurrent import config
+
+SAME = ("loss", "perplexity", "bits_per_byte", "standard_error", "tokens", "bytes")
+
+
+@pytest.fixture(scope="module")
+def lanes(tmp_path_factory):
+    """A recurrent run over lanes, on two devices."""
+    folder = tmp_path_factory.mktemp("lanes")
+    train(config(tiny_run.write_text(folder)), folder / "run", shards_dir=folder / "shards")
+    return folder / "run"
+
+
+def test_a_cache_and_dynamic_evaluation_score_better_and_say_how(jaxlm, lanes):
+    """The text is of a small grammar, and the model has hardly begun to learn it."""
+    plain = jaxlm("eval", lanes, "--json").json
+    ways = {
+        "with a cache": ["--cache", "300", "--cache-weight", "0.3"],
+        "with dynamic evaluation": ["--dynamic", "sgd", "--dynamic-rate", "1.0"],
+        "with a cache and dynamic evaluation": ["--cache", "300", "--dynamic", "rms", "--dynamic-rate", "0.002"],
+    }
+    for name, options in ways.items():
+        found = jaxlm("eval", lanes, "--json", *options).json
+        assert found["loss"] < plain["loss"] - 0.01, name
+        assert found["source"] == f"validation, {name}"
+        assert found["tokens"] == plain["tokens"] and plain.keys() < found.keys()
+    shown = jaxlm("eval", lanes, *options).out
+    assert f"{found['source']}, step 20" in shown and f"{found['loss']:.4f} nats/token" in shown
+    assert found["cache"] == {"window": 300, "theta": 1.0, "weight": 0.1}
+    assert found["dynamic"] == {"kind": "rms", "rate": 0.002, "decay": 0.01, "eps": 1e-3, "batches": 100}
+    assert json.loads((lanes / "evaluations.jsonl").read_text().splitlines()[-1])["dynamic"] == found["dynamic"]
+
+
+def test_what_adapts_by_nothing_is_the_plain_score_bit_for_bit(jaxlm, lanes):
+    plain = jaxlm("eval", lanes, "--json").json
+    for options in (["--cache", "50", "--cache-weight", "0"], ["--dynamic", "sgd", "--dynamic-rate", "0"],
+                    ["--dynamic", "rms", "--dynamic-rate", "0", "--cache", "9", "--cache-weight", "0"]):  # fmt: skip
+        found = jaxlm("eval", lanes, "--json", *options).json
+        assert {name: found[name] for name in SAME} == {name: plain[name] for name in SAME}
+
+
+def test_fewer_lanes_are_longer_and_shorter_rows_are_the_same_text(jaxlm, lanes):
+    """A carried state makes the length of a row nothing but the size of a step; a lane begins from nowhere."""
+    score = lambda *options: jaxlm("eval", lanes, "--json", *options).json
+    plain, one = score(), score("--batch", "1")
+    assert one["tokens"] == plain["tokens"] and one["loss"] != plain["loss"]
+    np.testing.assert_allclose(score("--length", "5")["loss"], plain["loss"], rtol=1e-5)
+    np.testing.assert_allclose(score("--batch", "1", "--length", "7")["loss"], one["loss"], rtol=1e-5)
+    told = score("--batch", "1", "--length", "7")
+    assert (told["source"], told["batch"], told["length"]) == ("validation, batch 1, length 7", 1, 7)
+
+
+def test_a_text_of_ones_own_is_adapted_to_as_well(jaxlm, lanes, tmp_path):
+    """The rule that asks for training's gradients finds them in the run's own shards."""
+    (tmp_path / "own.txt").write_text("nobody forgets the green train.\n" * 30)
+    plain = jaxlm("eval", lanes, "--json", "--text", "own.txt").json
+    options = ["--dynamic", "rms", "--dynamic-rate", "0.01", "--batch", "1", "--length", "8"]
+    assert jaxlm("eval", lanes, "--json", "--text", "own.txt", *options).json["loss"] < plain["loss"] - 0.3
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--cache-weight", "0.3"], ["--cache-weight 0.3", "give --cache too"]),
+        (["--dynamic-rate", "0.3"], ["--dynamic-rate 0.3", "give --dynamic too"]),
+        (["--dynamic", "rmsprop"], ["dynamic.kind", "did you mean 'rms'"]),
+        (["--cache", "0"], ["--cache", "window", "0"]),
+        (["--cache", "5", "--cache-weight", "1"], ["--cache", "weight"]),
+        (["--dynamic", "sgd", "--dynamic-rate", "1e38"], ["--dynamic-rate", "not finite", "lower"]),
+    ],
+    ids=str,
+)
+def test_options_that_cannot_be_are_the_users_mistake(jaxlm, lanes, options, words):
+    answer = jaxlm("eval", lanes, *options)
+    assert (answer.code, answer.out) == (2, "") and "Traceback" not in answer.err
+    assert all(word in answer.err for word in words), answer.err
+
+
+@pytest.mark.parametrize("options", [["--cache", "9"], ["--batch", "2"], ["--length", "8"]], ids=str)
+def test_rows_that_begin_from_nowhere_have_no_lanes(jaxlm, trained, options):
+    answer = jaxlm("eval", trained.path, *options)
+    assert answer.code == 2 and "begin from nowhere: leave it out" in answer.err and options[0] in answer.err
+
+
+def test_a_transformer_may_learn_from_its_text_too(jaxlm, trained):
+    plain = jaxlm("eval", trained.path, "--json").json
+    found = jaxlm("eval", trained.path, "--json", "--dynamic", "sgd", "--dynamic-rate", "0.15").json
+    assert found["loss"] < plain["loss"] - 0.005
