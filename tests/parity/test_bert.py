@@ -124,11 +124,11 @@ def test_modern_bert_gives_the_same_logits_and_gradients(seed):
 
     def weighted(params, batch):
         logits = family.hidden(params, batch) @ family.head(params).T + family.bias(params)[None, None]
-        return (logits * cotangent).sum(), logits
+        return (logits * cotangent).sum() / batch.weight.sum(), logits
 
     (_, logits), grads = jax.jit(jax.value_and_grad(weighted, has_aux=True))(params, jax.tree.map(jnp.asarray, batch))
     out = peer(input_ids=torch.tensor(batch.token), attention_mask=torch.tensor(batch.segment))
-    (out.logits * torch.tensor(cotangent)).sum().backward()
+    ((out.logits * torch.tensor(cotangent)).sum() / float(batch.weight.sum())).backward()
     real = batch.weight[..., None]
     np.testing.assert_allclose(logits * real, out.logits.detach().numpy() * real, atol=1e-4)
     peers.same_gradients(grads, peers.from_modern_bert(peers.gradients(peer), layers, heads, K))
