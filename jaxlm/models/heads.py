@@ -30,6 +30,7 @@ def answer(
     bias_C = parameter(module, "classifier_b", nn.initializers.zeros, (rows,), ("class",))
     if head.kind != "span":
         return asked(x_BLD, batch.where)
+    # This bias moves all positions alike, so no softmax sees it; BERT's head of spans has it.
     logits_BCL = einsum("BLD,CD->BCL", x_BLD, table_CD, exact(precision)) + bias_C[None, :, None]
     return jnp.where(answers(batch)[:, None, :], logits_BCL, HIDDEN)
 
