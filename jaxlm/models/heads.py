@@ -5,6 +5,7 @@ table, the targets of the asked positions are classes. A span is two choices amo
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -35,13 +36,13 @@ def answer(
     return jnp.where(answers(batch)[:, None, :], logits_BCL, HIDDEN)
 
 
-def answers(batch: Batch) -> Array:
+def answers(batch: Batch) -> Any:
     """Where a span may begin and end: at real tokens, of part 1 where a row has parts (0 asks, 1 answers)."""
     real_BL = batch.segment > 0
     return real_BL if batch.kind is None else real_BL & (batch.kind == 1)
 
 
-def weights_of_tokens(head: Head, batch: Batch) -> Float[Array, "B L"]:
+def weights_of_tokens(head: Head, batch: Batch) -> Any:
     """`batch.weight`; where not all tokens are asked for, each row's weight spread evenly over its real tokens."""
     if head.kind != "span" and batch.where is None:
         return batch.weight
