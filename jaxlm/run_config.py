@@ -71,6 +71,10 @@ class RunConfig(Config):
             longest = self.model.max_length
             if longest is not None and longest < self.data.length:
                 raise ValueError(f"model.max_length={longest} is under data.length={self.data.length}: raise it")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _model_can_do_what_is_asked(self):
         objective = self.data.objective.kind
         if objective == "next_token" and not self.model.causal:
             seer = "model.bidirectional=True" if self.model.kind == "recurrent" else f"model.kind={self.model.kind!r}"
