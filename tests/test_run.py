@@ -275,6 +275,11 @@ def test_a_run_of_another_version_is_refused_even_where_its_fields_are_unknown(u
         (["data.length=64"], ["model.max_length=32", "data.length=64"]),
         (["name=../elsewhere"], ["name"]),
         (["data.rows=lanes"], ["data.rows='lanes'", "model.position='rotary'"]),
+        (["model.kind=encoder", "model.size=tiny"], ["model.kind='encoder'", "data.objective.kind='next_token'"]),
+        (
+            ["model.kind=encoder_decoder", "model.size=t5_small"],
+            ["model.kind='encoder_decoder'", "data.objective.kind='next_token'", "model.kind='decoder'"],
+        ),
     ],
     ids=str,
 )

@@ -5,6 +5,7 @@ table, the targets of the asked positions are classes. A span is two choices amo
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -30,11 +31,12 @@ def answer(
     bias_C = parameter(module, "classifier_b", nn.initializers.zeros, (rows,), ("class",))
     if head.kind != "span":
         return asked(x_BLD, batch.where)
+    # This bias moves all positions alike, so no softmax sees it; BERT's head of spans has it.
     logits_BCL = einsum("BLD,CD->BCL", x_BLD, table_CD, exact(precision)) + bias_C[None, :, None]
     return jnp.where(answers(batch)[:, None, :], logits_BCL, HIDDEN)
 
 
-def answers(batch: Batch) -> Array:
+def answers(batch: Batch) -> Any:
     """Where a span may begin and end: at real tokens, of part 1 where a row has parts (0 asks, 1 answers).
 
     The row's first token is where a span is that the row does not hold.
@@ -46,7 +48,7 @@ def answers(batch: Batch) -> Array:
     return real_BL & ((batch.kind == 1) | first_BL)
 
 
-def weights_of_tokens(head: Head, batch: Batch) -> Float[Array, "B L"]:
+def weights_of_tokens(head: Head, batch: Batch) -> Any:
     """`batch.weight`; where not all tokens are asked for, each row's weight spread evenly over its real tokens."""
     if head.kind != "span" and batch.where is None:
         return batch.weight

@@ -1,5 +1,7 @@
 """A stack of blocks: from embedded tokens, through positions, blocks and the last norm, to hidden states."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -48,7 +50,7 @@ def into_head(c: StackConfig) -> float:
     return 0.0 if c.residual == "zero" else std_of_tables(c)
 
 
-def embed(c: StackConfig, table_VD: Array, token_BL: Array) -> Array:
+def embed(c: StackConfig, table_VD: Array, token_BL: Any) -> Array:
     x_BLD = table_VD[token_BL]
     return x_BLD * c.dims.D**0.5 if c.embedding_scale else x_BLD
 

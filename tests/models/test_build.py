@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from jaxlm import mesh
-from jaxlm.batch import Batch
+from jaxlm.batch import Batch, Source
 from jaxlm.losses import cross_entropy
 from jaxlm.models.build import build
+from jaxlm.models.encoder import EncoderConfig
+from jaxlm.models.encoder_decoder import EncoderDecoderConfig
 from jaxlm.models.transformer import TransformerConfig
 
 FAMILIES = {
@@ -25,6 +27,8 @@ FAMILIES = {
         tied=False,
         precision="float32",
     ),
+    "bert": EncoderConfig(layers=2, heads=4, width=16, sentence_order=True, precision="float32"),
+    "t5": EncoderDecoderConfig(layers=1, heads=4, width=16, precision="float32", std=0.3),
     "scanned": TransformerConfig(
         layers=2, heads=4, width=16, scan_layers=True, bias=True, qk_norm=True, precision="float32"
     ),
@@ -43,7 +47,10 @@ def is_names(x) -> bool:
 def batch_of(shape) -> Batch:
     token = jnp.arange(shape[0] * shape[1]).reshape(shape) % 16
     position = jnp.broadcast_to(jnp.arange(shape[1])[None], shape)
-    return Batch(token, (token + 1) % 16, jnp.ones(shape), jnp.ones(shape, jnp.int32), position)
+    segment = jnp.ones(shape, jnp.int32)
+    source = Source(token[:, 1:], segment[:, 1:], position[:, :-1])  # read by an encoder-decoder, the label by BERT
+    label = jnp.arange(shape[0])[:, None] % 2
+    return Batch(token, (token + 1) % 16, jnp.ones(shape), segment, position, source=source, label=label)
 
 
 def test_parameters_are_a_plain_dict_of_float32_arrays(model):
@@ -84,8 +91,9 @@ def test_loss_and_gradients_agree_on_every_mesh(model):
     params, batch = model.init(jax.random.key(0)), batch_of((8, 8))
 
     def loss(params, batch):
-        hidden, head = model.hidden(params, batch), model.head(params)
-        return cross_entropy(hidden, head, batch.target, batch.weight, precision=model.precision)[0]
+        hidden, head = model.apply(params, batch), model.head(params)
+        nats = cross_entropy(hidden.array, head, batch.target, batch.weight, precision=model.precision)[0]
+        return nats + hidden.penalty
 
     expected, grads = jax.jit(jax.value_and_grad(loss))(params, batch)
     for sizes in [dict(data=8), dict(fsdp=8), dict(data=2, fsdp=2, tensor=2)]:
