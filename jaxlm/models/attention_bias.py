@@ -27,6 +27,19 @@ class Buckets(NamedTuple):
 Bias = Slopes | Buckets
 
 
+def of_run(bias: Bias, first: Int[Array, ""] | int, L: int, M: int, causal: bool) -> Float[Array, "1 G R L M"]:
+    """`of_scores` for queries at `first` and the L - 1 positions behind it, and keys at 0 to M - 1.
+
+    A diagonal has one distance, so a learned table is read, and its gradient added up, L + M times and not L x M.
+    """
+    last_1, keys_1W = jnp.asarray(first + L - 1)[None, None], jnp.arange(L + M - 1)[None]
+    of_last = of_scores(bias, last_1, keys_1W, causal)  # the last query's; one before sees the same one key earlier
+    _, G, R, _, W = of_last.shape
+    padded = jnp.pad(of_last, ((0, 0),) * 4 + ((0, 1),))
+    rows = jnp.broadcast_to(padded, (1, G, R, L, W + 1)).reshape(1, G, R, -1)
+    return rows[..., : L * W].reshape(1, G, R, L, W)[..., L - 1 :]  # each row is moved by one more than the last
+
+
 def of_scores(
     bias: Bias, of_query: Int[Array, "_ L"], of_key: Int[Array, "_ M"], causal: bool
 ) -> Float[Array, "_ G R L M"]:
@@ -40,4 +53,4 @@ def of_scores(
     bucket_BLM = of_distance[jnp.minimum(distance_BLM, bias.reach)]
     # The later half is of keys after their query; causal attention sees none, and a prefix's are all at distance 0.
     bucket_BLM = jnp.where(ahead_BLM < 0, 0 if causal else bucket_BLM + count // 2, bucket_BLM)
-    return jnp.moveaxis(bias.table_TGR[bucket_BLM], (3, 4), (1, 2))
+    return jnp.moveaxis(jnp.asarray(bias.table_TGR)[bucket_BLM], (3, 4), (1, 2))

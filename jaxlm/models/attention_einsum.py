@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxlm.models.attention_bias import Bias, of_scores
+from jaxlm.models.attention_bias import Bias, of_run, of_scores
 from jaxlm.models.layers import Precision, einsum, exact
 
 HIDDEN = -1e30  # a score no softmax sees; finite, so that a row with every key hidden stays finite
@@ -30,14 +30,17 @@ def einsum_attention(
     prefix: Bool[Array, "B M"] | None = None,
     scale: float | None = None,
     bias: Bias | None = None,
+    run: bool = False,  # are the positions of queries one after another, and those of keys 0, 1, 2, ...?
 ) -> Float[Array, "B L G R K"]:
     """`attend`, all queries at once."""
     L, M, K = q_BLGRK.shape[1], k_BMGK.shape[1], q_BLGRK.shape[-1]
     q_BLGRK = q_BLGRK * (K**-0.5 if scale is None else scale)
     scores_BGRLM = einsum("BLGRK,BMGK->BGRLM", q_BLGRK, k_BMGK, exact(precision))
+    run = run or positions is None
     positions = positions or (jnp.arange(L)[None], jnp.arange(M)[None])
     if bias is not None:
-        scores_BGRLM += of_scores(bias, *positions, causal)
+        first = positions[0][0, 0]
+        scores_BGRLM += of_run(bias, first, L, M, causal) if run else of_scores(bias, *positions, causal)
     visible_BLM = visible(segments, positions, causal, window, prefix)
     if visible_BLM is not None:
         scores_BGRLM = jnp.where(visible_BLM[:, None, None], scores_BGRLM, HIDDEN)
@@ -78,7 +81,8 @@ def einsum_attention_in_chunks(q_BLGRK, k_BMGK, v_BMGK, *, chunk: int, segments,
     def of_chunk(chunk_of):
         q, position, segment = chunk_of
         both = None if segments is None else (segment, segments[1])
-        return einsum_attention(q, k_BMGK, v_BMGK, segments=both, positions=(position, of_key), **rest)
+        at = dict(positions=(position, of_key), run=positions is None)
+        return einsum_attention(q, k_BMGK, v_BMGK, segments=both, **at, **rest)
 
     def split(x):  # (B, L, ...) -> (chunks, B, chunk, ...)
         padded = jnp.pad(x, ((0, 0), (0, -L % chunk)) + ((0, 0),) * (x.ndim - 2))

@@ -201,13 +201,15 @@ class Block(nn.Module):
     """Residual block; `site` numbers its dropouts."""
 
     spec: Spec
-    local: bool
+    local: bool  # its window holds
+    normed: bool = True  # False: its attention reads what is normed already
 
     @nn.compact
     def __call__(self, x_BLD, seen: Seen, site, cache=None):
         s, c = self.spec, self.spec.cfg
         norm = lambda part: Norm(c.norm, bias=c.bias, eps=c.norm_eps, name=f"{part}_norm")
-        before = lambda part, x_BLD: x_BLD if c.post_norm else norm(part)(x_BLD)
+        bare = lambda part: c.post_norm or (part == "attention" and not self.normed)
+        before = lambda part, x_BLD: x_BLD if bare(part) else norm(part)(x_BLD)
 
         def add(part, x_BLD, y_BLD, n):
             x_BLD = x_BLD + dropout(y_BLD, c.dropout, seen.noise, site + n)

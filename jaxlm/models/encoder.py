@@ -28,6 +28,8 @@ SIZES = {
     "medium": Size(8, 8, 512),
     "base": Size(12, 12, 768),
     "large": Size(24, 16, 1024),
+    "modern_base": Size(22, 12, 768, ff_width=1152),  # with MODERN
+    "modern_large": Size(28, 16, 1024, ff_width=2624),
 }
 # Switches of ModernBERT (Warner et al. 2024, arXiv:2412.13663, section 2.1) at any size.
 MODERN = dict(
@@ -38,6 +40,7 @@ MODERN = dict(
     global_every=3,
     global_first=True,
     activation="geglu_exact",
+    first_norm=False,
     post_norm=False,
     bias=False,
     norm_eps=1e-5,

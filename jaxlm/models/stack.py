@@ -27,8 +27,7 @@ def spec_of(cfg: StackConfig, setting: Setting, *, causal: bool) -> Spec:
         length=cfg.max_length or setting.length,
         packed=setting.packed,
         precision=resolve_precision(cfg.precision, setting.platform),
-        # Layers with and without a window are not one program: a fused kernel is compiled for its window.
-        scan=scan and cfg.global_every is None,
+        scan=scan and cfg.uniform,
         platform=setting.platform,
     )
 
@@ -95,7 +94,7 @@ def blocks(s: Spec, x_BLD: Array, seen: Seen, cache, site: int):
     if not s.scan:
         for n in range(s.layers):
             layer = None if cache is None else cache[f"block_{n}"]
-            block = kind(s, not c.sees_all(n), name=f"block_{n}")
+            block = kind(s, not c.sees_all(n), n > 0 or c.first_norm, name=f"block_{n}")
             x_BLD, layer = block(x_BLD, seen, site + s.parts * n, layer)
             if cache is not None:
                 cache = {**cache, f"block_{n}": layer}

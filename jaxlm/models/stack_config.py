@@ -60,6 +60,7 @@ class StackConfig(Config):
     embedding_norm: bool = False  # a norm before the first block, as BERT has
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     norm_eps: float = pydantic.Field(default=1e-5, gt=0)  # added to the mean square; Llama 3 has 1e-5, Llama 1 1e-6
+    first_norm: bool = True  # False: the first block's attention reads the embedding's norm as it is (ModernBERT)
     post_norm: bool = False  # norms after each sum (Vaswani et al. 2017) and not before each part; no final norm then
     activation: Activation = "gelu"  # gelu: by tanh, as GPT-2; swiglu, geglu: gated (Shazeer 2020, arXiv:2002.05202)
     bias: bool = False  # in every product and norm, as GPT-2 has
@@ -104,10 +105,15 @@ class StackConfig(Config):
             raise ValueError(
                 f"model.global_every={self.global_every} says which layers have no window: set model.window too"
             )
-        if self.global_every is not None and self.scan_layers:
+        if self.scan_layers and not self.uniform:
             raise ValueError(
-                f"model.global_every={self.global_every} makes layers of two kinds, and model.scan_layers=True "
-                f"compiles one for all: leave model.scan_layers out"
+                f"model.global_every={self.global_every} and model.first_norm={self.first_norm} make layers of two "
+                f"kinds, and model.scan_layers=True compiles one for all: leave model.scan_layers out"
+            )
+        if not self.first_norm and (self.post_norm or not self.embedding_norm):
+            raise ValueError(
+                f"model.first_norm=False leaves the first norm to the embedding, and model.embedding_norm="
+                f"{self.embedding_norm}, model.post_norm={self.post_norm}: set them to True and False"
             )
         if self.local_rope_base is not None and self.global_every is None:
             raise ValueError(
@@ -135,6 +141,11 @@ class StackConfig(Config):
         G = self.dial("kv_heads") or H
         F = self.dial("ff_width") or (-(-8 * D // 3 // 64) * 64 if self.activation in GATED else 4 * D)
         return Dims(N=N, D=D, G=G, R=H // G, K=self.dial("head_width") or D // H, F=F)
+
+    @property
+    def uniform(self) -> bool:
+        """Are all layers one program? With and without a window they are not: a fused kernel is compiled for it."""
+        return self.global_every is None and self.first_norm
 
     def sees_all(self, layer: int) -> bool:
         """Has this layer no window?"""

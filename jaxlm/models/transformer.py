@@ -17,6 +17,7 @@ from jaxlm.models.block import Seen, Spec, empty_cache
 from jaxlm.models.family import SAMPLE, Family, Head, Hidden, Setting, parameters, tokens
 from jaxlm.models.heads import bias_of, table_of
 from jaxlm.models.layers import Noise
+from jaxlm.models.positions import Llama3Scaling
 from jaxlm.models.stack import answered, embed, into_head, products, score_flops, spec_of, stack, table
 from jaxlm.models.stack_config import Size, StackConfig
 
@@ -28,7 +29,18 @@ SIZES = {
     "355m": Size(24, 16, 1024),
     "774m": Size(36, 20, 1280),
     "1558m": Size(48, 25, 1600),
+    "1b": Size(16, 32, 2048, kv_heads=8, ff_width=8192),  # Llama 3.2, with LLAMA_3
+    "8b": Size(32, 32, 4096, kv_heads=8, ff_width=14_336),  # Llama 3.1 (arXiv:2407.21783, table 3)
 }
+# Switches of Llama 3.1 at any size; 3.2 1B is tied, and its scaling's factor is 32.
+LLAMA_3 = dict(
+    position="rotary",
+    rope_base=500_000.0,
+    rope_scaling=Llama3Scaling(),
+    norm="rmsnorm",
+    activation="swiglu",
+    tied=False,
+)
 
 
 class TransformerConfig(StackConfig):

@@ -12,6 +12,7 @@ from jaxlm import mesh
 from jaxlm.errors import UserError
 from jaxlm.models import attention, attention_einsum
 from jaxlm.models.attention import attend
+from jaxlm.models.attention_bias import Buckets, Slopes, of_run, of_scores
 from jaxlm.models.attention_choice import announce
 from jaxlm.models.attention_einsum import chunk_length, einsum_attention, einsum_attention_in_chunks
 from jaxlm.models.attention_gpu import cudnn_attention, triton_attention
@@ -26,7 +27,9 @@ def random_heads(B=2, L=6, M=6, G=2, R=2, K=4, seed=0):
     )
 
 
-def in_loops(q, k, v, segments=None, positions=None, causal=True, window=None):
+def in_loops(
+    q, k, v, segments=None, positions=None, causal=True, window=None, prefix=None, scale=None, bias=lambda *at: 0.0
+):
     """The definition: a softmax over the keys that a query sees, for each row, query and head by itself."""
     (B, L, G, R, K), M = q.shape, k.shape[1]
     of_query, of_key = positions or (np.arange(L)[None].repeat(B, 0), np.arange(M)[None].repeat(B, 0))
@@ -36,18 +39,22 @@ def in_loops(q, k, v, segments=None, positions=None, causal=True, window=None):
         for m in range(M):
             ahead = int(of_query[b, l]) - int(of_key[b, m])
             hidden = (
-                (causal and ahead < 0)
+                (causal and ahead < 0 and not (prefix is not None and prefix[b, m]))
                 or (window is not None and abs(ahead) >= window)
                 or (segments is not None and segments[0][b, l] != segments[1][b, m])
             )
             if not hidden:
                 seen.append(m)
-        weights = np.array([np.exp(np.dot(q[b, l, g, r], k[b, m, g]) / np.sqrt(K)) for m in seen])
+        scale = 1 / np.sqrt(K) if scale is None else scale
+        ahead = lambda m, b=b, l=l: int(of_query[b, l]) - int(of_key[b, m])
+        scores = [np.dot(q[b, l, g, r], k[b, m, g]) * scale + bias(ahead(m), g, r) for m in seen]
+        weights = np.exp(np.array(scores))
         o[b, l, g, r] = sum(w * np.asarray(v[b, m, g]) for w, m in zip(weights / weights.sum(), seen, strict=True))
     return o
 
 
 TWO_DOCUMENTS = jnp.array([[1, 1, 1, 2, 2, 0], [1, 2, 2, 2, 2, 2]])
+PREFIX = jnp.array([[1, 1, 0, 1, 0, 0], [1, 1, 1, 0, 0, 0]], bool)
 LATE = (
     jnp.array([[3, 4, 5, 6, 7, 8], [0, 1, 2, 3, 4, 5]]),
     jnp.array([[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]]),
@@ -66,6 +73,9 @@ LATE = (
         {"segments": (TWO_DOCUMENTS, TWO_DOCUMENTS), "window": 2},
         {"positions": LATE},
         {"positions": LATE, "window": 4},
+        {"scale": 1.0},
+        {"prefix": PREFIX},
+        {"prefix": PREFIX, "segments": (TWO_DOCUMENTS, TWO_DOCUMENTS), "window": 3},
     ],
     ids=lambda case: "+".join(case) or "plain",
 )
@@ -73,6 +83,55 @@ def test_attend_is_its_definition(groups, queries, case):
     q, k, v = random_heads(G=groups, R=queries)
     got = jax.jit(lambda *qkv: attend(*qkv, precision="float32", **case))(q, k, v)
     np.testing.assert_allclose(got, in_loops(*map(np.asarray, (q, k, v)), **case), rtol=1e-5, atol=1e-6)
+
+
+def slopes_22():
+    return np.array([[0.5, 0.25], [0.125, 0.0625]], np.float32)
+
+
+def by_slopes(ahead, g, r):
+    return -slopes_22()[g, r] * abs(ahead)
+
+
+TABLE_TGR = np.asarray(jax.random.normal(jax.random.key(3), (8, 2, 2)))
+
+
+def by_buckets(both):
+    """T5's rule for 8 buckets and a reach of 6, spelled out: distances 0, 1, ... of one direction."""
+    of_distance = [0, 1, 2, 2, 3, 3, 3] if both else [0, 1, 2, 3, 4, 6, 7]
+
+    def at(ahead, g, r):
+        bucket = of_distance[min(abs(ahead), 6)]
+        bucket = (bucket + 4 if both else 0) if ahead < 0 else bucket
+        return TABLE_TGR[bucket, g, r]
+
+    return at
+
+
+@pytest.mark.parametrize("case", [{}, {"causal": False}, {"positions": LATE}, {"prefix": PREFIX}, {"M": 9}], ids=str)
+@pytest.mark.parametrize("kind", ["slopes", "buckets"])
+def test_a_bias_is_added_to_scores_by_distance(kind, case):
+    case = {"causal": "M" not in case} | case
+    q, k, v = random_heads(M=case.pop("M", 6))
+    bias = Slopes(slopes_22()) if kind == "slopes" else Buckets(jnp.asarray(TABLE_TGR), reach=6)
+    got = jax.jit(lambda *qkv: attend(*qkv, precision="float32", bias=bias, **case))(q, k, v)
+    definition = by_slopes if kind == "slopes" else by_buckets(both=not case["causal"])
+    np.testing.assert_allclose(got, in_loops(q, k, v, bias=definition, **case), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_run_of_positions_has_the_bias_of_each_of_them(causal):
+    for bias in (Slopes(slopes_22()), Buckets(jnp.asarray(TABLE_TGR), reach=6)):
+        for first, L, M in ((0, 5, 5), (3, 2, 9), (0, 4, 7), (7, 3, 2), (2, 1, 4)):
+            each = of_scores(bias, first + jnp.arange(L)[None], jnp.arange(M)[None], causal)
+            np.testing.assert_array_equal(of_run(bias, first, L, M, causal), each)
+
+
+def test_queries_read_keys_of_another_text_by_segment():
+    q, k, v = random_heads(L=6, M=4)
+    segments = TWO_DOCUMENTS, jnp.array([[1, 2, 2, 0], [2, 1, 1, 2]])
+    got = attend(q, k, v, precision="float32", segments=segments, causal=False)
+    np.testing.assert_allclose(got, in_loops(q, k, v, segments, causal=False), rtol=1e-5, atol=1e-6)
 
 
 def test_fewer_queries_than_keys_attend_as_the_last_of_them():
@@ -117,6 +176,10 @@ CASES_OF_CHUNKS = [
     {"window": 5},
     {"segments": True},
     {"positions": (jnp.arange(10, 33)[None], jnp.arange(23)[None])},
+    {"prefix": jnp.arange(46).reshape(2, 23) % 5 == 0, "scale": 0.7},
+    {"bias": Slopes(slopes_22())},
+    {"bias": Buckets(TABLE_TGR, reach=6), "causal": False},
+    {"bias": Buckets(TABLE_TGR, reach=6), "positions": (jnp.arange(10, 33)[None], jnp.arange(23)[None])},
 ]
 
 
@@ -143,6 +206,27 @@ def with_gradients(f, q, k, v):
 
     (_, o), grads = jax.jit(jax.value_and_grad(weighted, argnums=(0, 1, 2), has_aux=True))(q, k, v)
     return o, *grads
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_gradients_of_buckets_are_those_of_each_score_and_chunks_do_not_change_them(causal):
+    q, k, v = random_heads(L=23, M=23)
+    weights = jnp.cos(jnp.arange(q.size, dtype=jnp.float32)).reshape(q.shape)
+
+    def gradient(chunk, positions=None):
+        def loss(table):
+            o = einsum_attention_in_chunks(
+                q, k, v, chunk=chunk, bias=Buckets(table, reach=6), precision="float32", segments=None,
+                positions=positions, causal=causal, window=None,
+            )  # fmt: skip
+            return (o * weights).sum()
+
+        return jax.jit(jax.grad(loss))(jnp.asarray(TABLE_TGR))
+
+    each = gradient(23, positions=(jnp.arange(23)[None], jnp.arange(23)[None]))
+    assert jnp.abs(each).min(axis=(1, 2)).max() > 1e-3
+    for chunk in (23, 7):
+        np.testing.assert_allclose(gradient(chunk), each, rtol=1e-5, atol=1e-5)
 
 
 def test_a_chunk_holds_at_most_64_mib_of_scores_and_short_rows_are_whole():

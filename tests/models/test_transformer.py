@@ -193,11 +193,6 @@ def parameters(model) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0))))
 
 
-def test_124m_with_biases_has_as_many_parameters_as_gpt2():
-    gpt2 = build(TransformerConfig(size="124m", bias=True), vocab=50_257, length=1_024, packed=False, platform="cpu")
-    assert parameters(gpt2) == 124_439_808  # sum over `GPT2LMHeadModel.from_pretrained("gpt2").parameters()`
-
-
 def test_llama_7b_has_as_many_parameters_as_published():
     llama = TransformerConfig(
         layers=32,

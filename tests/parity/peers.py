@@ -119,6 +119,31 @@ def from_bert_for_pretraining(w, layers: int, heads: int, K: int) -> dict:
     }
 
 
+def from_modern_bert(w, layers: int, heads: int, K: int) -> dict:
+    """Of ModernBertForMaskedLM; one matrix of theirs has queries, keys and values, another both products of GeGLU."""
+
+    def block(n):
+        h = f"model.layers.{n}"
+        qkv = {f"{x}.weight": part for x, part in zip("qkv", np.split(w[f"{h}.attn.Wqkv.weight"], 3), strict=True)}
+        names = {"q": "q", "k": "k", "v": "v", "o": f"{h}.attn.Wo"}
+        gate, up = (half.T for half in np.split(w[f"{h}.mlp.Wi.weight"], 2))
+        made = {
+            "attention": attention(w | qkv, names, heads, 1, K, False),
+            "mlp": {"gate": {"w": gate}, "up": {"w": up}, "down": linear(w, f"{h}.mlp.Wo")},
+            "mlp_norm": norm(w, f"{h}.mlp_norm", False),
+        }
+        return made | ({"attention_norm": norm(w, f"{h}.attn_norm", False)} if n else {})
+
+    return {
+        "embedding": w["model.embeddings.tok_embeddings.weight"],
+        "embedding_norm": norm(w, "model.embeddings.norm", False),
+        "final_norm": norm(w, "model.final_norm", False),
+        "transform": linear(w, "head.dense"),
+        "transform_norm": norm(w, "head.norm", False),
+        "head_b": w["decoder.bias"],
+    } | {f"block_{n}": block(n) for n in range(layers)}
+
+
 def from_t5(w, layers: tuple[int, int], heads: int, K: int, gated: bool) -> dict:
     def block(stack, n):
         h = f"{stack}.block.{n}.layer"

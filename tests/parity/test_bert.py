@@ -1,4 +1,4 @@
-"""Same weights, same logits, loss and gradients: our encoder beside Hugging Face's BERT."""
+"""Same weights, same logits, loss and gradients: our encoder beside Hugging Face's BERT and ModernBERT."""
 
 import warnings
 
@@ -9,7 +9,7 @@ import pytest
 
 from jaxlm.losses import cross_entropy
 from jaxlm.models.build import build
-from jaxlm.models.encoder import EncoderConfig
+from jaxlm.models.encoder import MODERN, EncoderConfig
 from jaxlm.models.family import Head
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("default")]  # torch warns about itself
@@ -21,9 +21,9 @@ with warnings.catch_warnings():
     from tests.parity import peers
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def forget_programs():
-    """Each shape compiles its own; all of them at once are more than a process may map."""
+    """Each shape compiles its own; those of all modules at once are more than a process may map."""
     yield
     jax.clear_caches()
 
@@ -31,7 +31,7 @@ def forget_programs():
 def shapes(seed: int):
     """A config of ours and theirs, uneven on purpose: a transposed square weight would go unnoticed."""
     rng = np.random.default_rng(seed)
-    heads, K, layers = int(rng.integers(1, 5)), int(rng.integers(2, 9)), int(rng.integers(1, 3))
+    heads, K, layers = int(rng.integers(1, 5)), int(rng.integers(2, 9)), 1 + (seed % 4 == 0)
     width, ff, vocab, longest = heads * K, int(rng.integers(5, 40)), int(rng.integers(9, 40)), int(rng.integers(8, 20))
     ours = EncoderConfig(
         layers=layers, heads=heads, width=width, ff_width=ff, max_length=longest + 3, kinds=3, sentence_order=True,
@@ -100,3 +100,35 @@ def test_hidden_states_and_the_pooled_one_are_the_same(seed):
         params = peers.placed(family, peers.from_bert(w, *sizes) | pooler | head)
         got = jax.jit(family.apply)(params, batch).array
         np.testing.assert_allclose(got * real if kind == "tags" else got, wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_modern_bert_gives_the_same_logits_and_gradients(seed):
+    rng = np.random.default_rng(200 + seed)
+    heads, K, layers, ff, vocab = int(rng.integers(1, 4)), 4, 4 + seed % 2, int(rng.integers(5, 30)), 23
+    L, window = int(rng.integers(12, 20)), int(rng.integers(2, 5))
+    peer = transformers.ModernBertForMaskedLM(
+        transformers.ModernBertConfig(
+            vocab_size=vocab, hidden_size=heads * K, intermediate_size=ff, num_hidden_layers=layers,
+            num_attention_heads=heads, local_attention=2 * window, pad_token_id=None, bos_token_id=None,
+            eos_token_id=None, cls_token_id=None, sep_token_id=None, attn_implementation="eager",
+        )
+    )  # fmt: skip
+    peers.stirred(peer, seed)
+    switches = MODERN | {"window": window + 1}  # ours counts the token itself
+    cfg = EncoderConfig(layers=layers, heads=heads, width=heads * K, ff_width=ff, precision="float32", **switches)
+    family = build(cfg, vocab=vocab, length=L, packed=True, platform="cpu")
+    params = peers.placed(family, peers.from_modern_bert(peers.weights(peer), layers, heads, K))
+    batch = peers.real_rows(rng.integers(0, vocab, (2, L)), rng.integers(5, L + 1, 2))
+    cotangent = rng.normal(size=(2, L, vocab)).astype(np.float32) * batch.weight[..., None]
+
+    def weighted(params, batch):
+        logits = family.hidden(params, batch) @ family.head(params).T + family.bias(params)[None, None]
+        return (logits * cotangent).sum() / batch.weight.sum(), logits
+
+    (_, logits), grads = jax.jit(jax.value_and_grad(weighted, has_aux=True))(params, jax.tree.map(jnp.asarray, batch))
+    out = peer(input_ids=torch.tensor(batch.token), attention_mask=torch.tensor(batch.segment))
+    ((out.logits * torch.tensor(cotangent)).sum() / float(batch.weight.sum())).backward()
+    real = batch.weight[..., None]
+    np.testing.assert_allclose(logits * real, out.logits.detach().numpy() * real, atol=1e-4)
+    peers.same_gradients(grads, peers.from_modern_bert(peers.gradients(peer), layers, heads, K))

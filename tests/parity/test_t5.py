@@ -23,9 +23,9 @@ with warnings.catch_warnings():
     from tests.parity import peers
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def forget_programs():
-    """Each shape compiles its own; all of them at once are more than a process may map."""
+    """Each shape compiles its own; those of all modules at once are more than a process may map."""
     yield
     jax.clear_caches()
 
@@ -33,7 +33,7 @@ def forget_programs():
 def random_t5(rng, gated: bool):
     """Their model, our config, and what maps the weights of one to the other; shapes are uneven on purpose."""
     heads, K, width, ff = (int(rng.integers(*between)) for between in ((1, 5), (2, 9), (5, 25), (5, 40)))
-    layers, vocab = (int(rng.integers(1, 3)), int(rng.integers(1, 3))), int(rng.integers(9, 40))
+    layers, vocab = [(1, 1), (1, 1), (1, 2), (2, 1)][int(rng.integers(4))], int(rng.integers(9, 40))
     buckets, reach = int(rng.choice([8, 16, 32])), int(rng.integers(17, 40))
     peer = transformers.T5ForConditionalGeneration(
         transformers.T5Config(
@@ -52,8 +52,7 @@ def random_t5(rng, gated: bool):
     return peer, cfg, vocab, lambda w: peers.from_t5(w, layers, heads, K, gated)
 
 
-@pytest.mark.parametrize("version", ["v1.0", "v1.1"])
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize(("seed", "version"), [(seed, ("v1.0", "v1.1")[seed % 2]) for seed in range(24)])
 def test_t5_gives_the_same_logits_and_gradients(seed, version):
     rng = np.random.default_rng(seed)
     peer, cfg, vocab, ours_of = random_t5(rng, version == "v1.1")

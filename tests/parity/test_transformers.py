@@ -13,6 +13,7 @@ import pytest
 
 from jaxlm.batch import Batch
 from jaxlm.models.build import build
+from jaxlm.models.positions import LinearScaling, Llama3Scaling, YarnScaling
 from jaxlm.models.transformer import TransformerConfig
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("default")]  # torch warns about itself
@@ -130,7 +131,45 @@ def test_llama_gives_the_same_logits(kv_heads):
     np.testing.assert_allclose(ours(cfg, from_llama(w, kv_heads), token), theirs(peer, token), atol=1e-4)
 
 
-def from_llama(w: dict[str, np.ndarray], G: int) -> dict:
+SCALINGS = [
+    (LinearScaling(factor=4.0), dict(rope_type="linear", factor=4.0)),
+    (
+        Llama3Scaling(factor=8.0, original=16),
+        dict(
+            rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+            original_max_position_embeddings=16,
+        ),
+    ),
+    (
+        YarnScaling(factor=4.0, original=64, fast=8.0),
+        dict(rope_type="yarn", factor=4.0, beta_fast=8.0, original_max_position_embeddings=64),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("scaling", "theirs_is"), SCALINGS, ids=lambda x: getattr(x, "kind", ""))
+def test_llama_with_stretched_positions_gives_the_same_logits(scaling, theirs_is):
+    wide = 32  # of heads: enough pairs that each kind has some that are left, blended and divided
+    peer = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=VOCAB, hidden_size=WIDTH, intermediate_size=80, num_hidden_layers=LAYERS, head_dim=wide,
+            num_attention_heads=HEADS, num_key_value_heads=2, max_position_embeddings=256, rms_norm_eps=1e-5,
+            tie_word_embeddings=False, rope_parameters=theirs_is | {"rope_theta": 500.0},
+        )
+    )  # fmt: skip
+    w = weights_of(peer)
+    cfg = TransformerConfig(
+        layers=LAYERS, heads=HEADS, kv_heads=2, width=WIDTH, head_width=wide, ff_width=80, position="rotary",
+        rope_base=500.0, rope_scaling=scaling, norm="rmsnorm", activation="swiglu", tied=False, precision="float32",
+    )  # fmt: skip
+    token = some_tokens()
+    got = ours(cfg, from_llama(w, 2, wide), token)
+    np.testing.assert_allclose(got, theirs(peer, token), atol=1e-4)
+    plain = ours(cfg.model_copy(update={"rope_scaling": None}), from_llama(w, 2, wide), token)
+    assert np.abs(got - plain).max() > 1e-2
+
+
+def from_llama(w: dict[str, np.ndarray], G: int, K: int = K) -> dict:
     R = HEADS // G
     norm = lambda name: {"scale": w[f"{name}.weight"]}
     product = lambda name, *shape: {"w": w[f"{name}.weight"].T.reshape(shape)}  # Linear: (out, in)
