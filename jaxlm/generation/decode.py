@@ -116,7 +116,8 @@ def next_logits(model: Model, weights: Weights, rows: Rows) -> tuple[Float[Array
     hidden_BLD, state = model.decode(
         weights.params, rows.token_B[:, None], rows.position_B[:, None], ~rows.done_B[:, None], rows.state
     )
-    logits_BLV = einsum("BLD,DV->BLV", hidden_BLD, weights.table_DV, exact(model.precision))
+    equation = "BLD,VD->BLV" if weights.table.dtype == jnp.float32 else "BLD,DV->BLV"
+    logits_BLV = einsum(equation, hidden_BLD, weights.table, exact(model.precision))
     logits_BLV = logits_BLV if weights.bias_V is None else logits_BLV + weights.bias_V[None, None]
     return soft_cap(logits_BLV, model.softcap)[:, 0], state
 

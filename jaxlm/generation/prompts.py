@@ -50,7 +50,8 @@ class Weights(NamedTuple):
     """Parameters as decoding reads them."""
 
     params: dict
-    table_DV: Any  # of the head; as V D, XLA's CPU compiler would transpose it, in bfloat16, at each dispatch
+    # Of the head: V D, or rounded D V; rounded V D, XLA's CPU compiler would transpose it at each dispatch.
+    table: Any
     bias_V: Any  # of the logits, or None
 
 
@@ -178,19 +179,27 @@ def padded(tokens: int, limit: int | None) -> int:
     return power if limit is None else min(power, limit)
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def as_operands(model: Model, params: dict) -> Weights:
     """`params` and the table of the head, matrices rounded once as `einsum` would round them at each step.
 
     A leaf named "w" is nothing but the operand of a product (`models.layers.Einsum` makes them so); the other leaves
     stay as they are. Rounding takes longer than the products of one token do.
     """
+    table_VD, bias_V = model.head(params), model.bias(params)
     if model.precision == "float32":
-        return Weights(params, model.head(params).T, model.bias(params))
-    is_matrix = lambda path: jax.tree_util.keystr(path[-1:], simple=True) == "w"
-    rounded = lambda path, x: x.astype(jnp.bfloat16) if is_matrix(path) else x
-    table_DV = model.head(params).T.astype(jnp.bfloat16)
-    return Weights(jax.tree_util.tree_map_with_path(rounded, params), table_DV, model.bias(params))
+        return Weights(params, table_VD, bias_V)
+    name = lambda path: jax.tree_util.keystr(path, simple=True, separator="/")
+    leaves = {name(path): x for path, x in jax.tree_util.tree_leaves_with_path(params)}
+    matrices = {key: x for key, x in leaves.items() if key.split("/")[-1] == "w"}
+    rounded, table_DV = round_matrices(matrices, table_VD)
+    params = jax.tree_util.tree_map_with_path(lambda path, x: rounded.get(name(path), x), params)
+    return Weights(params, table_DV, bias_V)
+
+
+@jax.jit
+def round_matrices(matrices: dict, table_VD: Array) -> tuple[dict, Array]:
+    """Only what changes: whatever a compiled function returns as it came is copied."""
+    return jax.tree.map(lambda x: x.astype(jnp.bfloat16), matrices), table_VD.astype(jnp.bfloat16).T
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

@@ -48,7 +48,7 @@ def sample(
     """
     logits_BV = logits_BV[:, :vocab]
     if cfg.temperature == 0:
-        return jnp.argmax(logits_BV, axis=-1)
+        return first(logits_BV == logits_BV.max(-1, keepdims=True))
     weight_BC, id_BC = candidates(logits_BV, cfg)
     chosen_B1 = draw(weight_BC, keys_B)[:, None]
     return jnp.take_along_axis(id_BC, chosen_B1, axis=-1)[:, 0]
@@ -102,4 +102,14 @@ def draw(weight_BC: Float[Array, "B C"], keys_B: Key[Array, "B"]) -> Int[Array, 
     heap_BC = jnp.where(weight_BC > 0, jnp.cumsum(weight_BC, axis=-1), 0.0)  # what is cut is never reached
     uniform_B = jax.vmap(jax.random.uniform)(keys_B)
     target_B1 = (uniform_B * heap_BC.max(-1))[:, None]
-    return jnp.argmax(heap_BC > target_B1, axis=-1)
+    return first(heap_BC > target_B1)
+
+
+def first(there_BC: Bool[Array, "B C"]) -> Int[Array, "B"]:
+    """The first index that is there; the last one where none is, as where logits are no numbers.
+
+    `jnp.argmax` does it, but XLA's CPU compiler looks for a greatest value and its place one element after another,
+    and vectorises a plain minimum.
+    """
+    last = there_BC.shape[1] - 1
+    return jnp.where(there_BC, jnp.arange(last + 1)[None], last).min(-1)

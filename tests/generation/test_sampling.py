@@ -1,11 +1,12 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxlm.generation.sampling import COOLEST, SamplingConfig, candidates, sample
+from jaxlm.generation.sampling import COOLEST, SamplingConfig, candidates, first, sample
 
 V = 12
 
@@ -160,3 +161,9 @@ def test_a_row_does_not_depend_on_the_rows_beside_it():
 def test_a_number_out_of_range_is_refused(fields):
     with pytest.raises(pydantic.ValidationError, match=next(iter(fields))):
         SamplingConfig(**fields)
+
+
+@given(st.lists(st.booleans(), min_size=5, max_size=5))
+def test_the_first_is_found_and_without_one_the_last_index(row):
+    wanted = row.index(True) if True in row else len(row) - 1
+    assert int(first(jnp.array([row]))[0]) == wanted
