@@ -14,6 +14,8 @@ from jaxlm.batch import Batch
 from jaxlm.models.cells import CELLS, LINEAR
 from jaxlm.models.family import SAMPLE, Family, Hidden, Setting, parameters, tokens
 from jaxlm.models.layers import Noise, activation_dtype, parameter, resolve_precision
+from jaxlm.models.recurrence_choice import Case, announce, choose
+from jaxlm.models.recurrence_cudnn import has_cudnn
 from jaxlm.models.recurrent_config import RecurrentConfig, Spec
 from jaxlm.models.recurrent_layer import Layer, Seen, uniform
 from jaxlm.models.regularise import penalty, vary, word_dropout
@@ -89,9 +91,15 @@ def flops_per_token(spec: Spec) -> float:
 
 
 def family(cfg: RecurrentConfig, setting: Setting) -> Family:
-    spec = Spec(cfg, setting.vocab, resolve_precision(cfg.precision, setting.platform), setting.packed)
-    module, decoder = Recurrent(spec), Recurrent(spec._replace(packed=True))
-    init, axes = parameters(module, SAMPLE)
+    precision = resolve_precision(cfg.precision, setting.platform)
+    cudnn = setting.platform == "gpu" and has_cudnn()
+    choice = choose(
+        Case(setting.platform, cfg.cell, precision, setting.packed, cfg.projection, cudnn=cudnn), cfg.backend
+    )
+    announce(choice)
+    spec = Spec(cfg, setting.vocab, precision, setting.packed, choice.name)
+    module, decoder = Recurrent(spec), Recurrent(spec._replace(packed=True, loop="scan"))
+    init, axes = parameters(decoder, SAMPLE)  # the same ones, without asking a GPU for one position
 
     def apply(params, batch, noise=None, carry=()):
         out: Any = module.apply({"params": params}, batch, noise, carry or None)

@@ -7,6 +7,7 @@ import pydantic
 from jaxlm.config import Config
 from jaxlm.models.cells import LINEAR, CellName
 from jaxlm.models.layers import Precision
+from jaxlm.models.recurrence_choice import Backend
 
 _Rate = pydantic.Field(default=0.0, ge=0, lt=1)
 
@@ -32,6 +33,7 @@ class RecurrentConfig(Config):
     activation_penalty: float = pydantic.Field(default=0.0, ge=0)  # times the mean square of what the head reads
     temporal_penalty: float = pydantic.Field(default=0.0, ge=0)  # times the mean square of the change of h
     precision: Precision | Literal["auto"] = "auto"
+    backend: Backend = "auto"  # who runs an LSTM's positions: recurrence_choice.py
 
     @pydantic.model_validator(mode="after")
     def _parts_agree(self):
@@ -73,3 +75,4 @@ class Spec(NamedTuple):
     vocab: int
     precision: Precision
     packed: bool  # rows hold several documents, or padding
+    loop: Literal["scan", "cudnn"] = "scan"
