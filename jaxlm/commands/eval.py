@@ -38,10 +38,10 @@ def main(
         str | None, typer.Option(metavar="sgd|rms", help="Learn from each batch once it is scored (Krause 2018).")
     ] = None,
     dynamic_rate: Annotated[
-        float | None, typer.Option(help="Its learning rate; default: 0.1 of sgd, 1e-4 of rms.")
+        float | None, typer.Option(help="Its learning rate; default: 0.3 of sgd, 2e-3 of rms.")
     ] = None,
     dynamic_decay: Annotated[
-        float | None, typer.Option(help="Back to the trained weights, a batch; default: 0 of sgd, 0.01 of rms.")
+        float | None, typer.Option(help="Back to the trained weights, a batch; default: 0 of sgd, 1e-3 of rms.")
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:

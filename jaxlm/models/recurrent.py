@@ -15,6 +15,8 @@ from jaxlm.models.cells import CELLS, LINEAR
 from jaxlm.models.family import SAMPLE, Family, Hidden, Setting, parameters, tokens
 from jaxlm.models.heads import answer, bias_of, table_of, weights_of_tokens
 from jaxlm.models.layers import Noise, activation_dtype, parameter, resolve_precision
+from jaxlm.models.recurrence_choice import Case, announce, choose
+from jaxlm.models.recurrence_cudnn import has_cudnn
 from jaxlm.models.recurrent_config import RecurrentConfig, Spec
 from jaxlm.models.recurrent_layer import Layer, Seen, uniform
 from jaxlm.models.regularise import penalty, vary, word_dropout
@@ -93,10 +95,16 @@ def flops_per_token(spec: Spec) -> float:
 
 
 def family(cfg: RecurrentConfig, setting: Setting) -> Family:
-    spec = Spec(cfg, setting.vocab, resolve_precision(cfg.precision, setting.platform), setting.packed, setting.head)
+    precision = resolve_precision(cfg.precision, setting.platform)
+    cudnn = setting.platform == "gpu" and has_cudnn()
+    choice = choose(
+        Case(setting.platform, cfg.cell, precision, setting.packed, cfg.projection, cudnn=cudnn), cfg.backend
+    )
+    announce(choice)
+    spec = Spec(cfg, setting.vocab, precision, setting.packed, setting.head, choice.name)
     writes = setting.head.kind == "tokens" and not cfg.bidirectional
-    module, decoder = Recurrent(spec), Recurrent(spec._replace(packed=True))
-    init, axes = parameters(module, SAMPLE)
+    module, decoder = Recurrent(spec), Recurrent(spec._replace(packed=True, loop="scan"))
+    init, axes = parameters(decoder, SAMPLE)  # the same ones, without asking a GPU for one position
 
     def apply(params, batch, noise=None, carry=()):
         out: Any = module.apply({"params": params}, batch, noise, carry or None)

@@ -8,6 +8,7 @@ from jaxlm.config import Config
 from jaxlm.models.cells import LINEAR, CellName
 from jaxlm.models.family import TOKENS, Head
 from jaxlm.models.layers import Precision
+from jaxlm.models.recurrence_choice import Backend
 
 _Rate = pydantic.Field(default=0.0, ge=0, lt=1)
 
@@ -33,6 +34,7 @@ class RecurrentConfig(Config):
     activation_penalty: float = pydantic.Field(default=0.0, ge=0)  # times the mean square of what the head reads
     temporal_penalty: float = pydantic.Field(default=0.0, ge=0)  # times the mean square of the change of h
     precision: Precision | Literal["auto"] = "auto"
+    backend: Backend = "auto"  # who runs an LSTM's positions: recurrence_choice.py
 
     @pydantic.model_validator(mode="after")
     def _parts_agree(self):
@@ -80,3 +82,4 @@ class Spec(NamedTuple):
     precision: Precision
     packed: bool  # rows hold several documents, or padding
     head: Head = TOKENS
+    loop: Literal["scan", "cudnn"] = "scan"

@@ -1,7 +1,7 @@
 """One direction of one recurrent layer: its weights, and the loop over positions that its cell wants.
 
-What a cell does at one position is in cells.py, the loops are in recurrence.py. Activations lie position first,
-"L B D", as the loops read them.
+What a cell does at one position is in cells.py, the loops are in recurrence.py and recurrence_cudnn.py. Activations
+lie position first, "L B D", as the loops read them.
 """
 
 import functools
@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxlm.models.cells import CELLS, LINEAR, linear_gates, lstm, split
-from jaxlm.models.layers import Einsum, Noise, parameter
-from jaxlm.models.recurrence import State, linear_recurrence, product, recurrence, scan_cell
+from jaxlm.models.layers import Noise, einsum, parameter
+from jaxlm.models.recurrence import State, enter, linear_recurrence, product, recurrence, scan_cell
+from jaxlm.models.recurrence_cudnn import lstm_layer
 from jaxlm.models.recurrent_config import Spec
 from jaxlm.models.regularise import weight_drop
 
@@ -26,6 +27,17 @@ class Seen(NamedTuple):
     last_LB: Array  # a document ends here: where reading from the end begins
     still_LB: Array | None  # padding; None: there is none
     noise: Noise | None
+
+
+class InputWeight(nn.Module):
+    """The weight of the input's product, alone: who multiplies depends on the backend."""
+
+    shape: tuple[int, int, int]
+
+    @nn.compact
+    def __call__(self) -> Array:
+        std = (3 * self.shape[2]) ** -0.5  # that of `uniform` of the state's width
+        return parameter(self, "w", nn.initializers.normal(std), self.shape, ("state_in", "gate", "state"))
 
 
 class Layer(nn.Module):
@@ -41,16 +53,21 @@ class Layer(nn.Module):
         cell = CELLS[c.cell]
         H, P = c.widths(self.number)
         D, J = x_LBD.shape[-1], cell.gates
-        std = (3 * H) ** -0.5  # that of `uniform(H)`
-        x_LBJH = Einsum("LBD,DJH->LBJH", (D, J, H), ("state_in", "gate", "state"), p, std, name="input")(x_LBD)
-        if c.bias:
-            x_LBJH += parameter(self, "b", self.initial_bias, (J, H), ("gate", "state"))[None, None]
-        x_LBZ = x_LBJH.reshape(*x_LBJH.shape[:2], J * H).astype(jnp.float32)
+        w_DJH = InputWeight((D, J, H), name="input")()
+        b_JH = parameter(self, "b", self.initial_bias, (J, H), ("gate", "state")) if c.bias else None
         fresh_LB = seen.last_LB if self.reverse else seen.fresh_LB
+        if c.cell not in LINEAR:
+            w_PZ = parameter(self, "w", uniform(H), (P, J, H), ("state_in", "gate", "state")).reshape(P, J * H)
+            w_PZ = weight_drop(w_PZ, c.weight_drop, seen.noise, 2 * self.number + self.reverse)
+        if self.spec.loop == "cudnn":
+            w_PJH, before = w_PZ.reshape(P, J, H), enter(state, fresh_LB[-1 if self.reverse else 0])
+            return lstm_layer(x_LBD, w_DJH, w_PJH, b_JH, before, precision=p, reverse=self.reverse)
+        x_LBJH = einsum("LBD,DJH->LBJH", x_LBD, w_DJH, p)
+        if b_JH is not None:
+            x_LBJH += b_JH[None, None]
+        x_LBZ = x_LBJH.reshape(*x_LBJH.shape[:2], J * H).astype(jnp.float32)
         if c.cell in LINEAR:
             return self.linear(x_LBZ, fresh_LB, seen.still_LB, state)
-        w_PZ = parameter(self, "w", uniform(H), (P, J, H), ("state_in", "gate", "state")).reshape(P, J * H)
-        w_PZ = weight_drop(w_PZ, c.weight_drop, seen.noise, 2 * self.number + self.reverse)
         flags = fresh_LB, seen.still_LB
         if c.cell == "gru_before":
             return scan_cell(functools.partial(self.gru_before, w_PZ), x_LBZ, state, *flags, reverse=self.reverse)

@@ -36,7 +36,7 @@ def test_a_cache_and_dynamic_evaluation_score_better_and_say_how(jaxlm, lanes):
     shown = jaxlm("eval", lanes, *options).out
     assert f"{found['source']}, step 20" in shown and f"{found['loss']:.4f} nats/token" in shown
     assert found["cache"] == {"window": 300, "theta": 1.0, "weight": 0.1}
-    assert found["dynamic"] == {"kind": "rms", "rate": 0.002, "decay": 0.01, "eps": 1e-3, "batches": 100}
+    assert found["dynamic"] == {"kind": "rms", "rate": 0.002, "decay": 1e-3, "eps": 1e-3, "batches": 100}
     assert json.loads((lanes / "evaluations.jsonl").read_text().splitlines()[-1])["dynamic"] == found["dynamic"]
 
 
