@@ -23,7 +23,7 @@ FORMAT = 1  # of the folder; config.json carries it
 # Prefixes of what may change while a run goes on: where and how it computes and what it tells, never what it learns.
 FREE = ("mesh.", "step.compile", "checkpoint.", "telemetry.", "data.prefetch")
 PLACE = ("mesh.", "step.compile")  # of these, what chooses the layout
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "sentencepiece", "numpy")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "sentencepiece", "tokenizers", "numpy")
 
 
 class RunFolder:

@@ -18,7 +18,7 @@ from jaxlm.interop import config_json, huggingface
 from jaxlm.models.family import tokens
 from jaxlm.models.transformer import TransformerConfig
 from jaxlm.run_config import load_config
-from jaxlm.run_folder import RunFolder, read_json
+from jaxlm.run_folder import RunFolder, read_json, write_json
 from tests.data.huggingface_kinds import TEXTS, write
 from tests.interop.test_huggingface import change, edit
 from tests.interop.test_layouts import parameters
@@ -152,6 +152,19 @@ def test_ids_that_no_tokenizer_has_are_never_written(runs, tmp_path):
     assert generation == {
         "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "suppress_tokens": list(range(400, 512)),
     }  # fmt: skip
+
+
+def test_where_there_is_a_moving_average_it_goes_out(runs, tmp_path):
+    """It is what `jaxlm eval` scores."""
+    run = RunFolder(shutil.copytree(runs["llama"], tmp_path / "run"))
+    saved = {name: 2 * array for name, array in parameters(MODELS["llama"]).items()}
+    with Checkpoints(run.checkpoints, CheckpointConfig(asynchronous=False)) as checkpoints:
+        zeros = jax.tree.map(np.zeros_like, saved)
+        checkpoints.save(9, {"params": exchange.nested(zeros), "average": exchange.nested(saved)}, meta={})
+    config = read_json(run.config)
+    write_json(run.config, config | {"optimizer": config["optimizer"] | {"average": 0.9}})
+    assert jaxlm.export_huggingface(run.path, tmp_path / "out").step == 9
+    np.testing.assert_array_equal(tensors(tmp_path / "out")["model.embed_tokens.weight"], saved["embedding"])
 
 
 def test_a_run_trains_on_from_an_import(runs, tmp_path, monkeypatch):

@@ -21,9 +21,8 @@ from jaxlm.models.transformer import TransformerConfig
 
 log = logging.getLogger("jaxlm")
 OURS = "jaxlm"
-_NUMBERS = (  # fields of a decoder that the logits depend on, and that need no resolving
-    "position", "rope_base", "norm", "norm_eps", "activation", "bias", "tied", "qk_norm", "window", "softcap",
-)  # fmt: skip
+# Fields of a decoder that its logits do not depend on. Whatever is not here counts, a field of tomorrow too.
+_NO_NUMBERS = {"kind", "size", "dropout", "std", "residual", "precision", "attention", "remat", "scan_layers"}
 
 
 class _OurKey(Config):
@@ -32,8 +31,7 @@ class _OurKey(Config):
 
 
 def decoder_facts(cfg: TransformerConfig, vocab: int, length: int) -> dict[str, Any]:
-    d = cfg.dims
-    found = {name: getattr(cfg, name) for name in _NUMBERS}
+    d, found = cfg.dims, {name: value for name, value in dump(cfg).items() if name not in _NO_NUMBERS}
     if cfg.position == "learned":
         found["rope_base"] = TransformerConfig.model_fields["rope_base"].default
     return found | {
@@ -67,11 +65,15 @@ def from_json(config: Mapping[str, Any], origin: str) -> Imported:
     plain = _flat(config)
     _refuse_others(arch, plain, origin)
     told = {field.ours: _told(field, plain, origin) for field in arch.fields}
-    cfg = parse({**told, **arch.constant, "precision": "float32"}, arch.config, origin)
-    theirs = facts(cfg, told["vocab"], told["max_length"])  # type: ignore[arg-type]
+    cfg: Any = parse({**told, **arch.constant, "precision": "float32"}, arch.config, origin)
+    theirs = facts(cfg, told["vocab"], told["max_length"])
     if OURS not in config:
-        return Imported(arch, cfg, theirs, False)  # type: ignore[arg-type]
-    ours = parse({OURS: config[OURS]}, _Wrapped, origin).jaxlm
+        return Imported(arch, cfg, theirs, False)
+    try:
+        ours = parse({OURS: config[OURS]}, _Wrapped, origin).jaxlm
+    except UserError as error:
+        why = " ".join(str(error).removeprefix(f"{origin}:").split())
+        raise UserError(f"{origin}: its key {OURS!r} is not as this jaxlm writes it: {why}; remove that key") from None
     if not isinstance(ours.model, arch.config):
         raise UserError(f"{origin}: its key {OURS!r} holds a {ours.model.kind}, not a {arch.model_type}: remove it")
     exact = facts(ours.model, told["vocab"], told["max_length"])

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from jaxlm.data.foreign import parse_object, read_object
-from jaxlm.errors import UserError
+from jaxlm.errors import JaxlmError, UserError
 
 FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 HEADER_LIMIT = 100_000_000  # bytes; the library's own limit
@@ -45,7 +45,7 @@ class Tensor(NamedTuple):
         """Its numbers as float32, without rounding."""
         try:
             with safe_open(self.file, framework="np") as file:
-                return file.get_tensor(self.name).astype(np.float32)
+                return file.get_tensor(self.name).astype(np.float32, copy=False)
         except (SafetensorError, OSError) as error:
             raise UserError(f"{self.file}: {self.name!r} cannot be read: {error}") from None
 
@@ -161,7 +161,11 @@ def write(
     places = {}
     for number, names in enumerate(shards, 1):
         file = FILE if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
-        save_file({n: _rounded(n, get(n), dtype) for n in names}, folder / file, metadata={"format": "pt"})
+        held = {name: _rounded(name, get(name), dtype) for name in names}
+        try:
+            save_file(held, folder / file, metadata={"format": "pt"})
+        except SafetensorError as error:  # among others, a full disk
+            raise JaxlmError(f"{folder / file} was not written: {error}") from None
         (folder / file).chmod(folder.stat().st_mode & 0o666)  # the library lets nobody else read it
         places |= dict.fromkeys(names, file)
     if len(shards) > 1:

@@ -13,6 +13,9 @@ import numpy as np
 from jaxlm.interop.layouts import Architecture, Row
 
 Sizes = Mapping[str, int]  # letter -> size; N is the number of layers
+LETTERS = {
+    "N": "layers", "D": "width", "G": "kv_heads", "K": "head_width", "F": "ff_width", "V": "vocab", "P": "max_length",
+}  # fmt: skip
 
 
 class Place(NamedTuple):
@@ -55,11 +58,8 @@ class Place(NamedTuple):
 
 def sizes(facts: Mapping[str, Any]) -> dict[str, int]:
     """The letters, from the facts of a model (config_json.py)."""
-    f = facts
-    return {
-        "N": f["layers"], "D": f["width"], "G": f["kv_heads"], "R": f["heads"] // f["kv_heads"], "K": f["head_width"],
-        "F": f["ff_width"], "V": f["vocab"], "P": f["max_length"],
-    }  # fmt: skip
+    found = {letter: facts[name] for letter, name in LETTERS.items() if name in facts}
+    return found | {"R": facts["heads"] // facts["kv_heads"]}
 
 
 def places(arch: Architecture, sizes: Sizes) -> Iterator[Place]:

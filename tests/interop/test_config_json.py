@@ -5,6 +5,7 @@ import copy
 import pytest
 
 from jaxlm.errors import UserError
+from jaxlm.interop import config_json
 from jaxlm.interop.config_json import from_json, to_json
 from jaxlm.models.recurrent import RecurrentConfig
 from jaxlm.models.transformer import TransformerConfig
@@ -119,8 +120,11 @@ def test_our_key_brings_back_what_theirs_cannot_say():
     [
         ({"n_layer": 3}, "edited since.*layers=2, n_layer says 3"),
         ({"jaxlm": {"model": {"kind": "recurrent", "width": 8}, "stacked": False}}, "holds a recurrent, not a gpt2"),
-        ({"jaxlm": {"model": {"kind": "decoder", "size": "1m"}}}, "stacked"),
-        ({"jaxlm": 3}, "jaxlm"),
+        (
+            {"jaxlm": {"model": {"kind": "decoder", "size": "1m"}}},
+            "is not as this jaxlm writes it: .*stacked.*remove that key",
+        ),
+        ({"jaxlm": {}}, "is not as this jaxlm writes it: jaxlm.model.*jaxlm.stacked"),
     ],
     ids=str,
 )
@@ -153,3 +157,18 @@ def test_a_model_that_no_architecture_computes_is_refused_with_the_nearest(field
 def test_a_recurrent_model_has_no_layout():
     with pytest.raises(UserError, match=r"model\.kind=.recurrent. has no layout"):
         to_json(RecurrentConfig(width=8), 13, 7, stacked=False)
+
+
+def test_every_field_of_a_decoder_counts_or_is_known_not_to():
+    """Each field changed to something else: export says the same model in config.json, or refuses."""
+    other = {
+        "vocab": 14, "layers": 3, "heads": 2, "width": 12, "ff_width": 9, "max_length": 8, "kv_heads": 3,
+        "head_width": 6, "position": "rotary", "rope_base": 9.0, "norm": "rmsnorm", "norm_eps": 0.1,
+        "activation": "relu2", "bias": True, "tied": False, "qk_norm": True, "window": 3, "softcap": 3.0,
+    }  # fmt: skip
+    base = config_json.facts(TransformerConfig(**SIZES), 13, 7)
+    assert other.keys() == base.keys()
+    for name, value in other.items():
+        changed = TransformerConfig(**SIZES | {name: value})
+        differs = config_json.facts(changed, changed.vocab, 7) != base
+        assert differs == (name != "rope_base"), f"{name} (only rotary positions have a base)"

@@ -6,9 +6,10 @@ import struct
 import ml_dtypes
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from jaxlm.errors import UserError
+from jaxlm.errors import JaxlmError, UserError
 from jaxlm.interop import safetensors_file
 from jaxlm.interop.safetensors_file import INDEX, find, header, write
 
@@ -64,6 +65,15 @@ def test_a_smaller_dtype_rounds_to_the_nearest_and_is_read_without_rounding(tmp_
 def test_a_number_too_large_for_a_dtype_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"x has values up to 1e\+05, too large for float16"):
         put(tmp_path, {"x": np.array([1e5], np.float32)}, dtype="float16")
+
+
+def test_a_disk_that_is_full_is_one_line(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors_file, "save_file", full)
+    with pytest.raises(JaxlmError, match=r"model.safetensors was not written: .*No space left"):
+        put(tmp_path)
 
 
 def test_every_half_precision_number_is_read_exactly(tmp_path):
