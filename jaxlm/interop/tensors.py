@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxlm.interop.layouts import Architecture, Row
 
-Sizes = Mapping[str, int]  # letter -> size; N is the number of layers
+Sizes = Mapping[str, int]  # letter -> size; N is the number of layers, M of those of a decoder that reads an encoder
 
 
 class Place(NamedTuple):
@@ -58,15 +58,17 @@ def sizes(facts: Mapping[str, Any]) -> dict[str, int]:
     f = facts
     return {
         "N": f["layers"], "D": f["width"], "G": f["kv_heads"], "R": f["heads"] // f["kv_heads"], "K": f["head_width"],
-        "F": f["ff_width"], "V": f["vocab"], "P": f["max_length"],
+        "F": f["ff_width"], "V": f["vocab"], "P": f["max_length"], "M": f.get("decoder_layers", 0), "E": f["width"],
+        "T": f["buckets"], "J": f.get("kinds", 0), "C": 2,
     }  # fmt: skip
 
 
 def places(arch: Architecture, sizes: Sizes) -> Iterator[Place]:
     """Every row in every layer it is in."""
     for row in arch.rows:
-        for n in range(sizes["N"] if "{N}" in row.theirs else 1):
-            at = lambda name, n=n: name.replace("{N}", str(n))
+        counter = next((letter for letter in "NM" if f"{{{letter}}}" in row.theirs), None)
+        for n in range(sizes[counter] if counter else 1):
+            at = lambda name, n=n, counter=counter: name.replace(f"{{{counter}}}", str(n))
             yield Place(at(row.theirs), {at(path): letters for path, letters in row.ours.items()}, row)
 
 
