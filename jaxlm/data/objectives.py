@@ -58,7 +58,9 @@ class Known(Protocol):
     vocab: int
     separator: int
     closing: int
-    sentinels: Sequence[int]
+
+    @property
+    def sentinels(self) -> Sequence[int]: ...
 
     @property
     def mask(self) -> int | None: ...

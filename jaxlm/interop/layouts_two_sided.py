@@ -118,7 +118,7 @@ def _t5_stack(name: str, n: str, crosses: bool) -> tuple[Row, ...]:
         Row(f"{first}.relative_attention_bias.weight", "T GR", {f"{name}/bucket_b": "T G R"}),
         *_attention(f"{layer}.0.SelfAttention", f"{block}/attention"),
         _norm(f"{layer}.0.layer_norm", f"{block}/attention_norm"),
-        *((*cross, cross_norm) if crosses else ()),
+        *(cross if crosses else ()),
         Row(f"{mlp}.wi.weight", "F D", {f"{block}/mlp/up/w": "D F"}, when=_NO_GATE),
         Row(f"{mlp}.wi_0.weight", "F D", {f"{block}/mlp/gate/w": "D F"}, when=_HAS_GATE),
         Row(f"{mlp}.wi_1.weight", "F D", {f"{block}/mlp/up/w": "D F"}, when=_HAS_GATE),
