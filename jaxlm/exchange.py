@@ -9,6 +9,7 @@ config to train on:
 Left out: optimiser states, downloads.
 """
 
+import logging
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +40,8 @@ from jaxlm.training import layout as layouts
 from jaxlm.training.loop import LoopConfig
 from jaxlm.training.optimizer import AdamWConfig, averaged
 
+log = logging.getLogger("jaxlm")
+START = "decoder_start_token_id"
 LENGTH = 1_024  # chosen: most tokens of a row that an import is scored on, GPT-2's context
 BATCH = 4  # chosen: small, as the model may be large
 MOST_SUPPRESSED = 4_096  # chosen: padded ids that generation_config.json forbids; more of them are no padding
@@ -54,6 +57,7 @@ class Imported(NamedTuple):
     parameters_sha256: str
     vocab: int  # ids of the tokenizer
     lossless: bool  # whether the tokenizer gives every text back
+    fresh: list[str]  # parameters that the folder lacks: they are drawn at random
 
 
 class Exported(NamedTuple):
@@ -78,13 +82,22 @@ def import_huggingface(
     source, target = Path(folder), Path(run)
     require_free(target)
     found = huggingface.look(source)
-    theirs = open_folder(source if tokenizer is None else tokenizer, found.json)
-    if theirs.vocab > found.facts["vocab"]:
-        raise UserError(
-            f"the tokenizer in {source if tokenizer is None else tokenizer} has {theirs.vocab:,} ids, but the model "
-            f"in {source} only {found.facts['vocab']:,}: name the one it was trained with by --tokenizer"
-        )
+    theirs = open_folder(source if tokenizer is None else tokenizer, special_ids(found))
     cfg = config(found, source, target)
+    needed = vocabulary(cfg.data.objective, cfg.data.length, theirs)
+    if needed > found.facts["vocab"]:
+        more = f", and data.objective.kind={cfg.data.objective.kind!r} needs {needed - theirs.vocab} more"
+        raise UserError(
+            f"the tokenizer in {source if tokenizer is None else tokenizer} has {theirs.vocab:,} ids"
+            f"{more if needed > theirs.vocab else ''}, but the model in {source} only {found.facts['vocab']:,}: name "
+            f"the one it was trained with by --tokenizer"
+        )
+    if found.fresh:
+        log.warning(
+            "%s lacks parameters, which are drawn at random and worth nothing until they are trained: %s",
+            source,
+            ", ".join(found.fresh),
+        )
     with new_folder(target) as building:
         inside = RunFolder(building)
         write_json(inside.config, dump(cfg))
@@ -99,19 +112,34 @@ def import_huggingface(
         write_json(inside.layout, alone._replace(why="imported").dump())
         inside.write_environment(jax.devices()[:1], host.tune_allocator(), size)
     sha = parameters_sha256({f"params/{name}": array for name, array in params.items()})
-    return Imported(str(target), 0, found.arch.model_type, size, sha, theirs.vocab, theirs.lossless)
+    return Imported(str(target), 0, found.arch.model_type, size, sha, theirs.vocab, theirs.lossless, [*found.fresh])
+
+
+def special_ids(found: Found) -> dict[str, Any]:
+    """config.json, which names what an encoder-decoder begins to write with; silent, T5's begin with their padding."""
+    if found.cfg.kind != "encoder_decoder":
+        return found.json
+    return found.json | {START: found.json.get(START, found.json.get("pad_token_id", 0))}
 
 
 def config(found: Found, source: Path, run: Path) -> RunConfig:
-    """The config of an imported run."""
+    """The config of an imported run.
+
+    Of BERT's second question, whether one sentence follows another, no objective is made: ours asks for the order of
+    two (ALBERT), which that head has not learned.
+    """
+    length = min(found.facts["max_length"], LENGTH)
+    objective, rows = {"kind": found.arch.objective}, "chunked" if found.arch.objective == "spans" else "packed"
     return RunConfig(
         name=re.sub(r"[^\w.-]|^[^A-Za-z0-9]", "-", run.resolve().name, flags=re.ASCII).lstrip("-._") or "imported",
         init=str(run),
         data=DataConfig(
             source=f"(imported from {source})",
             tokenizer=SavedConfig(path=str(run / "tokenizer")),
-            length=min(found.facts["max_length"], LENGTH),
+            length=length,
             batch=BATCH,
+            rows=rows,
+            objective=objective,  # type: ignore[arg-type]
         ),
         model=found.cfg,
         optimizer=AdamWConfig(peak_rate=3e-5),  # to go on with: Devlin et al. 2019 (arXiv:1810.04805), appendix A.3
@@ -162,7 +190,7 @@ def export_huggingface(
             cfg.model,
             params,
             length=length,
-            generation=generation(tokenizer, len(params["embedding"])),
+            generation=generation(tokenizer, len(params["embedding"]), writes=cfg.model.kind == "encoder_decoder"),
             dtype=dtype,
             progress=progress,
         )
@@ -171,9 +199,13 @@ def export_huggingface(
     return Exported(str(target), str(run), step, arch.model_type, size, dtype)
 
 
-def generation(tokenizer: Tokenizer, vocab: int) -> dict[str, Any]:
-    """generation_config.json: what opens and closes a text, and that padded ids are none."""
+def generation(tokenizer: Tokenizer, vocab: int, *, writes: bool = False) -> dict[str, Any]:
+    """generation_config.json: what opens and closes a text, and that padded ids are none.
+
+    `writes`: an encoder-decoder, which begins to write with a token of its own.
+    """
     ids = {"bos_token_id": tokenizer.separator, "eos_token_id": tokenizer.closing}
     ids["pad_token_id"] = tokenizer.specials.get("pad", tokenizer.closing)
+    ids |= {START: tokenizer.start} if writes else {}
     padded = range(tokenizer.vocab, vocab)
     return ids | ({"suppress_tokens": list(padded)} if 0 < len(padded) <= MOST_SUPPRESSED else {})

@@ -69,12 +69,11 @@ Labelled = SequenceToSequence | Classification | Tagging | Extraction
 class Pairs:
     """Rows of sources and rows of targets; document 2 i is the source of 2 i + 1, and they lie in equal rows."""
 
-    def __init__(self, offsets: np.ndarray, source_length: int, length: int):
+    def __init__(self, offsets: np.ndarray, source_length: int, length: int, opens: bool = True):
+        """`opens`: a source has both of its separators, and not only the one that closes it (data/source.py)."""
         self.length, self.source_length = length, source_length
-        sizes = np.diff(offsets).reshape(-1, 2) + np.array(
-            [1, 0]
-        )  # a source has both of its separators (data/source.py)
-        self._start = offsets[:-1].reshape(-1, 2)
+        sizes = np.diff(offsets).reshape(-1, 2) + np.array([int(opens), 0])
+        self._start = offsets[:-1].reshape(-1, 2) + np.array([int(not opens), 0])
         self._count = np.minimum(sizes, [source_length, length])
         row = place_pairs(self._count, np.array([source_length, length]))
         self._order = np.argsort(row, kind="stable")
@@ -137,7 +136,7 @@ def plan(shards: Shards, split: str, objective: Labelled, length: int) -> "Pairs
     """The rows that the examples of a split make."""
     offsets = np.asarray(shards.offsets(split), np.int64)
     if isinstance(objective, SequenceToSequence):
-        return Pairs(offsets, objective.source_length, length)
+        return Pairs(offsets, objective.source_length, length, opens=shards.start == shards.separator)
     if isinstance(objective, Extraction):
         return Questions(offsets, objective, length)
     if isinstance(objective, Tagging):
@@ -153,7 +152,9 @@ def build(objective: Labelled, plan, shards: Shards, split: str, rows: np.ndarra
             cut(stream, s, rows.size, n) for s, n in zip(spans, (plan.source_length, plan.length), strict=True)
         )
         source, text = Source(read.token, read.segment, read.position), closed(text, shards.separator, shards.closing)
-        return Batch(text.token, text.following, text.weight, text.segment, text.position, source=source)
+        first = (text.position == 0) & (text.segment > 0)
+        token = np.where(first, np.int32(shards.start), text.token)
+        return Batch(token, text.following, text.weight, text.segment, text.position, source=source)
     text = cut(stream, spans, rows.size, plan.length)
     label_BL = np.where(text.segment > 0, cut(shards.labels(split), spans, rows.size, plan.length).token, NOTHING)
     if isinstance(objective, Tagging):

@@ -78,8 +78,8 @@ def masked(cfg: Masked, rows: Rows, ids: Ids, seed: int, numbers: np.ndarray) ->
     for b in range(B):
         rng = generator(seed, int(numbers[b]))
         if kind is not None and label is not None and segment[b].any():
-            token[b], kind[b], segment[b], label[b] = in_two_pieces(token[b], segment[b], ids.separator, rng)
-        text = np.flatnonzero((segment[b] > 0) & (token[b] != ids.separator))
+            token[b], kind[b], segment[b], label[b] = in_two_pieces(token[b], segment[b], ids, rng)
+        text = np.flatnonzero((segment[b] > 0) & (token[b] != ids.separator) & (token[b] != ids.end))
         begins = ids.begins_word_V[token[b, text]] if cfg.whole_words else None
         chosen = text[choose(text.size, hidden_tokens(cfg.rate, text.size), begins, rng)]
         n = chosen.size
@@ -117,14 +117,17 @@ def hide(cfg: Masked, token: np.ndarray, ids: Ids, rng: np.random.Generator) -> 
     return np.where(lot < 1 - cfg.kept, hidden, token)
 
 
-def in_two_pieces(token: np.ndarray, segment: np.ndarray, separator: int, rng: np.random.Generator):
-    """(token, kind, segment, label) of S A S B S: two pieces of a row, label 1 where B comes before A in the text."""
-    text = token[(segment > 0) & (token != separator)][: token.size - 3]
+def in_two_pieces(token: np.ndarray, segment: np.ndarray, ids: Ids, rng: np.random.Generator):
+    """(token, kind, segment, label) of S A E B E: two pieces of a row, label 1 where B comes before A in the text.
+
+    S opens and E closes, which is the separator too, but for models made elsewhere.
+    """
+    text = token[(segment > 0) & (token != ids.separator)][: token.size - 3]
     cut = int(rng.integers(1, text.size)) if text.size > 1 else text.size
     swapped = bool(rng.random() < 0.5)
     first, second = (text[cut:], text[:cut]) if swapped else (text[:cut], text[cut:])
-    mark = np.full(1, separator, token.dtype)
-    filled = np.concatenate([mark, first, mark, second, mark])
+    opens, closes = (np.full(1, mark, token.dtype) for mark in (ids.separator, ids.end))
+    filled = np.concatenate([opens, first, closes, second, closes])
     padding = token.size - filled.size
     sizes = first.size + 2, second.size + 1, padding
     kind, real = (np.repeat(values, sizes).astype(np.int32) for values in ([0, 1, 0], [1, 1, 0]))
@@ -142,6 +145,7 @@ def spans(cfg: Spans, rows: Rows, ids: Ids, seed: int, numbers: np.ndarray) -> B
     sources, targets = np.zeros(B, np.int64), np.zeros(B, np.int64)
     for b in range(B):
         text = rows.token[b, rows.segment[b] > 0]
+        text = text[opened(text, ids) :]
         if text.size < 2:
             continue
         noise = hide_spans(cfg, text.size, generator(seed, int(numbers[b])))
@@ -180,7 +184,12 @@ def around(text: np.ndarray, hidden: np.ndarray, ids: Ids) -> np.ndarray:
     """`text` with a sentinel for each run of `hidden` tokens, closed by the separator."""
     first = hidden & ~np.concatenate([[False], hidden[:-1]])
     with_sentinels = np.where(first, ids.sentinels[np.cumsum(first) - 1], text)
-    return np.append(with_sentinels[first | ~hidden], ids.separator).astype(np.int32)
+    return np.append(with_sentinels[first | ~hidden], ids.end).astype(np.int32)
+
+
+def opened(text: np.ndarray, ids: Ids) -> int:
+    """How many tokens open `text` that a source does not open with."""
+    return int(ids.start != ids.separator and text.size > 0 and text[0] == ids.separator)
 
 
 # --- a prefix
@@ -218,7 +227,7 @@ def prefix_and_rest(cfg: Prefix, rows: Rows, ids: Ids) -> Batch:
     real = rows.segment > 0
     sources, targets = real[:, :cut].sum(1), real[:, cut:].sum(1)
     read = np.pad(rows.token[:, :cut], ((0, 0), (0, 1)))
-    np.put_along_axis(read, sources[:, None], np.int32(ids.separator), axis=1)
+    np.put_along_axis(read, sources[:, None], np.int32(ids.end), axis=1)
     return written_from(read, np.where(sources > 0, sources + 1, 0), rows.token[:, cut:], targets, ids)
 
 

@@ -3,7 +3,7 @@
 The default loss, weighted cross-entropy, serves them all. An objective is a config; `build` makes its batches.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, Protocol, TypeGuard, get_args, runtime_checkable
 
 import numpy as np
@@ -57,23 +57,32 @@ class Known(Protocol):
 
     vocab: int
     separator: int
+    closing: int
+
+    @property
+    def sentinels(self) -> Sequence[int]: ...
 
     @property
     def mask(self) -> int | None: ...
+
+    @property
+    def start(self) -> int: ...
 
 
 def vocabulary(objective: ObjectiveConfig, length: int, known: Known) -> int:
     """How many ids a model needs: the tokenizer's, and those that the objective adds."""
     if isinstance(objective, Masked):
         return known.vocab + (known.mask is None)
-    return known.vocab + (masking.hidden_spans(objective, length)[1] if isinstance(objective, Spans) else 0)
+    spans = masking.hidden_spans(objective, length)[1] if isinstance(objective, Spans) else 0
+    return known.vocab + max(0, spans - len(known.sentinels))
 
 
 def ids(objective: ObjectiveConfig, length: int, known: Known, begins_word_V: np.ndarray) -> Ids:
-    """The tokenizer's ids and, after them, those that the objective adds."""
+    """The tokenizer's ids and, after them, those that the objective adds, where the tokenizer has none of its own."""
     more = np.arange(known.vocab, vocabulary(objective, length, known), dtype=np.int32)
     mask = known.vocab if known.mask is None else known.mask
-    return Ids(known.vocab, known.separator, known.separator, mask, sentinels=more, begins_word_V=begins_word_V)
+    sentinels = np.concatenate([np.array(known.sentinels, np.int32), more])
+    return Ids(known.vocab, known.separator, known.start, mask, sentinels, begins_word_V, known.closing)
 
 
 def build(objective: ObjectiveConfig, rows: Rows, ids: Ids, seed: int, numbers: np.ndarray) -> Batch:

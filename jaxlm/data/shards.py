@@ -136,6 +136,8 @@ class Shards:
         self.separator: int = manifest["separator"]
         self.parts: int = manifest.get("parts", 1)  # documents of an example
         self.closing: int = manifest.get("closing", self.separator)
+        self.start: int = manifest.get("start", self.separator)  # what an encoder-decoder begins to write with
+        self.sentinels: Sequence[int] = manifest.get("sentinels", ())  # the tokenizer's own ids for hidden spans
         self.mask: int | None = manifest.get("mask")  # the tokenizer's own id for what is hidden
 
     @classmethod

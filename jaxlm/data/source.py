@@ -8,13 +8,16 @@ import numpy as np
 from jaxlm.batch import Source
 
 
-def source_ids(ids: Any, separator: int) -> np.ndarray:
+def source_ids(ids: Any, separator: int, start: int | None = None) -> np.ndarray:
     """`ids` of a text as a source: as in the stream, where each document stands between two separators.
 
-    >>> source_ids([7, 8], separator=0).tolist()
-    [0, 7, 8, 0]
+    Where what is written begins with another token, `start`, no separator opens the source either, as T5 has it.
+
+    >>> source_ids([7, 8], separator=0).tolist(), source_ids([7, 8], separator=1, start=0).tolist()
+    ([0, 7, 8, 0], [7, 8, 1])
     """
-    return np.concatenate([[separator], np.asarray(ids), [separator]]).astype(np.int32)
+    opening = [separator] if start in (None, separator) else []
+    return np.concatenate([opening, np.asarray(ids), [separator]]).astype(np.int32)
 
 
 def as_source(rows: Sequence[np.ndarray], width: int, padding: int) -> Source:

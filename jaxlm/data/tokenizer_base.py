@@ -27,7 +27,8 @@ class Tokenizer:
     """An id stands for a few bytes of text; the separator, and other specials, for none."""
 
     lossless = True  # `decode(encode(text))` is `text`, whatever it is
-    specials: Mapping[str, int] = MappingProxyType({})  # ids by what they are for: mask, cls, sep, pad, bos, eos, unk
+    specials: Mapping[str, int] = MappingProxyType({})  # ids by what they are for (tokenizer_json.ROLES)
+    sentinels: Sequence[int] = ()  # ids that stand for a hidden span each, where the tokenizer has some
     part_characters = PART_CHARACTERS  # a text may be cut into parts of this size (sample.cut) and keeps its ids
 
     def __init__(self, config: TokenizerConfig, pieces: list[bytes], separator: int, model: bytes = b""):
@@ -85,10 +86,20 @@ class Tokenizer:
         """The id that stands for what is hidden, where the tokenizer has one of its own."""
         return self.specials.get("mask")
 
-    def facts(self) -> dict[str, int]:
+    @property
+    def start(self) -> int:
+        """The id that an encoder-decoder begins to write with: the separator, but for models made elsewhere.
+
+        Where it is another, no separator opens a source either; it only closes it, as T5 has it.
+        """
+        return self.specials.get("start", self.separator)
+
+    def facts(self) -> dict[str, Any]:
         """What shards say of the tokenizer they were made with."""
-        facts = {"vocab": self.vocab, "separator": self.separator}
+        facts: dict[str, Any] = {"vocab": self.vocab, "separator": self.separator}
         facts |= {} if self.closing == self.separator else {"closing": self.closing}
+        facts |= {} if self.start == self.separator else {"start": self.start}
+        facts |= {"sentinels": list(self.sentinels)} if self.sentinels else {}
         return facts if self.mask is None else facts | {"mask": self.mask}
 
     def save(self, folder: str | Path) -> None:

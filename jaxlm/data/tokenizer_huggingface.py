@@ -69,6 +69,7 @@ class HuggingFaceTokenizer(Tokenizer):
         hidden = special | {*self.specials.values()}
         pieces = _pieces(data, ids, added, hidden, self.specials.get("unk"), origin)
         super().__init__(HuggingFaceConfig(), pieces, frame[0])
+        self.sentinels = tokenizer_json.sentinels(ids)
         self.closing, self._names = frame[1], {i: name for name, i in ids.items()}
         facts = json.dumps([frame, self.specials], sort_keys=True).encode()
         self.digest = hashlib.blake2b(facts + b"\0" + files[FILE], digest_size=16).hexdigest()

@@ -8,6 +8,7 @@ Left out: decoders for speech (CTC), and sentencepiece's `tokenizer.model`.
 """
 
 import base64
+import itertools
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -24,6 +25,7 @@ ROLES = {
     "pad": ("pad_token", ("[PAD]", "<pad>")),
     "mask": ("mask_token", ("[MASK]", "<mask>")),
     "unk": ("unk_token", ("[UNK]", "<unk>")),
+    "start": ("decoder_start_token", ()),  # what an encoder-decoder begins to write with
 }
 MOST_IDS = 10_000_000  # chosen: forty times the largest vocabulary we know (Gemma's 262,144)
 SPACE = "\u2581"
@@ -100,6 +102,12 @@ def _content(token: Any) -> str | None:
 def _first(number: Any) -> int | None:
     number = number[0] if isinstance(number, list) and number else number
     return number if isinstance(number, int) and not isinstance(number, bool) else None
+
+
+def sentinels(ids: Mapping[str, int]) -> tuple[int, ...]:
+    """Ids that stand for a hidden span each, in the order they are used: T5's <extra_id_0>, <extra_id_1>, ..."""
+    found = itertools.takewhile(lambda i: i is not None, (ids.get(f"<extra_id_{n}>") for n in itertools.count()))
+    return tuple(i for i in found if i is not None)
 
 
 def around(specials: Mapping[str, int]) -> tuple[int, int] | None:

@@ -4,7 +4,8 @@ A prompt is the separator and its text; token number p of a row has position p a
 cache. Prompts of a batch are padded on the right. A query sees no slot after its own position, and
 decoding writes each slot before it reaches it, so no padded token is ever seen.
 
-Of an encoder-decoder the prompt is the source, read at once; its rows begin with the separator alone.
+Of an encoder-decoder the prompt is the source, read at once; its rows begin with the separator alone, or with what
+the tokenizer says.
 
 Left out: prompts over several processes, paged caches.
 """
@@ -44,6 +45,7 @@ class Model(NamedTuple):
     vocab: int  # ids the tokenizer has; the model may have more
     separator: int
     closing: int  # ends a text as the separator does; another id where a model made elsewhere has two
+    start: int  # begins what an encoder-decoder writes; the separator, but for models made elsewhere
 
 
 class Weights(NamedTuple):
@@ -68,7 +70,7 @@ def model_of(family: Family, tokenizer: Tokenizer) -> Model:
     assert family.decode is not None
     return Model(
         family.init_state, family.read, family.decode, family.reorder, family.head, family.bias, family.softcap,
-        family.precision, tokenizer.vocab, tokenizer.separator, tokenizer.closing,
+        family.precision, tokenizer.vocab, tokenizer.separator, tokenizer.closing, tokenizer.start,
     )  # fmt: skip
 
 
@@ -100,7 +102,8 @@ def begin(
     idle = int(len(ids) * copies == 1 and model.precision == "bfloat16_operands")
     alone = [np.array([model.separator], np.int32)]
     ids_and_idle = ids + alone * idle
-    firsts = ids_and_idle if model.read is None else alone * len(ids_and_idle)  # what the rows begin with
+    starts = [np.array([model.start], np.int32)] * len(ids_and_idle)
+    firsts = ids_and_idle if model.read is None else starts  # what the rows begin with
     slots = padded(max(map(len, firsts)) + tokens - 1, family.length)
     if model.read is None:
         state = empty_state(model, len(firsts), slots)
@@ -114,7 +117,7 @@ def encoded(family: Family, tokenizer: Tokenizer, prompts: list[str]) -> list[np
     """The ids of each prompt, with the separator before it; of an encoder-decoder as those of a source."""
     ids = [np.asarray(tokenizer.encode(prompt), np.int32) for prompt in prompts]
     if family.read is not None:
-        return [source_ids(row, tokenizer.separator) for row in ids]
+        return [source_ids(row, tokenizer.separator, tokenizer.start) for row in ids]
     return [np.concatenate([[tokenizer.separator], row]).astype(np.int32) for row in ids]
 
 

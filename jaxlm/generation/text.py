@@ -21,6 +21,9 @@ class Tokenizer(Protocol):
     @property
     def closing(self) -> int: ...  # an id that ends one too; the separator, but for models made elsewhere
 
+    @property
+    def start(self) -> int: ...  # the id that an encoder-decoder begins with; the separator, but for the same
+
     def encode(self, text: str) -> Any: ...
 
     def decode_bytes(self, ids: Sequence[int]) -> bytes: ...

@@ -10,19 +10,24 @@ other keys, so that what they cannot say (no biases, how weights are drawn, prec
 import difflib
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from jaxlm.config import Config, dump, parse
 from jaxlm.errors import UserError
 from jaxlm.interop.layouts import ARCHITECTURES, FREE, NEEDED, ONLY, Architecture, Field
 from jaxlm.models.build import ModelConfig
-from jaxlm.models.transformer import TransformerConfig
 
 log = logging.getLogger("jaxlm")
 OURS = "jaxlm"
-# Fields of a decoder that its logits do not depend on. Whatever is not here counts, a field of tomorrow too.
-_NO_NUMBERS = {"kind", "size", "dropout", "std", "residual", "precision", "attention", "remat", "scan_layers"}
+# Fields that the logits do not depend on. Whatever is not here counts, a field of tomorrow too.
+_NO_NUMBERS = {
+    "kind", "size", "dropout", "std", "residual", "precision", "attention", "remat", "scan_layers", "sentence_order",
+}  # fmt: skip
+_OF_POSITIONS = {  # what only one kind of position looks at
+    "rope_base": "rotary", "rope_scaling": "rotary", "local_rope_base": "rotary", "buckets": "buckets",
+    "bucket_reach": "buckets",
+}  # fmt: skip
 
 
 class _OurKey(Config):
@@ -30,23 +35,21 @@ class _OurKey(Config):
     stacked: bool  # whether the parameters of all layers lie in one array each
 
 
-def decoder_facts(cfg: TransformerConfig, vocab: int, length: int) -> dict[str, Any]:
-    d, found = cfg.dims, {name: value for name, value in dump(cfg).items() if name not in _NO_NUMBERS}
-    if cfg.position == "learned":
-        found["rope_base"] = TransformerConfig.model_fields["rope_base"].default
+def facts(cfg: Any, vocab: int, length: int) -> dict[str, Any]:
+    """All that decides what `cfg` computes, with nothing left to defaults: {field: value}.
+
+    In a run of so many ids and, where `cfg` does not say, of rows of so many tokens.
+    """
+    d, fields = cfg.dims, type(cfg).model_fields
+    found = {name: getattr(cfg, name) for name in fields if name not in _NO_NUMBERS}
+    for name, position in _OF_POSITIONS.items():
+        found[name] = getattr(cfg, name) if cfg.position == position else fields[name].default
+    if "decoder_layers" in fields:
+        found["decoder_layers"] = cfg.decoder_layers or d.N
     return found | {
         "layers": d.N, "width": d.D, "heads": d.G * d.R, "kv_heads": d.G, "head_width": d.K, "ff_width": d.F,
         "vocab": vocab, "max_length": cfg.max_length or length,
     }  # fmt: skip
-
-
-# Config of a family -> all that decides what it computes, with nothing left to defaults: {field: value}.
-FACTS: dict[type, Callable[[Any, int, int], dict[str, Any]]] = {TransformerConfig: decoder_facts}
-
-
-def facts(cfg: ModelConfig, vocab: int, length: int) -> dict[str, Any]:
-    """Of `cfg` in a run of so many ids and, where `cfg` does not say, of rows of so many tokens."""
-    return FACTS[type(cfg)](cfg, vocab, length)
 
 
 class Imported(NamedTuple):
@@ -117,6 +120,8 @@ def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
         plain["rope_scaling"] = rope or None
     elif rope is not None:
         plain["rope_scaling"] = rope
+    if (scaled := plain.pop("scale_decoder_outputs", None)) is not None:  # T5 of version 5, where that alone is left
+        plain["tie_word_embeddings"] = scaled
     layers = plain.get("layer_types")
     if isinstance(layers, list) and all(kind == "full_attention" for kind in layers):
         del plain["layer_types"]
@@ -130,7 +135,11 @@ def _refuse_others(arch: Architecture, config: Mapping[str, Any], origin: str) -
         if key in config and not any(_same(config[key], value) for value in values):
             allowed = " or ".join(map(repr, values))
             raise UserError(f"{origin}: {key}={config[key]!r}; of {arch.model_type}, jaxlm computes {allowed} only")
-    known = only.keys() | {field.theirs for field in arch.fields}
+    for key, (other, values) in arch.implied.items():
+        word = config.get(other, arch.default(other))
+        if key in config and word in values and not _same(config[key], value := values[word]):
+            raise UserError(f"{origin}: {key}={config[key]!r} does not go with {other}, which makes it {value!r}")
+    known = only.keys() | {field.theirs for field in arch.fields} | arch.implied.keys()
     free = re.compile(FREE)
     unknown = [key for key in config if key not in known and not free.fullmatch(key) and config[key] is not None]
     if unknown:
@@ -180,11 +189,12 @@ def to_json(cfg: ModelConfig, vocab: int, length: int, *, stacked: bool) -> tupl
         back = _read_back(arch, config)
         differ = difference(arch, wanted, back) if back else {"sizes": ("these", "others")}
         if not differ:
-            return arch, config | {OURS: {"model": dump(cfg), "stacked": stacked}}
+            config["architectures"] = [arch.written(cfg)]
+            return arch.of(cfg), config | {OURS: {"model": dump(cfg), "stacked": stacked}}
         told = [f"model.{name}={ours!r} (it has {theirs!r})" for name, (ours, theirs) in differ.items()]
         near.append((len(differ), f"{arch.model_type}, which does not have {', '.join(told)}"))
     if not near:
-        raise UserError(f"model.kind={cfg.kind!r} has no layout of Hugging Face's in jaxlm: export a decoder")
+        raise UserError(f"model.kind={cfg.kind!r} has no layout of Hugging Face's in jaxlm: export a Transformer")
     raise UserError(
         f"no model of Hugging Face's that jaxlm writes ({', '.join(ARCHITECTURES)}) computes what this one does; "
         f"nearest is {min(near)[1]}"
@@ -205,6 +215,7 @@ def _written(arch: Architecture, ours: Mapping[str, Any]) -> dict[str, Any]:
         back = {word: theirs for theirs, word in reversed(list(field.words.items()))}
         config[field.theirs] = back.get(ours[field.ours], next(iter(field.words), None)) if back else ours[field.ours]
     config |= {key: values[0] for key, values in arch.only.items() if values[0] is not None}
+    config |= {key: values[config[other]] for key, (other, values) in arch.implied.items()}
     if arch.field("rope_base"):  # as version 5 writes it, and as those before it
         config["rope_parameters"] = {"rope_theta": config["rope_theta"], "rope_type": "default"}
         config["rope_scaling"] = None

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +17,11 @@ from jaxlm.interop.layouts import Architecture
 from jaxlm.interop.safetensors_file import READ, SHARD_BYTES, Float, Tensor
 from jaxlm.interop.tensors import Place, Sizes
 from jaxlm.models.build import ModelConfig, build
+from jaxlm.models.family import Family
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
 CONFIG_LIMIT = 10_000_000  # bytes, chosen: a config.json has some thousand
+FRESH_SEED = 0  # chosen: of what a folder lacks
 SHOWN = 3  # of the tensors that do not fit
 
 Progress = Callable[[int, int | None, str], None]  # (done, total, what)
@@ -35,6 +37,7 @@ class Found(NamedTuple):
     arch: Architecture
     sizes: Sizes
     tensors: dict[str, Tensor]  # by the names of the table
+    fresh: tuple[str, ...]  # parameters of heads that it lacks: they are drawn at random, from FRESH_SEED
 
     def read(self, progress: Progress = lambda *_: None) -> dict[str, np.ndarray]:
         """Its parameters, named as `flat.flatten` names them; float32."""
@@ -44,12 +47,22 @@ class Found(NamedTuple):
         for done, place in enumerate(there, 1):
             progress(done, len(there), "reading tensors")
             tensor = self.tensors[place.theirs].read()
-            if wanted.keys() >= place.ours.keys():
+            if has(wanted, place):
                 params |= place.split(tensor, self.sizes)
             else:
                 self._require_nothing_new(place, tensor)
+        params |= self._filled(wanted) | drawn(self.cfg, self.facts, self.fresh)
         assert {path: array.shape for path, array in params.items()} == wanted
         return tensors.stacked(params) if self.stacked else params
+
+    def _filled(self, wanted: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Parameters whose tensor is missing because it is the same as another."""
+        params: dict[str, np.ndarray] = {}
+        for place in tensors.places(self.arch, self.sizes):
+            if place.row.fills and place.theirs not in self.tensors and has(wanted, place):
+                assert place.row.copy_of is not None
+                params |= place.split(self.tensors[place.row.copy_of].read(), self.sizes)
+        return params
 
     def _require_nothing_new(self, place: Place, tensor: np.ndarray) -> None:
         """UserError where a tensor that is no parameter of ours is not what it must be."""
@@ -75,48 +88,81 @@ def look(folder: Path) -> Found:
     arch, cfg, facts, stacked = config_json.from_json(config, str(path))
     found = safetensors_file.find(folder)
     sizes = tensors.sizes(facts)
-    if sizes["N"] > len(found):
-        field = arch.field("layers")
-        raise UserError(f"{path}: {field and field.theirs}={sizes['N']:,}, but there are only {len(found):,} tensors")
+    for name, layers in (("layers", sizes["N"]), ("decoder_layers", sizes["M"])):
+        if layers > len(found):
+            key = next(field.theirs for field in arch.fields if field.ours == name)
+            raise UserError(f"{path}: {key}={layers:,}, but there are only {len(found):,} tensors")
     named = _by_table(arch, found)
-    _require_fit(folder, arch, facts["tied"], sizes, named)
-    return Found(cfg, facts, stacked, config, arch, sizes, named)
+    if config_json.OURS not in config:
+        cfg = cfg.model_copy(update=arch.seen(named))
+    arch = arch.of(cfg)
+    fresh = _require_fit(folder, arch, facts["tied"], sizes, named)
+    return Found(cfg, facts, stacked, config, arch, sizes, named, fresh)
+
+
+def has(params: Mapping[str, Any], place: Place) -> bool:
+    """Are the parameters of `place` among `params`? A second name of a tensor has none of its own."""
+    return bool(place.ours) and params.keys() >= place.ours.keys()
 
 
 def _by_table(arch: Architecture, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors by the names of the table: without what holds nothing learned, and with the prefix of the model."""
     ignored = re.compile(arch.ignored)
-    kept = {name: tensor for name, tensor in found.items() if not ignored.fullmatch(name)}
+    kept = {arch.renaming(name): tensor for name, tensor in found.items() if not ignored.fullmatch(name)}
     if any(name.startswith(arch.prefix) for name in kept):
         return kept
     whole = {row.theirs for row in arch.rows if not row.theirs.startswith(arch.prefix)}
     return {name if name in whole else arch.prefix + name: tensor for name, tensor in kept.items()}
 
 
-def _require_fit(folder: Path, arch: Architecture, tied: bool, sizes: Sizes, found: Mapping[str, Tensor]) -> None:
-    """UserError where tensors are missing, too many, of another shape or of numbers that jaxlm does not read."""
+def _require_fit(
+    folder: Path, arch: Architecture, tied: bool, sizes: Sizes, found: Mapping[str, Tensor]
+) -> tuple[str, ...]:
+    """Our parameters of heads that are not there.
+
+    UserError where tensors are missing, too many, of another shape or of numbers that jaxlm does not read.
+    """
     places = {place.theirs: place for place in tensors.places(arch, sizes)}
-    problems = []
+    heads = {None} | {place.row.head for name, place in places.items() if name in found}
+    problems, fresh = [], []
     for name, place in places.items():
+        row = place.row
         if name not in found:
-            if place.row.copy_of is None or not tied:
+            if row.head not in heads:
+                fresh += place.ours
+            elif row.copy_of is None or not (tied or row.fills or not row.ours):
                 problems.append(f"{name!r} is missing")
         elif found[name].shape != place.shape(sizes):
             problems.append(f"{name!r} is {list(found[name].shape)}, not {list(place.shape(sizes))}")
+        elif row.copy_of is not None and row.copy_of not in found:
+            problems.append(f"{row.copy_of!r} is missing")
         elif found[name].dtype not in READ:
             problems.append(f"{name!r} is {found[name].dtype}, jaxlm reads {', '.join(READ)}")
     problems += [f"{name!r} is not one of {arch.model_type}'s" for name in found if name not in places]
     if problems:
         more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise UserError(f"{folder}: tensors do not fit {CONFIG}: {'; '.join(problems[:SHOWN])}{more}")
+    return tuple(fresh)
 
 
 def parameter_shapes(cfg: ModelConfig, facts: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Of our parameters with layers one by one, by name."""
+    shapes = jax.eval_shape(_one_by_one(cfg, facts).init, jax.random.key(0))
+    return {name: leaf.shape for name, leaf in flatten(shapes).items()}
+
+
+def drawn(cfg: ModelConfig, facts: Mapping[str, Any], names: Collection[str]) -> dict[str, np.ndarray]:
+    """The parameters `names` as a new model has them; the same ones each time."""
+    init = _one_by_one(cfg, facts).init
+    some = lambda key: {name: leaf for name, leaf in flatten(init(key)).items() if name in names}
+    made = jax.jit(some)(jax.random.key(FRESH_SEED)) if names else {}  # XLA leaves out what nobody asks for
+    return {name: np.asarray(leaf) for name, leaf in made.items()}
+
+
+def _one_by_one(cfg: ModelConfig, facts: Mapping[str, Any]) -> Family:
     if "scan_layers" in type(cfg).model_fields:
         cfg = cfg.model_copy(update={"scan_layers": False})
-    family = build(cfg, vocab=facts["vocab"], length=facts["max_length"], packed=True, platform="cpu")
-    return {name: leaf.shape for name, leaf in flatten(jax.eval_shape(family.init, jax.random.key(0))).items()}
+    return build(cfg, vocab=facts["vocab"], length=facts["max_length"], packed=True, platform="cpu")
 
 
 def write(
@@ -136,13 +182,13 @@ def write(
     `cfg` does not say; `generation` are ids and settings that go into both JSON files or the second.
     """
     vocab = len(params["embedding"])
-    stacked = any(path.startswith("blocks/") for path in params)
+    stacked = any("blocks" in path.split("/") for path in params)
     arch, config = config_json.to_json(cfg, vocab, length, stacked=stacked)
     ids = {key: value for key, value in generation.items() if key.endswith("_token_id")}
     _write_json(folder / CONFIG, config | ids | {"dtype": dtype, "torch_dtype": dtype})
     _write_json(folder / GENERATION, dict(generation))
     sizes, alone = tensors.sizes(config_json.facts(cfg, vocab, length)), tensors.one_by_one(params)
-    there = [p for p in tensors.places(arch, sizes) if alone.keys() >= p.ours.keys() or p.row.zeros]
+    there = [p for p in tensors.places(arch, sizes) if has(alone, p) or p.row.zeros]
     left = alone.keys() - {path for place in there for path in place.ours}
     assert not left, f"{arch.model_type} has no place for {sorted(left)}"
     places, done = {place.theirs: place for place in there}, iter(range(1, len(there) + 1))
@@ -150,7 +196,7 @@ def write(
     def get(name: str) -> np.ndarray:
         progress(next(done), len(there), "writing tensors")
         place = places[name]
-        if alone.keys() >= place.ours.keys():
+        if has(alone, place):
             return place.join(alone, sizes)
         return np.zeros(place.shape(sizes), np.float32)
 

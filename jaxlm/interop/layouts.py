@@ -1,87 +1,27 @@
 """Which tensor of a Hugging Face model is which parameter of ours, and which key of its config.json which field.
 
-One table, read forwards by import and backwards by export. A new architecture is a new row of ARCHITECTURES. Names,
+One table, read forwards by import and backwards by export. A new architecture is a new row of ARCHITECTURES; what
+a row can say is in table.py, and those of models that see both ways are in layouts_two_sided.py. Names,
 keys and defaults are those of the library transformers 5.24 (`modeling_*.py` and `configuration_*.py`).
 
 What an architecture cannot say is not here: import refuses it, by its key and value, and export finds another
 architecture or refuses. Dropout is a matter of training and comes along in neither direction.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
-
-from jaxlm.config import Config
+from jaxlm.interop.layouts_two_sided import BERT, T5
+from jaxlm.interop.table import NEEDED, Field, Row, affine, layernorm
+from jaxlm.interop.table import Architecture as Architecture
 from jaxlm.models.transformer import TransformerConfig
-
-
-class Row(NamedTuple):
-    """A tensor of theirs, and the parameters of ours that it holds.
-
-    A shape has a word for each dimension: of the letters of jaxlm.batch (P: rows of the table of positions), several
-    where their product is one dimension; `A|B` are parts of a dimension that go to parameters of their own, in order.
-    Ours have the letters of their part, each a dimension, in an order of their own. `{N}` counts the layers.
-    """
-
-    theirs: str
-    shape: str
-    ours: Mapping[str, str]
-    copy_of: str | None = None  # where our config has no such parameter, the tensor may be there if it equals this one
-    zeros: bool = False  # where our config has no such parameters, the tensor is there and 0
-
-
-class Field(NamedTuple):
-    """A key of config.json and the field of our config that says the same."""
-
-    theirs: str
-    ours: str
-    default: Any  # of theirs, where config.json is silent; NEEDED: it must not be
-    kind: type = int
-    words: Mapping[str, str] = {}  # theirs -> ours, where a choice has other words; of several the first is written
-    optional: bool = False  # null is a value of its own, also where that is not the default
-
-
-NEEDED = object()
-
-
-class Architecture(NamedTuple):
-    model_type: str
-    classes: tuple[str, ...]  # that config.json may name; the first is written
-    prefix: str  # of all tensors but the head; absent where the model was saved without its head
-    config: type[Config]
-    constant: Mapping[str, Any]  # fields of ours that it fixes
-    fields: tuple[Field, ...]
-    only: Mapping[str, tuple]  # keys that change the numbers -> the values that jaxlm computes; the first is written
-    rows: tuple[Row, ...]
-    ignored: str = r"(?!)"  # tensors that hold nothing learned (a regular expression)
-
-    def field(self, ours: str) -> Field | None:
-        return next((field for field in self.fields if field.ours == ours), None)
-
 
 # --- GPT-2
 
 _H = "transformer.h.{N}"
 
-
-def _affine(theirs: str, shape: str, bias: str, ours: Mapping[str, tuple[str, str]]) -> tuple[Row, Row]:
-    """A product and its bias; `ours`: path -> (letters of the weight, of the bias)."""
-    return (
-        Row(f"{theirs}.weight", shape, {f"{path}/w": weight for path, (weight, _) in ours.items()}),
-        Row(f"{theirs}.bias", bias, {f"{path}/b": b for path, (_, b) in ours.items()}, zeros=True),
-    )
-
-
-def _layernorm(theirs: str, ours: str) -> tuple[Row, Row]:
-    return Row(f"{theirs}.weight", "D", {f"{ours}/scale": "D"}), Row(
-        f"{theirs}.bias", "D", {f"{ours}/b": "D"}, zeros=True
-    )
-
-
 _GPT2_ROWS = (
     Row("transformer.wte.weight", "V D", {"embedding": "V D"}),
     Row("transformer.wpe.weight", "P D", {"position": "P D"}),
-    *_layernorm(f"{_H}.ln_1", "block_{N}/attention_norm"),
-    *_affine(
+    *layernorm(f"{_H}.ln_1", "block_{N}/attention_norm"),
+    *affine(
         f"{_H}.attn.c_attn",  # transformers' Conv1D has (in, out), as ours
         "D GRK|GK|GK",
         "GRK|GK|GK",
@@ -91,11 +31,11 @@ _GPT2_ROWS = (
             "block_{N}/attention/v": ("D G K", "G K"),
         },
     ),
-    *_affine(f"{_H}.attn.c_proj", "GRK D", "D", {"block_{N}/attention/o": ("G R K D", "D")}),
-    *_layernorm(f"{_H}.ln_2", "block_{N}/mlp_norm"),
-    *_affine(f"{_H}.mlp.c_fc", "D F", "F", {"block_{N}/mlp/up": ("D F", "F")}),
-    *_affine(f"{_H}.mlp.c_proj", "F D", "D", {"block_{N}/mlp/down": ("F D", "D")}),
-    *_layernorm("transformer.ln_f", "final_norm"),
+    *affine(f"{_H}.attn.c_proj", "GRK D", "D", {"block_{N}/attention/o": ("G R K D", "D")}),
+    *layernorm(f"{_H}.ln_2", "block_{N}/mlp_norm"),
+    *affine(f"{_H}.mlp.c_fc", "D F", "F", {"block_{N}/mlp/up": ("D F", "F")}),
+    *affine(f"{_H}.mlp.c_proj", "F D", "D", {"block_{N}/mlp/down": ("F D", "D")}),
+    *layernorm("transformer.ln_f", "final_norm"),
     Row("lm_head.weight", "V D", {"head": "V D"}, copy_of="transformer.wte.weight"),
 )
 
@@ -262,7 +202,7 @@ APERTUS = LLAMA._replace(  # Apertus 2025, arXiv:2509.14233: no gate, and querie
 )  # fmt: skip
 
 # Export takes the first that computes what the model does.
-ARCHITECTURES = {one.model_type: one for one in (GPT2, LLAMA, MISTRAL, QWEN3, ARCEE, APERTUS)}
+ARCHITECTURES = {one.model_type: one for one in (GPT2, LLAMA, MISTRAL, QWEN3, ARCEE, APERTUS, BERT, T5)}
 
 # Keys that change no number that jaxlm computes: they are not read. Others are not known, and import says so.
 FREE = (
@@ -270,7 +210,7 @@ FREE = (
     r"|dtype|torch_dtype|torchscript|use_cache|initializer_range|task_specific_params|id2label|label2id|num_labels"
     r"|_?name_or_path|tokenizer_class|problem_type|finetuning_task|gradient_checkpointing|n_ctx|prefix|jaxlm"
     r"|reorder_and_upcast_attn|pretraining_tp|use_bfloat16|chunk_size_feed_forward|max_window_layers"
-    r"|_attn_implementation.*|attn_implementation|is_decoder|is_llama_config|sliding_window"
+    r"|_attn_implementation.*|attn_implementation|is_decoder|is_llama_config|initializer_factor|sliding_window"
 )
 ONLY = {  # of every architecture
     "quantization_config": (None,),

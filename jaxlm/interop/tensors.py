@@ -12,9 +12,10 @@ import numpy as np
 
 from jaxlm.interop.layouts import Architecture, Row
 
-Sizes = Mapping[str, int]  # letter -> size; N is the number of layers
+Sizes = Mapping[str, int]  # letter -> size; N is the number of layers, M of those of a decoder that reads an encoder
 LETTERS = {
     "N": "layers", "D": "width", "G": "kv_heads", "K": "head_width", "F": "ff_width", "V": "vocab", "P": "max_length",
+    "M": "decoder_layers", "E": "width", "T": "buckets", "J": "kinds",
 }  # fmt: skip
 
 
@@ -58,15 +59,16 @@ class Place(NamedTuple):
 
 def sizes(facts: Mapping[str, Any]) -> dict[str, int]:
     """The letters, from the facts of a model (config_json.py)."""
-    found = {letter: facts[name] for letter, name in LETTERS.items() if name in facts}
-    return found | {"R": facts["heads"] // facts["kv_heads"]}
+    found = {letter: facts.get(name, 0) for letter, name in LETTERS.items()}
+    return found | {"R": facts["heads"] // facts["kv_heads"], "C": 2}
 
 
 def places(arch: Architecture, sizes: Sizes) -> Iterator[Place]:
     """Every row in every layer it is in."""
     for row in arch.rows:
-        for n in range(sizes["N"] if "{N}" in row.theirs else 1):
-            at = lambda name, n=n: name.replace("{N}", str(n))
+        counter = next((letter for letter in "NM" if f"{{{letter}}}" in row.theirs), None)
+        for n in range(sizes[counter] if counter else 1):
+            at = lambda name, n=n, counter=counter: name.replace(f"{{{counter}}}", str(n))
             yield Place(at(row.theirs), {at(path): letters for path, letters in row.ours.items()}, row)
 
 

@@ -9,7 +9,7 @@ from jaxlm.generation.text import Text
 class Bytes:
     """A token is a byte; 256 is the separator."""
 
-    vocab, separator, closing = 257, 256, 256
+    vocab, separator, closing, start = 257, 256, 256, 256
 
     def encode(self, text: str) -> list[int]:
         return list(text.encode())

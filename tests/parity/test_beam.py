@@ -30,7 +30,7 @@ PROMPTS = [[], [7], [60, 3, 3, 8], [1, 2, 9, 11, 13, 17, 19]]
 class Ids:
     """A prompt is its ids, spelled as characters."""
 
-    vocab, separator = VOCAB, SEPARATOR
+    vocab, separator, closing, start = VOCAB, SEPARATOR, SEPARATOR, SEPARATOR
 
     def encode(self, text: str) -> np.ndarray:
         return np.array(list(map(ord, text)), np.int32)
