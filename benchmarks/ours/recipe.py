@@ -68,6 +68,15 @@ FIXED = {
     "model.norm_eps": 1e-5,
     "model.bias": False,
     "model.window": None,
+    "model.rope_scaling": None,
+    "model.local_rope_base": None,
+    "model.global_every": None,
+    "model.global_first": False,
+    "model.embedding_scale": False,
+    "model.embedding_norm": False,
+    "model.first_norm": True,
+    "model.post_norm": False,
+    "model.scale_scores": True,
     "model.dropout": 0.0,
     "optimizer.average": None,
     "optimizer.eps": 1e-8,
@@ -80,8 +89,8 @@ ELSEWHERE = {f"model.{name}" for name in BY_DIMS} | {"model.residual"}  # transl
 HOW = (  # prefixes of what changes no mathematics: where, how often, in what order, by which kernel
     "format_version", "name", "data.source", "data.text_field", "data.include", "data.tokenizer.vocab",
     "data.tokenizer.byte_fallback", "data.tokenizer.sample_bytes", "data.seed", "data.prefetch", "model.precision",
-    "model.attention", "model.remat", "model.scan_layers", "loss.chunk", "step.", "mesh.", "checkpoint.",
-    "telemetry.", "loop.log_every", "loop.eval_every", "loop.save_every",
+    "model.bucket", "model.attention", "model.remat", "model.scan_layers", "loss.chunk", "step.", "mesh.",
+    "checkpoint.", "telemetry.", "loop.log_every", "loop.eval_every", "loop.save_every",
 )  # fmt: skip
 MODEL = (  # what peers/torch_gpt.py has flags for
     "length", "layers", "heads", "width", "feed_forward", "position", "norm", "qk_norm", "mlp", "tied",

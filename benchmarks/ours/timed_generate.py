@@ -41,7 +41,8 @@ class Ids:
     def __init__(self, case: Writing):
         import numpy as np
 
-        self.vocab = self.separator = case.vocab - 1  # the last id of the model: not one that may be chosen
+        # The last id of the model: not one that may be chosen.
+        self.vocab = self.separator = self.closing = self.start = case.vocab - 1
         self.rows = np.random.default_rng(0).integers(self.vocab, size=(case.batch, case.prompt - 1), dtype=np.int32)
 
     def encode(self, text: str):

@@ -98,7 +98,7 @@ def test_real_text_has_the_same_ids(real_data):
     names = ("tinyshakespeare/input.txt", "wikitext-2-valid/valid.txt", "chinese-classics/mengzi.json")
     texts = [(real_data / name).read_text(encoding="utf-8")[:150_000] for name in names]
     for model in ("bpe", "char"):
-        cfg = tokenizers.SentencePieceConfig(model=model, vocab=2_000, sample_bytes=400_000)
+        cfg = tokenizers.SentencePieceConfig(model=model, vocab=3_000, sample_bytes=400_000)
         tokenizer = tokenizers.train(cfg, texts, seed=0)
         library = Tokenizer.from_str(json.dumps(tokenizer_files.as_json(tokenizer)))
         for text in texts:

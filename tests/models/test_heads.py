@@ -7,7 +7,7 @@ import pytest
 
 from jaxlm.batch import Batch
 from jaxlm.errors import UserError
-from jaxlm.losses import cross_entropy, row_nats
+from jaxlm.losses import cross_entropy, row_scores
 from jaxlm.models.build import build
 from jaxlm.models.encoder import EncoderConfig
 from jaxlm.models.encoder_decoder import EncoderDecoderConfig
@@ -65,7 +65,7 @@ def learns(model, params, batch, noise=None) -> bool:
     (before, nats), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
     assert jnp.abs(grads["classifier"]).max() > 0
     hidden, rest = hidden_of(model, params, batch, noise), dict(precision="float32", softcap=model.softcap)
-    by_row = row_nats(hidden, model.head(params), batch.target, batch.weight, bias_V=model.bias(params), **rest)
+    by_row, _ = row_scores(hidden, model.head(params), batch.target, batch.weight, bias_V=model.bias(params), **rest)
     np.testing.assert_allclose(by_row.sum(), nats, rtol=1e-5)
     return bool(jax.jit(loss)(jax.tree.map(lambda p, g: p - 1e-3 * g, params, grads))[0] < before)
 
@@ -135,7 +135,8 @@ def test_a_span_begins_and_ends_at_real_tokens_of_the_part_that_answers(cfg):
     for batch in (rows(kind=kind, **asks), rows(**asks)):
         logits = hidden_of(model, params, batch)
         assert logits.shape == (3, 2, LENGTH)
-        open_BL = (batch.segment > 0) & (True if batch.kind is None else batch.kind == 1)
+        first_BL = np.arange(batch.segment.shape[1])[None] == 0  # where a span is that the row does not hold
+        open_BL = (batch.segment > 0) & (True if batch.kind is None else (batch.kind == 1) | first_BL)
         seen = logits > -1e29
         np.testing.assert_array_equal(seen, open_BL[:, None].repeat(2, axis=1))
         assert learns(model, params, batch)

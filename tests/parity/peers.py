@@ -6,10 +6,12 @@ A map is linear and onto, so it serves gradients as well.
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
+import pytest
 
 from jaxlm.batch import Batch
 from jaxlm.models.family import Family
+
+torch = pytest.importorskip("torch")
 
 
 def stirred(model, seed: int = 0):
