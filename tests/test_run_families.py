@@ -50,7 +50,8 @@ FAMILIES = {
     "half": (T5 | {"activation": "geglu", "tied": False}, {"kind": "prefix", "share": 0.5, "source": True}, "chunked"),
 }  # fmt: skip
 LABELLED = ("classification", "tagging", "extraction", "seq2seq")
-RESUMED = ("lstm", "bert", "t5")  # in the fast suite; the others are slow
+SHARED = ("mingru", "bilstm", "prefix", "bert", "span", "t5", "seq2seq")  # in the fast suite; the others are slow,
+RESUMED = ("bert", "t5")  # as all but these are
 
 
 def record(n: int, kind: str) -> dict:
@@ -83,11 +84,12 @@ def config(name: str, folder, steps=6) -> RunConfig:
     return parse(settings | {"model": model}, RunConfig)
 
 
-@pytest.fixture(params=FAMILIES)
-def name(request):
-    return request.param
+def rows_of_table(fast: tuple[str, ...]):
+    slow = lambda name: pytest.param(name, marks=pytest.mark.slow)
+    return pytest.mark.parametrize("name", [name if name in fast else slow(name) for name in FAMILIES])
 
 
+@rows_of_table(SHARED)
 def test_eight_devices_are_one(name, tmp_path):
     """Gradients, seen in the first moments of a step, and the loss: masks and penalties included."""
     cfg = config(name, tmp_path)
@@ -107,9 +109,7 @@ def test_eight_devices_are_one(name, tmp_path):
     assert relative_distance(eight.opt, one.opt) < 1e-5
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in RESUMED else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
-)
+@rows_of_table(RESUMED)
 def test_a_run_that_stopped_goes_on_bit_for_bit(name, tmp_path, monkeypatch):
     cfg = config(name, tmp_path)
     run.train(cfg, tmp_path / "whole", shards_dir=tmp_path / "shards")

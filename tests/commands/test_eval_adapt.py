@@ -48,6 +48,7 @@ def test_what_adapts_by_nothing_is_the_plain_score_bit_for_bit(jaxlm, lanes):
         assert {name: found[name] for name in SAME} == {name: plain[name] for name in SAME}
 
 
+@pytest.mark.slow
 def test_fewer_lanes_are_longer_and_shorter_rows_are_the_same_text(jaxlm, lanes):
     """A carried state makes the length of a row nothing but the size of a step; a lane begins from nowhere."""
     score = lambda *options: jaxlm("eval", lanes, "--json", *options).json
@@ -59,6 +60,7 @@ def test_fewer_lanes_are_longer_and_shorter_rows_are_the_same_text(jaxlm, lanes)
     assert (told["source"], told["batch"], told["length"]) == ("validation, batch 1, length 7", 1, 7)
 
 
+@pytest.mark.slow
 def test_a_text_of_ones_own_is_adapted_to_as_well(jaxlm, lanes, tmp_path):
     """The rule that asks for training's gradients finds them in the run's own shards."""
     (tmp_path / "own.txt").write_text("nobody forgets the green train.\n" * 30)
@@ -91,6 +93,7 @@ def test_rows_that_begin_from_nowhere_have_no_lanes(jaxlm, trained, options):
     assert answer.code == 2 and "begin from nowhere: leave it out" in answer.err and options[0] in answer.err
 
 
+@pytest.mark.slow
 def test_a_transformer_may_learn_from_its_text_too(jaxlm, trained):
     plain = jaxlm("eval", trained.path, "--json").json
     found = jaxlm("eval", trained.path, "--json", "--dynamic", "sgd", "--dynamic-rate", "0.15").json

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-IMPORTED = {"run", "step", "architecture", "parameters", "parameters_sha256", "vocab", "lossless"}
+IMPORTED = {"run", "step", "architecture", "parameters", "parameters_sha256", "vocab", "lossless", "fresh"}
 EXPORTED = {"folder", "run", "step", "architecture", "parameters", "dtype"}
 
 
@@ -14,6 +14,7 @@ def test_a_run_goes_out_and_comes_back_with_the_same_bits(jaxlm, trained):
     assert "writing tensors" in out.err
     back = jaxlm("import", "out", "back", "--json")
     assert back.json.keys() == IMPORTED and "reading tensors" in back.err and back.json["lossless"]
+    assert back.json["fresh"] == []
     for run in (trained.path, "back"):
         facts = jaxlm("inspect", run, "--json").json
         assert facts["parameters_sha256"] == back.json["parameters_sha256"]

@@ -110,7 +110,7 @@ def test_killed_while_a_checkpoint_is_being_written(case):
     "target, call",
     [
         ("jaxlm.checkpoint_folder:CheckpointFolder.finish", 3),  # committed by Orbax, without our manifest
-        ("jaxlm.checkpoint_folder:CheckpointFolder.remove_old", 4),
+        pytest.param("jaxlm.checkpoint_folder:CheckpointFolder.remove_old", 4, marks=pytest.mark.slow),
         ("jaxlm.training.telemetry:MetricsFile.sync", 3),
     ],
 )
@@ -123,7 +123,9 @@ def test_killed_at_a_chosen_place(case, target, call):
     case.same(name)
 
 
-@pytest.mark.parametrize("target", ["jaxlm.data.shards:Writer.close", "jaxlm.data.shards:commit"])
+@pytest.mark.parametrize(
+    "target", [pytest.param("jaxlm.data.shards:Writer.close", marks=pytest.mark.slow), "jaxlm.data.shards:commit"]
+)
 def test_killed_while_the_text_is_prepared(case, target):
     name = f"in_{target.rpartition(':')[2]}"
     arm = f"from tests.faults import injector\ninjector.arm({target!r}, injector.kill)"
