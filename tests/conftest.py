@@ -37,6 +37,13 @@ hypothesis.settings.register_profile("jaxlm", derandomize=True, deadline=None, d
 hypothesis.settings.load_profile("jaxlm")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """A worker that keeps the programs of thousands of tests gets slow: its collector of garbage walks them all."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder JAXLM_DATA names; a test that asks for it is skipped without one."""

@@ -68,7 +68,10 @@ def stopping_after(steps):
     return patched
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in ("jit", "microbatches") else pytest.param(name, marks=pytest.mark.slow) for name in LAYOUTS],
+)
 def test_every_layout_learns_the_same(name, source, unbroken, tmp_path):
     """Masks, penalties and carried states included."""
     run.train(config(source, **LAYOUTS[name]), tmp_path / "run", shards_dir=unbroken / "shards")

@@ -35,9 +35,10 @@ FAMILIES = {
 }
 
 
-@pytest.fixture(params=FAMILIES, name="model")
+@pytest.fixture(params=FAMILIES, name="model", scope="module")
 def _model(request):
-    return build(FAMILIES[request.param], vocab=16, length=8, packed=False, platform="cpu")
+    model = build(FAMILIES[request.param], vocab=16, length=8, packed=False, platform="cpu")
+    return model._replace(init=jax.jit(model.init))
 
 
 def is_names(x) -> bool:

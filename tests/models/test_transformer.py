@@ -99,6 +99,7 @@ def test_rows_of_a_batch_decode_at_positions_of_their_own():
     close(hidden[:, 0], jnp.stack([full[0, 3], full[1, 6]]))
 
 
+@pytest.mark.slow  # tests/models/test_families.py has it for each family; here it is for each switch
 def test_a_packed_row_equals_its_documents_alone(switches):
     segment = np.array([[1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 0, 0], [1] * 12])
     model, batch = family(packed=True, **switches), rows(segment=segment)
