@@ -43,8 +43,27 @@ ADAMW = {"kind": "adamw", "peak_rate": 1e-3, "schedule": CONSTANT}
 MINGRU = Ours(256, LONG, {"kind": "recurrent", "cell": "mingru", "layers": 3, "width": 512, "embedding": 256}, ADAMW)
 LONG_LSTM = Ours(256, LONG, {"kind": "recurrent", "cell": "lstm", "layers": 2, "width": 256}, ADAMW)
 
+# BERT-mini (Turc et al. 2019, arXiv:1908.08962) on rows of 128 tokens, of which 19 are asked for; no dropout.
+BERT = Ours(
+    vocab=8_192,
+    data={"rows": "packed", "length": 128, "batch": 32, "objective": {"kind": "masked"}},
+    model={"kind": "encoder", "size": "mini", "max_length": 128},
+    optimizer=ADAMW | {"beta2": 0.999},
+)
+# T5 as large as google/t5-efficient-tiny (Tay et al. 2021, arXiv:2109.10686) on pairs of 128 tokens.
+T5 = Ours(
+    vocab=32_128,
+    data={"length": 128, "batch": 16, "objective": {"kind": "seq2seq", "source_length": 128}},
+    model={"kind": "encoder_decoder", "layers": 4, "heads": 4, "width": 256},
+    optimizer=ADAMW | {"beta2": 0.999},
+)
+
 CASES = {
     "lstm": FamilyCase(LSTM, ("torch_lstm.py",), "PyTorch", steps=20),
+    "bert": FamilyCase(BERT, ("hf_train.py", "bert"), "transformers' BertForMaskedLM", steps=12),
+    "t5": FamilyCase(
+        T5, ("hf_train.py", "t5", "--vocab", "32128", "--batch", "16"), "transformers' T5", steps=12
+    ),
     "mingru": FamilyCase(
         MINGRU, LONG_LSTM, "jaxlm's LSTM of as many parameters", steps=8,
         figure="tokens_per_second", unit="tokens/s", more_is_better=True,

@@ -67,16 +67,28 @@ def random_batches(cfg, vocab: int, count: int = 16) -> list:
     """Batches as the objective makes them, of random tokens: whole rows of one document."""
     import numpy as np
 
-    from jaxlm.data.objectives import build
+    from jaxlm.data.ids import Ids
+    from jaxlm.data.objectives import build, example
     from jaxlm.data.rows import Rows
 
+    rng = np.random.default_rng(0)
+    if cfg.data.objective.kind == "seq2seq":  # one pair a row, as long as rows are
+        some = lambda x: rng.integers(vocab, size=x.shape, dtype=np.int32)
+        whole = example(cfg.data.objective, cfg.data.batch, cfg.data.length)
+        pair = lambda: whole._replace(
+            token=some(whole.token),
+            target=some(whole.target),
+            source=whole.source._replace(token=some(whole.source.token)),
+        )
+        return [pair() for _ in range(count)]
+    ids = Ids(vocab - 1, separator=vocab, start=vocab, mask=vocab - 1, sentinels=np.arange(0), begins_word_V=np.ones(0))
     rows, length = cfg.data.batch, cfg.data.length
-    random = np.random.default_rng(0).integers(vocab, size=(count, rows, length + 1), dtype=np.int32)
+    random = rng.integers(vocab - 1, size=(count, rows, length + 1), dtype=np.int32)
     ones = np.ones((rows, length), np.int32)
     first = length if cfg.data.rows == "lanes" else 0  # 0 is where a document begins, and a state with it
     position = np.tile(np.arange(first, first + length, dtype=np.int32), (rows, 1))
     cut = lambda row: Rows(row[:, :-1].copy(), row[:, 1:].copy(), ones.astype(np.float32), ones, position)
-    return [build(cfg.data.objective, cut(row)) for row in random]
+    return [build(cfg.data.objective, cut(row), ids, n, np.arange(rows)) for n, row in enumerate(random)]
 
 
 if __name__ == "__main__":
