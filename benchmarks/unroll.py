@@ -25,13 +25,16 @@ def unroll_rows(name: str, values: list[int], rounds: int, steps: int) -> list[d
     }
     results = harness.alternate(contenders, rounds)
     default = str(UNROLL)
-    return [
-        harness.compare(
-            f"{name}, unroll {value}", results, default, value, peer_name=f"unroll {value} instead of {default}",
-            **about("ours", results[default]), **about("peer", results[value]),
-        )  # fmt: skip
-        for value in contenders if value != default
-    ]  # fmt: skip
+    against = lambda value: harness.compare(
+        f"{name}, unroll {value}",
+        results,
+        default,
+        value,
+        peer_name=f"unroll {value} instead of {default}",
+        **about("ours", results[default]),
+        **about("peer", results[value]),
+    )
+    return [against(value) for value in contenders if value != default]
 
 
 def main() -> None:

@@ -75,11 +75,8 @@ def random_batches(cfg, vocab: int, count: int = 16) -> list:
     if cfg.data.objective.kind == "seq2seq":  # one pair a row, as long as rows are
         some = lambda x: rng.integers(vocab, size=x.shape, dtype=np.int32)
         whole = example(cfg.data.objective, cfg.data.batch, cfg.data.length)
-        pair = lambda: whole._replace(
-            token=some(whole.token),
-            target=some(whole.target),
-            source=whole.source._replace(token=some(whole.source.token)),
-        )
+        source = lambda: whole.source._replace(token=some(whole.source.token))
+        pair = lambda: whole._replace(token=some(whole.token), target=some(whole.target), source=source())
         return [pair() for _ in range(count)]
     ids = Ids(vocab - 1, separator=vocab, start=vocab, mask=vocab - 1, sentinels=np.arange(0), begins_word_V=np.ones(0))
     rows, length = cfg.data.batch, cfg.data.length

@@ -3,8 +3,8 @@
     python benchmarks/peers/hf_train.py bert --json                           # families.py's case `bert`
     python benchmarks/peers/hf_train.py t5 --dtype bf16 --compile --json      # its case `t5`
 
-`BertForMaskedLM` with 15 % of the tokens asked for, and `T5ForConditionalGeneration` on pairs of texts, as their classes
-compute it, losses included; random weights and tokens, no dropout, fused AdamW with clipping, as jaxlm's side has them.
+`BertForMaskedLM` with 15 % of the tokens asked for, and `T5ForConditionalGeneration` on pairs of texts, as their
+classes compute it, losses included; random weights and tokens, no dropout, fused AdamW and clipping, as jaxlm's side.
 Prints what torch_gpt.py does. Needs torch and transformers, never jaxlm.
 """
 
