@@ -14,10 +14,11 @@ cores, in as many of the rounds as fit; for numbers to keep, give one case at a 
 """
 
 import argparse
+import functools
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import harness
@@ -37,11 +38,9 @@ SETTINGS = {"GLIBC_TUNABLES": ":".join(f"{name}={value}" for name, value in host
 MINUTES = 9.5  # chosen: two cases and some air within ten minutes
 
 
-def ours(case: str, *more: str) -> harness.Contender:
+def ours(case: str, *more: str, script: str = "benchmarks/ours/timed_step.py") -> harness.Contender:
     """jaxlm on the CPU, as the peers, with no setting of this shell."""
-    contender = harness.Contender(
-        ["benchmarks/ours/timed_step.py", case, *more], environment={"JAX_PLATFORMS": "cpu", host.SWITCH: ""}
-    )
+    contender = harness.Contender([script, case, *more], environment={"JAX_PLATFORMS": "cpu", host.SWITCH: ""})
     return harness.as_installed(contender)
 
 
@@ -62,16 +61,26 @@ def torch_contender(arguments: Sequence[str], way: str) -> harness.Contender:
     return harness.as_installed(contender)
 
 
-def measure(name: str, case: Case, rounds: int, deadline: float) -> list[dict]:
-    """The rows of a case. No round begins that would end after `deadline`, if the last one is a measure."""
-    steps = ("--steps", str(case.steps))
-    layout = harness.alternate({"layout": ours(name, "--choose")}, rounds=1)["layout"][0]["layout"]
-    look = harness.alternate({way: torch_step(case, way) for way in WAYS}, rounds=1)
+def measure(
+    name: str, jaxlm: Callable[..., harness.Contender], torch: Callable[[str], harness.Contender], rounds: int,
+    deadline: float,
+) -> list[dict]:  # fmt: skip
+    """The rows of a case: `jaxlm(*more arguments)` against `torch(way)`, one of WAYS. `deadline`: see `in_turns`."""
+    layout = harness.alternate({"layout": jaxlm("--choose")}, rounds=1)["layout"][0]["layout"]
+    look = harness.alternate({way: torch(way) for way in WAYS}, rounds=1)
     fastest = fastest_ways(look)
-    contenders = {"jaxlm": ours(name, *steps, "--layout", json.dumps(layout))}
-    contenders |= {way: torch_step(case, way) for way in dict.fromkeys([*close(look, fastest), EAGER])}
-    contenders["jaxlm's settings"] = harness.with_settings(torch_step(case, fastest[0]), SETTINGS)
-    contenders["tcmalloc"] = harness.with_tcmalloc(torch_step(case, fastest[0]))
+    contenders = {"jaxlm": jaxlm("--layout", json.dumps(layout))}
+    contenders |= {way: torch(way) for way in dict.fromkeys([*close(look, fastest), EAGER])}
+    contenders["jaxlm's settings"] = harness.with_settings(torch(fastest[0]), SETTINGS)
+    contenders["tcmalloc"] = harness.with_tcmalloc(torch(fastest[0]))
+    results = in_turns(name, contenders, rounds, deadline)
+    shown = {way: None if isinstance(done, harness.Missing) else done[0]["median_ms"] for way, done in look.items()}
+    text = f"{layout['mesh']['layout']} ({layout['why']})"
+    return rows(name, results, fastest, layout=text, first_look_ms=shown)
+
+
+def in_turns(name: str, contenders: Mapping[str, harness.Contender], rounds: int, deadline: float) -> dict[str, Any]:
+    """`alternate`, but no round begins that would end after `deadline`, if the last one is a measure."""
     results: dict[str, Any] = {contender: [] for contender in contenders}
     for n in range(rounds):
         start = time.monotonic()
@@ -81,9 +90,7 @@ def measure(name: str, case: Case, rounds: int, deadline: float) -> list[dict]:
         if n + 1 < rounds and now + (now - start) > deadline:
             print(f"{name}: {n + 1} of {rounds} rounds, the time is up", file=sys.stderr)
             break
-    shown = {way: None if isinstance(done, harness.Missing) else done[0]["median_ms"] for way, done in look.items()}
-    text = f"{layout['mesh']['layout']} ({layout['why']})"
-    return rows(name, results, fastest, layout=text, first_look_ms=shown)
+    return results
 
 
 def fastest_ways(look: Mapping[str, Any]) -> list[str]:
@@ -139,7 +146,13 @@ def main() -> None:
     for n, name in enumerate(names, 1):
         case = CASES[name]
         case = case._replace(steps=asked.steps or case.steps)
-        measured += measure(name, case, asked.rounds, began + 60 * asked.minutes * n / len(names))
+        measured += measure(
+            name,
+            functools.partial(ours, name, "--steps", str(case.steps)),
+            functools.partial(torch_step, case),
+            asked.rounds,
+            began + 60 * asked.minutes * n / len(names),
+        )
     result = harness.report("train_step", measured, json=asked.json)
     if asked.record:
         harness.record(result, note="\n".join(notes(measured)))

@@ -34,7 +34,7 @@ def main() -> None:
     allocator = host.tune_allocator()
     case = CASES[flags.case]
     case = case._replace(steps=flags.steps or case.steps)
-    layout = choose(case) if flags.layout is None else flags.layout
+    layout = choose(config(case), case.vocab) if flags.layout is None else flags.layout
     result = {"layout": layout} if flags.choose else time_steps(case, layout)
     print(json.dumps({**result, "allocator": allocator}))
 
@@ -60,18 +60,24 @@ def config(case: Case):
     return RunConfig.model_validate({"name": "train_step", **parts})
 
 
-def choose(case: Case) -> dict:
+def choose(cfg, vocab: int) -> dict:
     """The layout as `jaxlm train` chooses it: by measuring each in a process of its own."""
     from jaxlm.config import dump
     from jaxlm.training import layout as layouts
 
-    cfg = config(case)
     candidates = layouts.candidates(cfg.mesh, cfg.step.compile, host.cores(), cfg.data.batch)
-    return layouts.choose(dump(cfg), candidates, case.vocab).dump()
+    return layouts.choose(dump(cfg), candidates, vocab).dump()
 
 
 def time_steps(case: Case, chosen: dict) -> dict:
-    """Milliseconds from one dispatch to the next, once the loop's two places in flight are taken."""
+    return time_config(config(case), case.vocab, chosen, random_batches(case))
+
+
+def time_config(cfg, vocab: int, chosen: dict, batches: list) -> dict:
+    """Milliseconds from one dispatch to the next, once the loop's two places in flight are taken.
+
+    `batches` come in turn; `cfg` has WARM_UP steps, those that are timed, and one.
+    """
     import jax
 
     from jaxlm import parts
@@ -80,9 +86,8 @@ def time_steps(case: Case, chosen: dict) -> dict:
 
     layout = Layout.parse(chosen)
     host.start_jax(layout.devices, cache=False)
-    cfg = config(case)
     start = time.perf_counter()
-    run = parts.build(cfg, layout, case.vocab)
+    run = parts.build(cfg, layout, vocab)
     compile_s = time.perf_counter() - start
     dispatched: list[float] = []
     losses: list[float] = []
@@ -91,9 +96,9 @@ def time_steps(case: Case, chosen: dict) -> dict:
         dispatched.append(time.perf_counter())
         return run.compiled.step(state, batch)
 
-    batches = map(run.compiled.place, itertools.cycle(random_batches(case)))
+    placed = map(run.compiled.place, itertools.cycle(batches))
     log = lambda _, metrics: losses.append(metrics["loss"])
-    loop.fit(cfg.loop, run.compiled.enter(run.init()), batches, step, log=log)
+    loop.fit(cfg.loop, run.compiled.enter(run.init()), placed, step, log=log)
     times = [1e3 * (b - a) for a, b in itertools.pairwise(dispatched)][WARM_UP:]
     return {
         "median_ms": statistics.median(times),

@@ -17,6 +17,7 @@ import dataclasses
 import json
 import statistics
 import time
+from collections.abc import Callable
 from typing import Literal, get_args, get_origin
 
 import torch
@@ -204,23 +205,33 @@ def time_steps(form: Form, batch: int, steps: int, dtype: str, how: str) -> dict
     loss_of = compiled(model, how)
     rows = torch.randint(form.vocab, (16, batch, form.length + 1))
     batches = [(r[:, :-1].contiguous(), r[:, 1:].contiguous()) for r in rows]
-    warm_up, seconds, loss = 8, [], torch.tensor(0.0)
-    for n in range(warm_up + steps):
-        start = time.perf_counter()
+
+    def step(n: int) -> Tensor:
         with autocast(dtype):
             loss = loss_of(*batches[n % len(batches)])
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        return loss
+
+    return timed(step, steps, model)
+
+
+def timed(step: Callable[[int], Tensor], steps: int, model: nn.Module) -> dict:
+    """What a peer of train_step.py and families.py prints; `step(n)` is all of step n, and returns its loss."""
+    warm_up, seconds, loss = 8, [], torch.tensor(0.0)
+    for n in range(warm_up + steps):
+        start = time.perf_counter()
+        loss = step(n)
         seconds.append(time.perf_counter() - start)
-    timed = [1e3 * s for s in seconds[warm_up:]]
+    times = [1e3 * s for s in seconds[warm_up:]]
     return {
-        "median_ms": statistics.median(timed),
-        "min_ms": min(timed),
+        "median_ms": statistics.median(times),
+        "min_ms": min(times),
         "loss": loss.item(),
         "compile_s": seconds[0],
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }

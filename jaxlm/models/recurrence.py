@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxlm.models.layers import Precision, einsum, exact
 
-# Steps of the loop in one body; chosen: not measured yet.
+# Steps of the loop in one body; chosen: not measured yet (benchmarks/unroll.py does).
 UNROLL = 4
 
 State = tuple[Array, ...]  # each "B H"; the first is what the next product reads
@@ -37,13 +37,13 @@ def recurrence(
     *,
     precision: Precision,
     reverse: bool = False,
-    unroll: int = UNROLL,
+    unroll: int | None = None,  # None: UNROLL
 ) -> tuple[Float[Array, "L B H"], State]:
     """(first state after each position, last state), in float32; the cell is given x and h @ w + bias.
 
     `state` is zeros before a position of `fresh`, and stays what it was over one of `still` (padding).
     """
-    loop = functools.partial(jax.lax.scan, unroll=min(unroll, x_LBZ.shape[0]))
+    loop = functools.partial(jax.lax.scan, unroll=min(unroll or UNROLL, len(x_LBZ)))
 
     # Flags are arguments too: a traced array that the backward pass held from outside would have left its trace by
     # the time a jitted function is differentiated.
@@ -112,7 +112,7 @@ def scan_cell(
     still_LB: Bool[Array, "L B"] | None = None,
     *,
     reverse: bool = False,
-    unroll: int = UNROLL,
+    unroll: int | None = None,  # None: UNROLL
 ) -> tuple[Float[Array, "L B H"], State]:
     """`recurrence` for any cell, differentiated as it stands: its weights' gradients add up position by position."""
 
@@ -123,7 +123,7 @@ def scan_cell(
         return after, after[0]
 
     last, after = jax.lax.scan(
-        step, state, (x_LBZ, (fresh_LB, still_LB)), reverse=reverse, unroll=min(unroll, len(x_LBZ))
+        step, state, (x_LBZ, (fresh_LB, still_LB)), reverse=reverse, unroll=min(unroll or UNROLL, len(x_LBZ))
     )
     return after, last
 
