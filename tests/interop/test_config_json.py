@@ -6,12 +6,17 @@ import pytest
 
 from jaxlm.errors import UserError
 from jaxlm.interop.config_json import from_json, to_json
+from jaxlm.models.encoder import MODERN, EncoderConfig
+from jaxlm.models.encoder_decoder import VASWANI, EncoderDecoderConfig
+from jaxlm.models.positions import Llama3Scaling
 from jaxlm.models.recurrent import RecurrentConfig
 from jaxlm.models.transformer import TransformerConfig
 from tests.interop.test_layouts import ALL, SIZES
 
 GPT2 = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_embd": 8, "n_layer": 1, "n_head": 2}
 LLAMA = {"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+BERT = {"model_type": "bert", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+T5 = {"model_type": "t5", "is_encoder_decoder": True, "d_model": 8, "num_layers": 1, "num_heads": 2}
 APERTUS = {**LLAMA, "model_type": "apertus", "hidden_act": "relu2"}
 
 
@@ -27,6 +32,36 @@ def test_what_a_config_does_not_say_is_as_in_the_library():
     cfg = read(LLAMA)
     assert (cfg.vocab, cfg.dims.G, cfg.dims.K, cfg.norm_eps, cfg.tied) == (32_000, 2, 4, 1e-6, False)
     assert cfg.rope_base == 10_000.0 and cfg.precision == "float32"
+
+
+def test_what_a_two_sided_model_does_not_say_is_as_in_the_library():
+    bert, t5 = (from_json(config, "config.json").cfg for config in (BERT, T5))
+    assert isinstance(bert, EncoderConfig) and isinstance(t5, EncoderDecoderConfig)
+    assert (bert.vocab, bert.max_length, bert.dims.F, bert.kinds) == (30_522, 512, 3_072, 2)
+    assert (bert.norm_eps, bert.activation, bert.bias, bert.post_norm) == (1e-12, "gelu_exact", True, True)
+    assert (t5.vocab, t5.dims.K, t5.dims.F, t5.buckets, t5.bucket_reach) == (32_128, 64, 2_048, 32, 128)
+    assert (t5.norm_eps, t5.activation, t5.tied, t5.scale_scores, t5.decoder_layers) == (
+        1e-6,
+        "relu",
+        True,
+        False,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    "keys, tied",
+    [
+        ({}, True),
+        ({"tie_word_embeddings": False}, False),
+        ({"scale_decoder_outputs": False, "tie_word_embeddings": True}, False),  # as version 5 writes it
+        ({"scale_decoder_outputs": True, "tie_word_embeddings": True}, True),
+    ],
+    ids=str,
+)
+def test_whether_t5_scales_before_its_head_is_read_as_every_version_writes_it(keys, tied):
+    cfg = from_json({**T5, "feed_forward_proj": "gated-gelu", **keys}, "config.json").cfg
+    assert isinstance(cfg, EncoderDecoderConfig) and (cfg.tied, cfg.activation) == (tied, "geglu")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +116,31 @@ REFUSED = {
     "a negative epsilon": ({**GPT2, "layer_norm_epsilon": -1.0}, "norm_eps"),
     "a word as number": ({**GPT2, "activation_function": 3}, "activation_function=3 should be a word"),
     "tied as text": ({**GPT2, "tie_word_embeddings": "yes"}, "tie_word_embeddings='yes' should be true or false"),
+    "a BERT of distances": (
+        {**BERT, "position_embedding_type": "relative_key"},
+        "position_embedding_type='relative_key'",
+    ),
+    "a BERT that writes": ({**BERT, "is_decoder": True}, "is_decoder=True"),
+    "a BERT that crosses": ({**BERT, "add_cross_attention": True}, "add_cross_attention=True"),
+    "a BERT with a head of its own": ({**BERT, "tie_word_embeddings": False}, "tie_word_embeddings=False; of bert"),
+    "a BERT for classes": (
+        {**BERT, "architectures": ["BertForSequenceClassification"]},
+        "reads BertForMaskedLM and BertForPreTraining and BertModel",
+    ),
+    "a BERT of another activation": ({**BERT, "hidden_act": "silu"}, "hidden_act='silu'; jaxlm has gelu"),
+    "a T5 without a decoder": ({**T5, "is_encoder_decoder": False}, "is_encoder_decoder=False; of t5"),
+    "only T5's encoder": ({**T5, "architectures": ["T5EncoderModel"]}, "architectures=.*T5EncoderModel"),
+    "a T5 of one stack": ({**T5, "tie_encoder_decoder": True}, "tie_encoder_decoder=True"),
+    "another gate in T5": ({**T5, "feed_forward_proj": "gated-relu"}, "feed_forward_proj='gated-relu'"),
+    "a T5 that gates against its word": (
+        {**T5, "feed_forward_proj": "gated-gelu", "is_gated_act": False},
+        "is_gated_act=False does not go with feed_forward_proj, which makes it True",
+    ),
+    "a T5 of another GELU": (
+        {**T5, "feed_forward_proj": "gated-gelu", "dense_act_fn": "gelu"},
+        "dense_act_fn='gelu' .*makes it 'gelu_new'",
+    ),
+    "no buckets": ({**T5, "relative_attention_num_buckets": 0}, "relative_attention_num_buckets=0"),
     "heads that do not divide": ({**GPT2, "n_head": 3}, "model.heads=3"),
 }
 
@@ -142,12 +202,33 @@ def test_our_key_is_believed_only_where_it_agrees(change, words):
         ({"kv_heads": 2}, "nearest is gpt2, which does not have model.kv_heads=2"),
         ({"head_width": 8}, "model.head_width=8"),
         ({"qk_norm": True}, "model.qk_norm=True"),
+        ({"embedding_scale": True, "bias": True}, "nearest is gpt2, which does not have model.embedding_scale=True"),
+        (
+            {"position": "rotary", "norm": "rmsnorm", "activation": "swiglu", "rope_scaling": Llama3Scaling()},
+            "nearest is llama, which does not have model.rope_scaling=Llama3Scaling",
+        ),
     ],
     ids=str,
 )
 def test_a_model_that_no_architecture_computes_is_refused_with_the_nearest(fields, words):
     with pytest.raises(UserError, match=words):
         to_json(TransformerConfig(**SIZES | fields), 13, 7, stacked=False)
+
+
+@pytest.mark.parametrize(
+    "cfg, words",
+    [
+        (EncoderConfig(**SIZES, **MODERN | {"kinds": 2}), "nearest is bert, which does not have model.position"),
+        (EncoderConfig(**SIZES, post_norm=False), "nearest is bert, which does not have model.post_norm=False"),
+        (EncoderConfig(**SIZES, kinds=0), "nearest is bert, and it cannot be one: bert: type_vocab_size=0 should be"),
+        (EncoderDecoderConfig(**SIZES, **VASWANI), "nearest is t5, which does not have .*model.position='sinusoidal'"),
+        (EncoderDecoderConfig(**SIZES, kv_heads=2), "nearest is t5, which does not have model.kv_heads=2"),
+    ],
+    ids=["modern", "norms first", "one kind of token", "the first Transformer", "shared keys"],
+)
+def test_a_two_sided_model_that_neither_computes_is_refused_with_the_nearest(cfg, words):
+    with pytest.raises(UserError, match=words):
+        to_json(cfg, 13, 7, stacked=False)
 
 
 def test_a_recurrent_model_has_no_layout():

@@ -115,6 +115,103 @@ def test_a_head_that_is_the_embedding_may_be_there_twice_but_not_differ(tmp_path
         read(folder)
 
 
+# --- heads that a model was saved without
+
+
+def test_the_tensors_of_bert_say_which_heads_it_has(tmp_path):
+    whole = put(tmp_path / "whole", "bert", keep_ours=False)
+    assert json.loads((whole / "config.json").read_text())["architectures"] == ["BertForPreTraining"]
+    assert huggingface.look(whole).cfg == ALL["bert"] and not huggingface.look(whole).fresh
+    same(read(whole), parameters(ALL["bert"]))
+    name = "bert without a pooler"
+    part = put(tmp_path / "part", name, keep_ours=False)
+    assert json.loads((part / "config.json").read_text())["architectures"] == ["BertForMaskedLM"]
+    assert huggingface.look(part).cfg == ALL[name] and not huggingface.look(part).fresh
+    same(read(part), parameters(ALL[name]))
+
+
+def without(start: str, prefix: str = ""):
+    def change(held):
+        for name in [name for name in held if name.startswith(start)]:
+            del held[name]
+        for name in [name for name in held if prefix and name.startswith(prefix)]:
+            held[name.removeprefix(prefix)] = held.pop(name)
+
+    return change
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_heads_that_bert_lacks_are_drawn_at_random_the_same_each_time(tmp_path, pooled):
+    folder = put(tmp_path, "bert" if pooled else "bert without a pooler", keep_ours=False)
+    change(folder, without("cls.", "bert."))  # as BertModel is saved
+    found = huggingface.look(folder)
+    of_tokens = {"transform/w", "transform/b", "transform_norm/scale", "transform_norm/b", "head_b"}
+    assert {*found.fresh} == of_tokens | ({"order", "order_b"} if pooled else set())
+    params, again = found.read(), read(folder)
+    same(again, params)
+    assert params["transform/w"].std() > 0 and (params["transform_norm/scale"] == 1).all()
+    kept = {name: array for name, array in parameters(found.cfg).items() if name not in found.fresh}
+    same({name: params[name] for name in kept}, kept)
+    assert ("pooler/w" in kept) == pooled
+
+
+def test_half_a_head_is_a_fault(tmp_path):
+    folder = put(tmp_path, "bert", keep_ours=False)
+    change(folder, without("cls.predictions.transform.dense.bias"))
+    with pytest.raises(UserError, match=r"'cls.predictions.transform.dense.bias' is missing"):
+        huggingface.look(folder)
+
+
+def test_old_names_of_berts_norms_are_read(tmp_path):
+    def old(held):
+        for name in [name for name in held if "LayerNorm" in name]:
+            held[name.replace(".weight", ".gamma").replace("LayerNorm.bias", "LayerNorm.beta")] = held.pop(name)
+        held["bert.embeddings.position_ids"] = np.arange(7)[None]
+
+    same(read(change(put(tmp_path, "bert", keep_ours=False), old)), parameters(ALL["bert"]))
+
+
+@pytest.mark.parametrize(
+    "name, other, tensor",
+    [
+        ("bert", "cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"),
+        ("bert", "cls.predictions.decoder.bias", "cls.predictions.bias"),
+        ("t5", "encoder.embed_tokens.weight", "shared.weight"),
+        ("t5 v1.1", "decoder.embed_tokens.weight", "shared.weight"),
+    ],
+)
+def test_another_name_of_a_tensor_may_be_there_but_not_differ(tmp_path, name, other, tensor):
+    folder = put(tmp_path, name, keep_ours=False)
+    change(folder, lambda held: held.update({other: held[tensor].copy()}))
+    same(read(folder), parameters(ALL[name]))
+    change(folder, lambda held: held[other].__setitem__(-1, 9.0))
+    with pytest.raises(UserError, match=f"'{other}' differs from '{tensor}'"):
+        read(folder)
+
+
+def test_a_head_of_t5_that_is_missing_is_the_embedding(tmp_path):
+    """As transformers 5 saves a v1.1 whose head nobody untied: unscaled, and with one table."""
+    params = parameters(ALL["t5 v1.1"])
+    params["head"] = params["embedding"]
+    folder = put(tmp_path, "t5 v1.1", params=params, keep_ours=False)
+    edit(folder, tie_word_embeddings=True, scale_decoder_outputs=False)
+    same(read(change(folder, without("lm_head"))), params)
+
+
+def test_layers_of_t5_are_counted_on_both_sides(tmp_path):
+    folder = put(tmp_path, "t5", keep_ours=False)
+    with pytest.raises(UserError, match="num_decoder_layers=2,000,000,000, but there are only"):
+        huggingface.look(edit(folder, num_decoder_layers=2_000_000_000))
+    with pytest.raises(UserError, match=r"'decoder.block.2.layer.0.SelfAttention.q.weight' is not one of t5's"):
+        huggingface.look(edit(folder, num_decoder_layers=None))
+
+
+def test_stacked_layers_of_t5_come_back_stacked(tmp_path):
+    params = tensors.stacked(parameters(ALL["t5"]))
+    assert params["decoder/blocks/cross/q/w"].shape == (3, 24, 6, 1, 5)
+    same(read(put(tmp_path, "t5", params=params)), params)
+
+
 @pytest.mark.parametrize(
     "harm, words",
     [
