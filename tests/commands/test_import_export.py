@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-IMPORTED = {"run", "step", "architecture", "parameters", "parameters_sha256", "vocab", "lossless"}
+IMPORTED = {"run", "step", "architecture", "parameters", "parameters_sha256", "vocab", "lossless", "fresh"}
 EXPORTED = {"folder", "run", "step", "architecture", "parameters", "dtype"}
 
 
