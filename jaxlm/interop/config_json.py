@@ -186,8 +186,12 @@ def to_json(cfg: ModelConfig, vocab: int, length: int, *, stacked: bool) -> tupl
             continue
         wanted = facts(cfg, vocab, length)
         config = _written(arch, wanted)
-        back = _read_back(arch, config)
-        differ = difference(arch, wanted, back) if back else {"sizes": ("these", "others")}
+        try:
+            back = from_json(config, arch.model_type).facts  # what import would make of it
+        except UserError as error:
+            near.append((len(wanted), f"{arch.model_type}, and it cannot be one: {error}"))
+            continue
+        differ = difference(arch, wanted, back)
         if not differ:
             config["architectures"] = [arch.written(cfg)]
             return arch.of(cfg), config | {OURS: {"model": dump(cfg), "stacked": stacked}}
@@ -220,11 +224,3 @@ def _written(arch: Architecture, ours: Mapping[str, Any]) -> dict[str, Any]:
         config["rope_parameters"] = {"rope_theta": config["rope_theta"], "rope_type": "default"}
         config["rope_scaling"] = None
     return config | {"use_cache": True}
-
-
-def _read_back(arch: Architecture, config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The facts of what import would make of `config`; None where its sizes do not go together."""
-    try:
-        return from_json(config, "config.json").facts
-    except UserError:
-        return None

@@ -95,6 +95,14 @@ def content(kind: str) -> str:
     return MAKERS[kind]().to_str()
 
 
+def with_sentinels(folder: Path, count: int = 20) -> Path:
+    """The tokenizer.json in `folder` with T5's names of hidden spans: <extra_id_0> has the last of all ids."""
+    made = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    made.add_special_tokens([f"<extra_id_{n}>" for n in reversed(range(count))])
+    made.save(str(folder / "tokenizer.json"))
+    return folder
+
+
 def write(kind: str, folder: Path, **files: dict) -> Path:
     """A folder with that tokenizer.json, and with other JSON files."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ from jaxlm.data.dataset import DataConfig
 from jaxlm.data.tokenizer_config import HuggingFaceConfig
 from jaxlm.data.tokenizer_huggingface import HuggingFaceTokenizer, open_folder
 from jaxlm.errors import Damaged, UserError
-from tests.data.huggingface_kinds import MAKERS, TEXTS, content, write
+from tests.data.huggingface_kinds import MAKERS, TEXTS, content, with_sentinels, write
 
 SPELLED = "a </s> b<s>c [SEP][CLS] <|endoftext|> <eos> <pad>[MASK] <0x41>"
 PLAIN = [*TEXTS[:4], "", " ", "a", " two  spaces ", "ÜNÏ ﬁ 漢字 \t x", "\n\n"]
@@ -177,6 +177,22 @@ def test_a_list_of_word_pieces_makes_berts_tokenizer(lower, tmp_path):
     same = [np.array_equal(tokenizer.encode(text), made("wordpiece").encode(text)) for text in PLAIN]
     assert all(same) == lower
     assert (tokenizer.separator, tokenizer.closing) == (2, 3) and tokenizer.specials["mask"] == 4
+
+
+def test_t5s_own_ids_are_for_hidden_spans_and_to_begin_with(tmp_path):
+    plain = open_folder(write("unigram", tmp_path / "plain"))
+    assert (plain.sentinels, plain.start) == ((), plain.separator) and not {"sentinels", "start"} & plain.facts().keys()
+    folder = with_sentinels(write("unigram", tmp_path / "t5"))
+    tokenizer = open_folder(folder, {"decoder_start_token_id": 0})
+    assert (tokenizer.separator, tokenizer.closing, tokenizer.start) == (1, 1, 0)
+    assert tokenizer.sentinels == tuple(range(plain.vocab + 19, plain.vocab - 1, -1))
+    assert tokenizer.facts() == {
+        "vocab": plain.vocab + 20, "separator": 1, "start": 0, "sentinels": [*tokenizer.sentinels],
+    }  # fmt: skip
+    tokenizer.save(tmp_path / "saved")
+    again = tokenizers.load(tmp_path / "saved")
+    assert again.facts() == tokenizer.facts() and again.digest == tokenizer.digest
+    assert not {*tokenizer.encode("a <extra_id_0> b").tolist()} & {*tokenizer.sentinels}, "text is never a sentinel"
 
 
 # --- what is refused

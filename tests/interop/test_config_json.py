@@ -227,7 +227,7 @@ def test_a_model_that_no_architecture_computes_is_refused_with_the_nearest(field
             "nearest is bert, which does not have model.position",
         ),
         (EncoderConfig(**SIZES, post_norm=False), "nearest is bert, which does not have model.post_norm=False"),
-        (EncoderConfig(**SIZES, kinds=0), "bert"),
+        (EncoderConfig(**SIZES, kinds=0), "nearest is bert, and it cannot be one: bert: type_vocab_size=0 should be"),
         (EncoderDecoderConfig(**SIZES, **VASWANI), "nearest is t5, which does not have .*model.position='sinusoidal'"),
         (EncoderDecoderConfig(**SIZES, kv_heads=2), "nearest is t5, which does not have model.kv_heads=2"),
     ],

@@ -1,7 +1,11 @@
-"""Weights of Hugging Face's models as ours, in the simplest form, and what the tests of parity share.
+"""Weights of models made elsewhere as ours, and what the tests of parity share.
 
-A map is linear and onto, so it serves gradients as well.
+Those that `jaxlm import` reads come by its table; others have a map here, in the simplest form. A map is linear and
+onto, so it serves gradients as well.
 """
+
+import tempfile
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +13,9 @@ import numpy as np
 import pytest
 
 from jaxlm.batch import Batch
+from jaxlm.exchange import nested
+from jaxlm.interop import huggingface, tensors
+from jaxlm.interop.huggingface import Found
 from jaxlm.models.family import Family
 
 torch = pytest.importorskip("torch")
@@ -60,6 +67,25 @@ def same_gradients(ours: dict, theirs: dict, limit: float = 1e-4) -> None:
         assert relative(got, wanted) < limit, jax.tree_util.keystr(path)
 
 
+def imported(model) -> tuple[Found, dict]:
+    """`model` as anybody's reaches us, saved and read by the table of layouts, and its parameters."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        found = huggingface.look(Path(folder))
+        return found, nested(found.read())
+
+
+def by_table(found: Found, theirs: dict[str, np.ndarray]) -> dict:
+    """`theirs`, gradients for example, as our parameters lie; none is left over."""
+    flat, left = {}, {*theirs}
+    for place in tensors.places(found.arch, found.sizes):
+        if place.ours and place.theirs in theirs:
+            flat |= place.split(theirs[place.theirs], found.sizes)
+            left.remove(place.theirs)
+    assert not left
+    return nested(flat)
+
+
 def norm(w, name: str, bias: bool) -> dict:
     scale = {"scale": w[f"{name}.weight"]}
     return scale | {"b": w[f"{name}.bias"]} if bias else scale
@@ -81,43 +107,6 @@ def attention(w, names: dict[str, str], G: int, R: int, K: int, bias: bool) -> d
         "k": linear(w, names["k"], out=(G, K), bias=bias),
         "v": linear(w, names["v"], out=(G, K), bias=bias),
         "o": linear(w, names["o"], into=(G, R, K), bias=bias),
-    }
-
-
-def from_bert(w, layers: int, heads: int, K: int) -> dict:
-    """Of BertModel, under "bert."; heads of tasks are added by who has them."""
-
-    def block(n):
-        h = f"bert.encoder.layer.{n}"
-        names = {
-            name: f"{h}.attention.self.{long}" for name, long in zip("qkv", ("query", "key", "value"), strict=True)
-        }
-        return {
-            "attention": attention(w, names | {"o": f"{h}.attention.output.dense"}, heads, 1, K, True),
-            "attention_norm": norm(w, f"{h}.attention.output.LayerNorm", True),
-            "mlp": {
-                "up": linear(w, f"{h}.intermediate.dense", bias=True),
-                "down": linear(w, f"{h}.output.dense", bias=True),
-            },
-            "mlp_norm": norm(w, f"{h}.output.LayerNorm", True),
-        }
-
-    return {
-        "embedding": w["bert.embeddings.word_embeddings.weight"],
-        "position": w["bert.embeddings.position_embeddings.weight"],
-        "kind": w["bert.embeddings.token_type_embeddings.weight"],
-        "embedding_norm": norm(w, "bert.embeddings.LayerNorm", True),
-    } | {f"block_{n}": block(n) for n in range(layers)}
-
-
-def from_bert_for_pretraining(w, layers: int, heads: int, K: int) -> dict:
-    return from_bert(w, layers, heads, K) | {
-        "pooler": linear(w, "bert.pooler.dense", bias=True),
-        "order": w["cls.seq_relationship.weight"],
-        "order_b": w["cls.seq_relationship.bias"],
-        "transform": linear(w, "cls.predictions.transform.dense", bias=True),
-        "transform_norm": norm(w, "cls.predictions.transform.LayerNorm", True),
-        "head_b": w["cls.predictions.bias"],
     }
 
 
@@ -144,29 +133,3 @@ def from_modern_bert(w, layers: int, heads: int, K: int) -> dict:
         "transform_norm": norm(w, "head.norm", False),
         "head_b": w["decoder.bias"],
     } | {f"block_{n}": block(n) for n in range(layers)}
-
-
-def from_t5(w, layers: tuple[int, int], heads: int, K: int, gated: bool) -> dict:
-    def block(stack, n):
-        h = f"{stack}.block.{n}.layer"
-        parts = [("attention", 0, "SelfAttention"), ("cross", 1, "EncDecAttention")][: 1 + (stack == "decoder")]
-        made = {}
-        for part, number, name in parts:
-            made[part] = attention(w, {x: f"{h}.{number}.{name}.{x}" for x in "qkvo"}, heads, 1, K, False)
-            made[f"{part}_norm"] = norm(w, f"{h}.{number}.layer_norm", False)
-        mlp = f"{h}.{len(parts)}.DenseReluDense"
-        names = {"gate": "wi_0", "up": "wi_1"} if gated else {"up": "wi"}
-        made["mlp"] = {ours: linear(w, f"{mlp}.{theirs}") for ours, theirs in (names | {"down": "wo"}).items()}
-        made["mlp_norm"] = norm(w, f"{h}.{len(parts)}.layer_norm", False)
-        return made
-
-    def stack(name, layers):
-        table = w[f"{name}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"]
-        return {
-            "bucket_b": table.reshape(-1, heads, 1),
-            "final_norm": norm(w, f"{name}.final_layer_norm", False),
-        } | {f"block_{n}": block(name, n) for n in range(layers)}
-
-    head = {"head": w["lm_head.weight"]} if gated else {}
-    both = {name: stack(name, count) for name, count in zip(("encoder", "decoder"), layers, strict=True)}
-    return {"embedding": w["shared.weight"]} | head | both

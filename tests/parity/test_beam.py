@@ -10,7 +10,6 @@ import pytest
 
 from jaxlm.generation.beam import BeamConfig, search
 from jaxlm.models.build import build
-from jaxlm.models.encoder_decoder import EncoderDecoderConfig
 from jaxlm.models.transformer import TransformerConfig
 from tests.parity.test_transformers import HEADS, LAYERS, LENGTH, VOCAB, WIDTH, K, from_gpt2, weights_of
 
@@ -63,9 +62,9 @@ def t5():
         )
     ).eval()  # fmt: skip
     peers.stirred(peer, seed=3)  # with this one, too, some texts end early
-    cfg = EncoderDecoderConfig(layers=LAYERS, heads=HEADS, width=WIDTH, head_width=K, ff_width=80, precision="float32")
-    family = build(cfg, vocab=VOCAB, length=LENGTH, packed=False, platform="cpu")
-    return peer, family, peers.placed(family, peers.from_t5(peers.weights(peer), (LAYERS, LAYERS), HEADS, K, False))
+    found, params = peers.imported(peer)
+    family = build(found.cfg, vocab=VOCAB, length=LENGTH, packed=False, platform="cpu")
+    return peer, family, peers.placed(family, params)
 
 
 def theirs(peer, ids: list[int], penalty: float) -> tuple[list[list[int]], list[float]]:

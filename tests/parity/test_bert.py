@@ -29,28 +29,25 @@ def forget_programs():
 
 
 def shapes(seed: int):
-    """A config of ours and theirs, uneven on purpose: a transposed square weight would go unnoticed."""
+    """A config of theirs, uneven on purpose: a transposed square weight would go unnoticed."""
     rng = np.random.default_rng(seed)
     heads, K, layers = int(rng.integers(1, 5)), int(rng.integers(2, 9)), 1 + (seed % 4 == 0)
     width, ff, vocab, longest = heads * K, int(rng.integers(5, 40)), int(rng.integers(9, 40)), int(rng.integers(8, 20))
-    ours = EncoderConfig(
-        layers=layers, heads=heads, width=width, ff_width=ff, max_length=longest + 3, kinds=3, sentence_order=True,
-        precision="float32",
-    )  # fmt: skip
     theirs = transformers.BertConfig(
         vocab_size=vocab, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=ff,
         max_position_embeddings=longest + 3, type_vocab_size=3, pad_token_id=None, attn_implementation="eager",
     )  # fmt: skip
-    return rng, ours, theirs, vocab, longest, (layers, heads, K)
+    return rng, theirs, vocab, longest
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_pretraining_gives_the_same_logits_loss_and_gradients(seed):
-    rng, cfg, peer_cfg, vocab, L, sizes = shapes(seed)
+    rng, peer_cfg, vocab, L = shapes(seed)
     B, P = int(rng.integers(1, 4)), int(rng.integers(1, 5))
     peer = peers.stirred(transformers.BertForPreTraining(peer_cfg), seed)
-    family = build(cfg, vocab=vocab, length=L, packed=True, platform="cpu")
-    params = peers.placed(family, peers.from_bert_for_pretraining(peers.weights(peer), *sizes))
+    found, params = peers.imported(peer)
+    family = build(found.cfg, vocab=vocab, length=L, packed=True, platform="cpu")
+    params = peers.placed(family, params)
 
     lengths = rng.integers(P + 1, L + 1, B)
     where = np.stack([np.sort(rng.permutation(length)[:P]) for length in lengths])
@@ -77,15 +74,16 @@ def test_pretraining_gives_the_same_logits_loss_and_gradients(seed):
     theirs = np.take_along_axis(out.prediction_logits.detach().numpy(), where[..., None], axis=1)
     np.testing.assert_allclose(logits, theirs, atol=1e-4)
     np.testing.assert_allclose(got, out.loss.item(), atol=1e-5)
-    peers.same_gradients(grads, peers.from_bert_for_pretraining(peers.gradients(peer), *sizes))
+    peers.same_gradients(grads, peers.by_table(found, peers.gradients(peer)))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_hidden_states_and_the_pooled_one_are_the_same(seed):
-    rng, cfg, peer_cfg, vocab, L, sizes = shapes(100 + seed)
-    cfg = cfg.model_copy(update={"sentence_order": False})
+    rng, peer_cfg, vocab, L = shapes(100 + seed)
     peer = peers.stirred(transformers.BertModel(peer_cfg), seed)
-    w = {f"bert.{name}": array for name, array in peers.weights(peer).items()}
+    found, read = peers.imported(peer)
+    cfg = found.cfg.model_copy(update={"sentence_order": False})
+    kept = {name: part for name, part in read.items() if not name.startswith(("order", "transform", "head_b"))}
     batch = peers.real_rows(rng.integers(0, vocab, (3, L)), rng.integers(2, L + 1, 3))
     with torch.no_grad():
         out = peer(torch.tensor(batch.token), attention_mask=torch.tensor(batch.segment))
@@ -96,8 +94,8 @@ def test_hidden_states_and_the_pooled_one_are_the_same(seed):
     ):
         family = build(cfg, vocab=vocab, length=L, packed=True, platform="cpu", head=Head(kind, 2))
         head = {"classifier": np.zeros((2, cfg.width), np.float32), "classifier_b": np.zeros(2, np.float32)}
-        pooler = {"pooler": peers.linear(w, "bert.pooler.dense", bias=True)} if kind == "classes" else {}
-        params = peers.placed(family, peers.from_bert(w, *sizes) | pooler | head)
+        unused = {"pooler"} if kind == "tags" else set()
+        params = peers.placed(family, {name: part for name, part in kept.items() if name not in unused} | head)
         got = jax.jit(family.apply)(params, batch).array
         np.testing.assert_allclose(got * real if kind == "tags" else got, wanted, atol=1e-4)
 

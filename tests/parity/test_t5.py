@@ -9,7 +9,6 @@ import pytest
 
 from jaxlm.batch import Source
 from jaxlm.models.build import build
-from jaxlm.models.encoder_decoder import V1_1, EncoderDecoderConfig
 from jaxlm.models.positions import buckets_of_distances
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("default")]  # torch warns about itself
@@ -31,7 +30,7 @@ def forget_programs():
 
 
 def random_t5(rng, gated: bool):
-    """Their model, our config, and what maps the weights of one to the other; shapes are uneven on purpose."""
+    """Their model; shapes are uneven on purpose."""
     heads, K, width, ff = (int(rng.integers(*between)) for between in ((1, 5), (2, 9), (5, 25), (5, 40)))
     layers, vocab = [(1, 1), (1, 1), (1, 2), (2, 1)][int(rng.integers(4))], int(rng.integers(9, 40))
     buckets, reach = int(rng.choice([8, 16, 32])), int(rng.integers(17, 40))
@@ -45,21 +44,19 @@ def random_t5(rng, gated: bool):
     )  # fmt: skip
     if gated:  # transformers 5 ties v1.1's head as well, which its weights are not
         peer.lm_head.weight = torch.nn.Parameter(peer.lm_head.weight.detach().clone())
-    cfg = EncoderDecoderConfig(
-        layers=layers[0], decoder_layers=layers[1], heads=heads, width=width, head_width=K, ff_width=ff,
-        buckets=buckets, bucket_reach=reach, precision="float32", **(V1_1 if gated else {}),
-    )  # fmt: skip
-    return peer, cfg, vocab, lambda w: peers.from_t5(w, layers, heads, K, gated)
+    return peer, vocab
 
 
 @pytest.mark.parametrize(("seed", "version"), [(seed, ("v1.0", "v1.1")[seed % 2]) for seed in range(24)])
 def test_t5_gives_the_same_logits_and_gradients(seed, version):
     rng = np.random.default_rng(seed)
-    peer, cfg, vocab, ours_of = random_t5(rng, version == "v1.1")
+    peer, vocab = random_t5(rng, version == "v1.1")
     peers.stirred(peer, seed)
     B, L, M = int(rng.integers(1, 4)), int(rng.integers(2, 30)), int(rng.integers(2, 45))
-    family = build(cfg, vocab=vocab, length=L, packed=True, platform="cpu", source_length=M)
-    params = peers.placed(family, ours_of(peers.weights(peer)))
+    found, params = peers.imported(peer)
+    assert found.cfg.tied == (version == "v1.0")
+    family = build(found.cfg, vocab=vocab, length=L, packed=True, platform="cpu", source_length=M)
+    params = peers.placed(family, params)
     source = peers.real_rows(rng.integers(0, vocab, (B, M)), rng.integers(1, M + 1, B))
     target = peers.real_rows(rng.integers(0, vocab, (B, L)), rng.integers(1, L + 1, B))
     batch = target._replace(source=Source(source.token, source.segment, source.position))
@@ -77,7 +74,7 @@ def test_t5_gives_the_same_logits_and_gradients(seed, version):
     ((out.logits * torch.tensor(cotangent)).sum() / float(target.weight.sum())).backward()
     real = target.weight[..., None]
     np.testing.assert_allclose(logits * real, out.logits.detach().numpy() * real, atol=1e-4)
-    peers.same_gradients(grads, ours_of(peers.gradients(peer)))
+    peers.same_gradients(grads, peers.by_table(found, peers.gradients(peer)))
 
 
 @pytest.mark.parametrize("both", [True, False])
