@@ -14,8 +14,12 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Eight devices on two cores deadlock in an all-reduce with XLA's default pool of one thread a core.
 os.environ["NPROC"] = "16"
-# Most of the suite is compilation, and without LLVM's optimiser that takes half the time. `make test-slow` keeps it.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Most of the suite is compilation. Without LLVM's optimiser, MLIR's emitters and threads of its own it takes a
+# quarter of the time. `make test-slow` compiles as users do.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+)
 # Compiled programs stay from one test run to the next: a second run is fast.
 # One folder a worker, since JAX writes its entries in place: another process could read half of one.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".cache" / "jax" / WORKER)
