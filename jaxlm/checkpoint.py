@@ -20,7 +20,6 @@ import logging
 import os
 import shutil
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +184,6 @@ class Checkpoints:
             self._failure = JaxlmError(f"checkpoint step {step} is saved, but old steps stay: {error}")
 
     def _not_saved(self, step: int, needed: int, why: object) -> JaxlmError:
-        _let_orbax_end()
         if jax.process_index() == 0:
             with contextlib.suppress(OSError):  # the next writer removes it
                 self.folder.remove_failed(step)
@@ -213,17 +211,6 @@ def _quieten_orbax() -> None:
     logger = logging.getLogger("absl")
     logger.setLevel(logging.WARNING)
     logger.addFilter(_without_traceback)
-
-
-def _let_orbax_end(seconds: float = 10) -> None:
-    """Wait for the threads of a failed save: Orbax raises the first failure while others still write.
-
-    A process of several may wait in one for its peers: after `seconds` the next writer cleans up.
-    """
-    end = time.monotonic() + seconds
-    for thread in threading.enumerate():
-        if type(thread).__module__.startswith("orbax."):
-            threading.Thread.join(thread, max(0, end - time.monotonic()))  # Orbax's own raises again
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

@@ -11,11 +11,13 @@
 Left out: object storage (paths are local or mounted), and two writers in one folder at a time.
 """
 
+import contextlib
 import itertools
 import logging
 import math
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pydantic
@@ -126,21 +128,33 @@ class CheckpointFolder:
     def remove_unfinished(self) -> None:
         """Remove what a killed process left."""
         unfinished = set(self.committed()) - set(self.finished())
-        remains = [path for path in self.root.iterdir() if _REMAINS.fullmatch(path.name)]
-        for path in [*map(self.path, sorted(unfinished)), *sorted(remains)]:
+        for path in [*map(self.path, sorted(unfinished)), *self._remains("*")]:
             _log.warning("removing %s: its save, or its removal, did not finish", path)
             self._remove(path)
 
-    def remove_failed(self, step: int) -> None:
-        """Remove what a failed save left: on a full disk it is in the way."""
-        for path in self.root.glob(f"{step}.orbax-checkpoint-tmp*"):
-            self._remove(path)
+    def remove_failed(self, step: int, *, quiet_seconds: float = 0.5) -> None:
+        """Remove what a failed save left: on a full disk it is in the way.
+
+        Threads that Orbax no longer waits for may make the folder anew: removes it until it stays away.
+        """
         if step in self.committed() and step not in self.finished():
             self._remove(self.path(step))
+        began = seen = time.monotonic()
+        while (now := time.monotonic()) < min(seen + quiet_seconds, began + 20 * quiet_seconds):
+            for path in self._remains(str(step)):
+                seen = now
+                with contextlib.suppress(OSError):  # written to meanwhile
+                    self._remove(path)
+            time.sleep(quiet_seconds / 50)
+
+    def _remains(self, step: str) -> list[Path]:
+        return [path for path in sorted(self.root.glob(f"{step}.*")) if _REMAINS.fullmatch(path.name)]
 
     def _remove(self, path: Path) -> None:
         """Rename, then remove: a process killed in between leaves nothing that looks like a checkpoint."""
         doomed = self.root / f"{path.name.partition('.')[0]}.removed"
+        if doomed.exists() and doomed != path:
+            shutil.rmtree(doomed)
         path.rename(doomed)
         shutil.rmtree(doomed)
 

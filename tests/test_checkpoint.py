@@ -1,5 +1,7 @@
 import json
 import logging
+import threading
+import time
 from typing import NamedTuple
 
 import jax
@@ -10,7 +12,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxlm.checkpoint import Checkpoints
-from jaxlm.checkpoint_folder import MANIFEST, CheckpointConfig
+from jaxlm.checkpoint_folder import MANIFEST, CheckpointConfig, CheckpointFolder
 from jaxlm.errors import Damaged, JaxlmError, UserError
 from tests.faults import injector
 
@@ -302,6 +304,23 @@ def test_a_disk_that_fills_up_in_a_save_leaves_the_older_step_and_says_so(tmp_pa
         checkpoints.save(3, large(3), meta={})  # there is room again: training went on
     assert reader(tmp_path).steps() == [1, 3]
     np.testing.assert_array_equal(reader(tmp_path).read(prefix="w")[1]["w"], large(3)["w"])
+
+
+def test_what_a_failed_save_writes_late_is_removed_too(tmp_path):
+    folder, late = CheckpointFolder(tmp_path), tmp_path / "2.orbax-checkpoint-tmp"
+
+    def write():
+        for _ in range(5):
+            time.sleep(0.05)
+            (late / "array_metadatas").mkdir(parents=True, exist_ok=True)
+
+    late.mkdir()
+    (tmp_path / "2.removed" / "half").mkdir(parents=True)
+    writer = threading.Thread(target=write)
+    writer.start()
+    folder.remove_failed(2)
+    writer.join()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("left", [1 << 19, 1 << 12])
