@@ -14,6 +14,7 @@ from jaxlm.models.encoder import MODERN, EncoderConfig
 from jaxlm.models.encoder_decoder import V1_1, VASWANI, EncoderDecoderConfig
 from jaxlm.models.family import Family
 from jaxlm.models.recurrent import RecurrentConfig
+from jaxlm.models.stack_config import StackConfig
 from jaxlm.models.transformer import TransformerConfig
 
 VOCAB, LENGTH, SOURCE = 11, 12, 9
@@ -204,7 +205,7 @@ def test_flops_are_counted_from_the_weights_in_products(name, ready):
     products = sum(x.size for path, x in leaves if path[-1].key in ("w", "projection") and path[0].key != "transform")
     head = 0 if isinstance(cfg, EncoderConfig) else model.head(params).size
     scores = 0
-    if not isinstance(cfg, RecurrentConfig):
+    if isinstance(cfg, StackConfig):
         spread = {"gemma": 2 * 6 + LENGTH, "modern": 2 * 6 + 2 * LENGTH}.get(name, 2 * LENGTH)  # keys, over all layers
         if name in PAIRS:  # a causal stack and an encoder, and keys of the source
             layers = cfg.decoder_layers or 2
