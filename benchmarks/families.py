@@ -1,11 +1,13 @@
-"""How long is a train step of the other families, beside PyTorch's, or beside another family?
+"""How long is a train step of the other families, beside PyTorch's, or beside another family? And decoding?
 
-    python benchmarks/families.py [--case lstm | mingru] [--rounds 5] [--json] [--record]
+    python benchmarks/families.py [--case lstm | bert | t5 | mingru | generate] [--rounds 5] [--json] [--record]
 
-The cases are rows of family_cases.py. Where the peer is PyTorch, it takes part as in train_step.py: eager and
-compiled, in float32 and under autocast, as installed, under jaxlm's allocator settings and under tcmalloc. Where it is
-jaxlm itself, two of its families take turns, each in the layout that `auto` chose for it. Both sides have as many
-parameters and, at the end, about the same loss, or there is no result: nobody is fast by doing less.
+The cases are rows of family_cases.py, and `generate`: both cases of generate.py, which says what they are.
+
+Where the peer is PyTorch, it takes part as in train_step.py: eager and compiled, in float32 and under autocast, as
+installed, under jaxlm's allocator settings and under tcmalloc. Where it is jaxlm itself, two of its families take
+turns, each in the layout that `auto` chose for it. Both sides have as many parameters and, at the end, about the same
+loss, or there is no result: nobody is fast by doing less. For numbers to keep, one case at a time and more --minutes.
 """
 
 import argparse
@@ -15,10 +17,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import generate
 import harness
+from cases import WRITING
 from family_cases import CASES, FamilyCase, Ours
 from train_step import MINUTES, about, in_turns, measure, ours, torch_contender
 
+NAMES = [*CASES, "generate"]
 PARAMETERS = 0.01  # most that two models may differ by: of the peer's number
 LOSS = 0.05  # of the peer's last loss, in a few steps on random tokens
 
@@ -66,28 +71,41 @@ def same(name: str, row: dict) -> dict:
     return row
 
 
+def measured(name: str, asked: argparse.Namespace, deadline: float) -> list[dict]:
+    """The rows of one of NAMES."""
+    if name == "generate":
+        each = [(n, case._replace(calls=asked.steps or case.calls)) for n, case in WRITING.items()]
+        ends = [deadline - (deadline - time.monotonic()) / 2, deadline]
+        return [
+            row
+            for (n, case), end in zip(each, ends, strict=True)
+            for row in generate.measure(n, case, asked.rounds, end)
+        ]
+    case = CASES[name]._replace(steps=asked.steps or CASES[name].steps)
+    return case_rows(name, case, asked.rounds, deadline)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", choices=CASES, help="default: all")
+    parser.add_argument("--case", choices=NAMES, help="default: all")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, help="timed steps of each contender; default: the case's")
+    parser.add_argument("--steps", type=int, help="timed steps, or calls, of each contender; default: the case's")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="no round begins that would pass them")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--record", action="store_true", help="append to RESULTS.md")
     asked = parser.parse_args()
-    began, names = time.monotonic(), [asked.case] if asked.case else list(CASES)
-    measured: list[dict] = []
+    began, names = time.monotonic(), [asked.case] if asked.case else NAMES
+    rows: list[dict] = []
     for n, name in enumerate(names, 1):
-        case = CASES[name]._replace(steps=asked.steps or CASES[name].steps)
-        measured += case_rows(name, case, asked.rounds, began + 60 * asked.minutes * n / len(names))
-    result = harness.report("families", measured, json=asked.json)
+        rows += measured(name, asked, began + 60 * asked.minutes * n / len(names))
+    result = harness.report("families", rows, json=asked.json)
     if asked.record:
-        harness.record(result, note="\n".join(notes(measured)))
+        harness.record(result, note="\n".join(notes(rows)))
 
 
-def notes(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+def notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the table has no column for: rounds, layout, parameters, losses."""
-    first = {row["case"]: row for row in reversed(measured)}
+    first = {row["case"]: row for row in reversed(rows) if "layout" in row}
     return [
         f"- {name}: {len(row['ours_rounds'])} rounds; layout {row['layout']}; {row['ours_parameters']:,} parameters, "
         f"the peer's {row.get('peer_parameters', 0):,}; last losses {row['ours_loss']:.3f} and "

@@ -1,6 +1,7 @@
 """How many tokens a second does a GPT-2 write, beside Hugging Face's?
 
     python benchmarks/generate.py [--case 124m_1 | 124m_8] [--rounds 5] [--json] [--record]
+    python benchmarks/families.py --case generate      # the same, among the other families' steps
 
 Greedy decoding with a cache, 64 tokens of prompt and 128 new ones, random weights, 1 and 8 prompts at once. jaxlm
 runs as `pip install` leaves it (ours/timed_generate.py), and once more in float32; transformers (peers/hf_generate.py)
@@ -13,13 +14,14 @@ minutes on two cores.
 """
 
 import argparse
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import harness
 import machine as where
 from cases import WRITING, Writing
-from train_step import SETTINGS
+from train_step import SETTINGS, in_turns
 
 from jaxlm import host
 
@@ -41,15 +43,15 @@ def theirs(case: Writing, way: str) -> harness.Contender:
     return harness.as_installed(harness.Contender(arguments, python=where.peer_python(), packages=packages))
 
 
-def measure(name: str, case: Writing, rounds: int) -> list[dict]:
-    """The rows of a case."""
+def measure(name: str, case: Writing, rounds: int, deadline: float = math.inf) -> list[dict]:
+    """The rows of a case; `deadline`: see `in_turns`."""
     look = harness.alternate({way: theirs(case._replace(calls=1), way) for way in WAYS}, rounds=1)
     fastest = theirs(case, harness.best(look, list(WAYS)))
     contenders = {side: ours(name, case, *flags) for side, flags in OURS.items()}
     contenders |= {way: theirs(case, way) for way in WAYS}
     contenders["jaxlm's settings"] = harness.with_settings(fastest, SETTINGS)
     contenders["tcmalloc"] = harness.with_tcmalloc(fastest)
-    return rows(name, harness.alternate(contenders, rounds), harness.best(look, list(WAYS)))
+    return rows(name, in_turns(name, contenders, rounds, deadline), harness.best(look, list(WAYS)))
 
 
 def rows(case: str, results: Mapping[str, Any], fastest: str) -> list[dict]:
