@@ -5,6 +5,7 @@
 
 `BertForMaskedLM` with 15 % of the tokens asked for, and `T5ForConditionalGeneration` on pairs of texts, as their
 classes compute it, losses included; random weights and tokens, no dropout, fused AdamW and clipping, as jaxlm's side.
+Rows are full, so no mask of padding is given: without one the classes take their faster path.
 Prints what torch_gpt.py does. Needs torch and transformers, never jaxlm.
 """
 
@@ -49,6 +50,7 @@ def t5(form: Form) -> nn.Module:
         transformers.T5Config(
             vocab_size=form.vocab, d_model=form.width, d_kv=form.width // form.heads, d_ff=form.hidden,
             num_layers=form.layers, num_heads=form.heads, dropout_rate=0.0, use_cache=False,
+            decoder_start_token_id=0,
         )
     )  # fmt: skip
 
@@ -58,13 +60,13 @@ def masked(form: Form) -> dict[str, Tensor]:
     where = torch.rand(form.batch, form.length).argsort(dim=1)[:, : form.asked]
     labels = torch.full_like(token, IGNORED).scatter(1, where, token.gather(1, where))
     hidden = token.scatter(1, where, form.vocab - 1)
-    return {"input_ids": hidden, "labels": labels, "attention_mask": torch.ones_like(token)}
+    return {"input_ids": hidden, "labels": labels}
 
 
 def pairs(form: Form) -> dict[str, Tensor]:
     source = torch.randint(form.vocab, (form.batch, form.source))
     target = torch.randint(form.vocab, (form.batch, form.length))
-    return {"input_ids": source, "attention_mask": torch.ones_like(source), "labels": target}
+    return {"input_ids": source, "labels": target}
 
 
 MODELS = {"bert": (bert, masked), "t5": (t5, pairs)}
