@@ -23,18 +23,18 @@ from jaxlm.checkpoint_folder import CheckpointConfig
 from jaxlm.config import dump, parse
 from jaxlm.data import tokenizer as tokenizers
 from jaxlm.data.dataset import DataConfig
-from jaxlm.data.objectives import vocabulary
+from jaxlm.data.objectives import answers, vocabulary
 from jaxlm.data.tokenizer_base import Tokenizer
 from jaxlm.data.tokenizer_config import SavedConfig
 from jaxlm.data.tokenizer_huggingface import open_folder
 from jaxlm.errors import UserError
 from jaxlm.flat import parameters_sha256
 from jaxlm.interop import config_json, huggingface, tokenizer_files
-from jaxlm.interop.huggingface import Found, Progress
+from jaxlm.interop.huggingface import CONFIG, Found, Progress
 from jaxlm.interop.new_folder import new_folder, require_free
 from jaxlm.interop.safetensors_file import Float
 from jaxlm.mesh import MeshConfig
-from jaxlm.run_config import RunConfig
+from jaxlm.run_config import IMPORTED, RunConfig
 from jaxlm.run_folder import RunFolder, read_json, write_json
 from jaxlm.training import layout as layouts
 from jaxlm.training.loop import LoopConfig
@@ -82,7 +82,10 @@ def import_huggingface(
     source, target = Path(folder), Path(run)
     require_free(target)
     found = huggingface.look(source)
-    theirs = open_folder(source if tokenizer is None else tokenizer, special_ids(found))
+    ids = special_ids(found)
+    theirs = open_folder(source if tokenizer is None else tokenizer, ids)
+    if found.cfg.kind == "encoder_decoder" and (type(ids[START]) is not int or theirs.start != ids[START]):
+        raise UserError(f"{source / CONFIG}: {START}={ids[START]!r:.80} is no id of its tokenizer: name the right one")
     cfg = config(found, source, target)
     needed = vocabulary(cfg.data.objective, cfg.data.length, theirs)
     if needed > found.facts["vocab"]:
@@ -119,7 +122,8 @@ def special_ids(found: Found) -> dict[str, Any]:
     """config.json, which names what an encoder-decoder begins to write with; silent, T5's begin with their padding."""
     if found.cfg.kind != "encoder_decoder":
         return found.json
-    return found.json | {START: found.json.get(START, found.json.get("pad_token_id", 0))}
+    told = (found.json.get(key) for key in (START, "pad_token_id"))
+    return found.json | {START: next((number for number in told if number is not None), 0)}
 
 
 def config(found: Found, source: Path, run: Path) -> RunConfig:
@@ -134,7 +138,7 @@ def config(found: Found, source: Path, run: Path) -> RunConfig:
         name=re.sub(r"[^\w.-]|^[^A-Za-z0-9]", "-", run.resolve().name, flags=re.ASCII).lstrip("-._") or "imported",
         init=str(run),
         data=DataConfig(
-            source=f"(imported from {source})",
+            source=f"{IMPORTED}{source})",
             tokenizer=SavedConfig(path=str(run / "tokenizer")),
             length=length,
             batch=BATCH,
@@ -176,6 +180,11 @@ def export_huggingface(
     source, target = RunFolder(run).require(), Path(folder)
     require_free(target)
     cfg = parse(read_json(source.config), RunConfig, origin=str(source.config))
+    if answers(cfg.data.objective):
+        raise UserError(
+            f"{source.config} has data.objective.kind={cfg.data.objective.kind!r}, whose head has no place in the "
+            f"layouts that jaxlm writes: use it by jaxlm.load, or export the run that it began from"
+        )
     tokenizer = tokenizers.load(source.tokenizer)
     length = cfg.data.length
     vocab = cfg.model.vocab or vocabulary(cfg.data.objective, length, tokenizer)

@@ -12,7 +12,7 @@ def misfit(objective: ObjectiveConfig, model: ModelConfig) -> str | None:
     if not has_source(objective) and model.kind == "encoder_decoder":
         return (
             f"{kind} reads a source before it writes, and {asks} gives it none: use model.kind='decoder', or "
-            f"data.objective.kind='seq2seq', 'spans', or 'prefix' with source=True"
+            f"data.objective.kind='seq2seq', 'spans', or 'prefix' with source=True and share=0.5"
         )
     if objective.kind in ("next_token", "prefix") and not model.causal:
         recurrent = model.kind == "recurrent"
@@ -23,7 +23,8 @@ def misfit(objective: ObjectiveConfig, model: ModelConfig) -> str | None:
     if objective.kind == "prefix" and model.kind == "recurrent":
         return f"{asks} lets a prefix be read from both sides, and {kind} reads from one: use model.kind='decoder'"
     if needs_both_sides(objective) and model.causal:
-        mend = ", or data.objective.at='last'" if objective.kind == "classification" else ""
+        mend = ", or model.bidirectional=True" if model.kind == "recurrent" else ""
+        mend += ", or data.objective.at='last'" if objective.kind == "classification" else ""
         return (
             f"{asks} asks for what follows from both sides, and {kind} reads from one: use model.kind='encoder'{mend}"
         )

@@ -21,7 +21,7 @@ from jaxlm.errors import Interrupted, UserError
 from jaxlm.evaluation import perplexity
 from jaxlm.flat import flatten, kinds, require_same, unflatten
 from jaxlm.parts import Parts, as_saved, build, carry
-from jaxlm.run_config import RunConfig
+from jaxlm.run_config import RunConfig, imported
 from jaxlm.run_folder import RunFolder, read_json, write_json
 from jaxlm.training import asgd, loop, speed
 from jaxlm.training import layout as layouts
@@ -64,6 +64,7 @@ def train(
     refuse_import(cfg, folder)
     allocator = host.tune_allocator()
     done = None if fresh else finished(folder, cfg.loop.steps)
+    new = not folder.path.exists()
     folder.claim(dump(cfg), fresh=fresh, finished=done is not None)
     with folder.locked():
         if done is not None and profile is None:
@@ -77,7 +78,8 @@ def train(
         warm = cfg.init if not start else None
         if warm is not None:
             RunFolder(warm).require()  # before text is prepared for it
-        shards = open_shards(cfg, folder, Path(shards_dir), workers, progress)
+        with folder.undone(new):
+            shards = open_shards(cfg, folder, Path(shards_dir), workers, progress)
         require_held_out(cfg, shards)
         if warm is not None:
             require_same_tokens(warm, folder.tokenizer)
@@ -93,11 +95,12 @@ def train(
 
 
 def refuse_import(cfg: RunConfig, folder: RunFolder) -> None:
-    """UserError for an imported model's own folder: such a run starts from itself, and has no text."""
-    if cfg.init is not None and RunFolder(cfg.init).path.resolve() == folder.path.resolve():
+    """UserError for an imported model's own folder, which starts from itself, and for its config without a text."""
+    itself = cfg.init is not None and RunFolder(cfg.init).path.resolve() == folder.path.resolve()
+    if itself or imported(cfg):
         raise UserError(
-            f"{str(folder.path)!r} is an imported model without a text of its own: train a new run from it, "
-            f"jaxlm train {folder.path} --set data.source=TEXT --name NEW"
+            f"{cfg.init!r} is an imported model without a text of its own: train a new run from it, "
+            f"jaxlm train {cfg.init} --set data.source=TEXT --name NEW"
         )
 
 

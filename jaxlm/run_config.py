@@ -24,6 +24,9 @@ class StepConfig(Config):
     compile: Literal["auto", "jit", "shard_map", "pmap"] = "auto"  # auto: shard_map for replicated state on CPU
 
 
+IMPORTED = "(imported from "  # in the place of a source of text, which an imported model lacks
+
+
 class RunConfig(Config):
     format_version: Literal[1] = FORMAT
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][\w.-]*$")  # of the run folder
@@ -92,3 +95,8 @@ class RunConfig(Config):
 def load_config(path_or_name: str | Path, *overrides: str) -> RunConfig:
     """A shipped config, a .py or .json file, or a run folder's, with `path=value` overrides."""
     return load(path_or_name, RunConfig, overrides)
+
+
+def imported(cfg: RunConfig) -> bool:
+    """Is it a model from elsewhere that was given no text yet?"""
+    return cfg.data.source.startswith(IMPORTED)

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +68,8 @@ class RunFolder:
             with self.locked():  # nobody trains in it
                 self._set_aside()
         if not self.config.exists():
+            if file := next((above for above in self.path.parents if above.exists() and not above.is_dir()), None):
+                raise UserError(f"{str(self.path)!r} cannot be made, as {str(file)!r} is a file: choose another folder")
             if self.path.exists() and not self._is_empty():
                 raise UserError(
                     f"{str(self.path)!r} exists and is no run folder: choose another with --run-dir or --name"
@@ -125,6 +128,16 @@ class RunFolder:
                     f"{str(self.path)!r} is being trained by another process: wait for it, or use --name"
                 ) from None
             yield
+
+    @contextmanager
+    def undone(self, new: bool) -> Iterator[None]:
+        """A `new` folder goes again where the user's mistake shows before anything was made in it."""
+        try:
+            yield
+        except UserError:
+            if new and {inside.name for inside in self.path.iterdir()} <= {self.config.name, "lock"}:
+                shutil.rmtree(self.path)
+            raise
 
     def write_environment(self, devices: list[Any], allocator: str, parameters: int) -> None:
         """What this run stands on now; the time of its first start stays."""

@@ -22,7 +22,7 @@ from jaxlm.corpus.examples import pieces_of
 from jaxlm.data import tokenizer as tokenizers
 from jaxlm.data.dataset import DataConfig
 from jaxlm.data.loader import batches, evaluation_batches
-from jaxlm.data.objectives import labelled, parts, vocabulary
+from jaxlm.data.objectives import answers, labelled, parts, vocabulary
 from jaxlm.data.shards import SPLITS, Shards, commit
 from jaxlm.data.tokenizer import Tokenizer
 from jaxlm.errors import UserError
@@ -37,7 +37,7 @@ from jaxlm.generation.sampling import READABLE, SamplingConfig
 from jaxlm.generation.text import Completion
 from jaxlm.models.family import Family
 from jaxlm.parts import abstract_batch, as_saved, build_family, carry, in_mesh
-from jaxlm.run_config import RunConfig
+from jaxlm.run_config import RunConfig, imported
 from jaxlm.run_folder import RunFolder, read_json
 from jaxlm.training.compile import place
 from jaxlm.training.layout import Layout
@@ -93,10 +93,7 @@ def evaluate(
     `batch` and `length` cut another number of lanes; `cache` and `dynamic` adapt to the text while it is scored.
     The keys are those of `jaxlm eval --json`.
     """
-    if text is not None and not str(text):
-        raise UserError("--text is empty: name a file or folder of text")
-    if text is not None and (split is not None or shards_dir is not None):
-        raise UserError("--text is scored instead of a split: leave out --split and --shards-dir, or --text")
+    require_one_text(text, split, shards_dir)
     folder = RunFolder(run).require()
     mesh = evaluation_mesh(folder)
     model, params, tokenizer, cfg, step = load(run, step)
@@ -113,16 +110,14 @@ def evaluate(
         )
     with _shards(folder, cfg, tokenizer, text, shards_dir) as shards:
         split = "test" if text is not None else split or "validation"
-        counts = shards.counts(split)
-        if not counts["predicted"]:
-            raise UserError(f"split {split!r} of {str(shards.folder)!r} is empty: choose another with --split")
+        counts = counted(shards, split, batch)
         source = evaluation_batches(shards, cfg.data, split)
         try:
             whole = counts["bytes"] if cfg.data.objective.kind == "next_token" else None
             found = perplexity.score(sums, params, (place(b, rows) for b in source), whole, start)
         finally:
             source.close()
-        adapt.require_finite(found.loss, dynamic)
+        adapt.require_finite(found.loss, dynamic, f"{folder.path}, step {step}")
         read = (lambda: source_text(shards, split, tokenizer)) if text is None else (lambda: text_bytes(cfg, text))
         beside = {"gzip": baselines.gzip_bits_per_byte, "xz": baselines.xz_bits_per_byte}
         return {
@@ -134,6 +129,26 @@ def evaluate(
             **adapt.settings(batch, length, cache, dynamic),
             **{f"{name}_bits_per_byte": None if whole is None else by(read()) for name, by in beside.items()},
         }
+
+
+def require_one_text(text: str | Path | None, split: str | None, shards_dir: str | Path | None) -> None:
+    """UserError where it is not clear what is to be scored."""
+    if text is not None and not str(text):
+        raise UserError("--text is empty: name a file or folder of text")
+    if text is not None and (split is not None or shards_dir is not None):
+        raise UserError("--text is scored instead of a split: leave out --split and --shards-dir, or --text")
+    if split is not None and split not in SPLITS:
+        raise UserError(f"--split {split!r}: name one of {', '.join(SPLITS)}")
+
+
+def counted(shards: Shards, split: str, lanes: int | None) -> dict[str, int]:
+    """What `split` holds; UserError where that is nothing, or less than `lanes`."""
+    counts = shards.counts(split)
+    if not counts["predicted"]:
+        raise UserError(f"split {split!r} of {str(shards.folder)!r} is empty: choose another with --split")
+    if lanes is not None and lanes > counts["predicted"]:
+        raise UserError(f"--batch {lanes} lanes of {counts['predicted']:,} tokens: ask for fewer")
+    return counts
 
 
 @contextmanager
@@ -182,6 +197,8 @@ def _shards(folder: RunFolder, cfg: RunConfig, tokenizer: Tokenizer, text, shard
         return
     known = folder.read_data()
     if known is None:
+        if imported(cfg):
+            raise UserError(f"{str(folder.path)!r} is an imported model, without a text of its own: give --text")
         raise UserError(f"{folder.data} is missing, so nobody knows the run's shards: give --text, or restore it")
     where = Path(known["shards"]) if shards_dir is None else Path(shards_dir) / Path(known["shards"]).name
     shards = Shards.open(where)
@@ -271,7 +288,12 @@ def generate(
     if isinstance(run, Saved) and step not in (None, run.step):
         raise UserError(f"step={step}, but step {run.step} is loaded: leave out the step, or load that one")
     host.start_jax(1)
-    model, params, tokenizer, _, step = run if isinstance(run, Saved) else load(run, step)
+    model, params, tokenizer, cfg, step = run if isinstance(run, Saved) else load(run, step)
+    if answers(cfg.data.objective):
+        raise UserError(
+            f"data.objective.kind={cfg.data.objective.kind!r}: this model answers about a text, and writes none: "
+            f"generate with one that learned 'next_token', 'prefix', 'spans' or 'seq2seq'"
+        )
     if not prompts:
         raise UserError("no prompt: give --prompt TEXT, or lines on standard input")
     tokens = default_tokens(model, tokenizer, prompts) if tokens is None else tokens

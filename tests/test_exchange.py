@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxlm
-from jaxlm import exchange
+from jaxlm import exchange, run, saved
 from jaxlm.checkpoint import Checkpoints
 from jaxlm.checkpoint_folder import CheckpointConfig
 from jaxlm.config import dump
@@ -236,6 +236,45 @@ def test_a_fault_found_while_numbers_are_read_leaves_nothing(folders, tmp_path):
     folder = shutil.copytree(folders["byte_level"], tmp_path / "model")
     change(folder, lambda held: held.update({"lm_head.weight": held["transformer.wte.weight"] + 1}))
     refused(folder, tmp_path, "differs from 'transformer.wte.weight'")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_model_that_diverged_is_refused_by_its_tensor(folders, tmp_path, value):
+    folder = shutil.copytree(folders["byte_level"], tmp_path / "model")
+    change(folder, lambda held: held.update({"transformer.ln_f.weight": held["transformer.ln_f.weight"] * value}))
+    refused(folder, tmp_path, "'transformer.ln_f.weight' holds numbers that are not finite")
+
+
+def test_a_tokenizer_is_looked_for_in_a_folder(folders, tmp_path):
+    for path in (tmp_path / "nowhere", folders["llama"] / "config.json"):
+        refused(folders["llama"], tmp_path, "is no folder: name the one that holds tokenizer.json", tokenizer=path)
+
+
+def test_an_import_has_no_text_of_its_own(runs):
+    with pytest.raises(UserError, match="imported model, without a text of its own: give --text"):
+        saved.evaluate(runs["llama"])
+    with pytest.raises(UserError, match="--split 'foo': name one of train, validation, test"):
+        saved.evaluate(runs["llama"], split="foo")
+
+
+def test_an_import_trains_under_another_name_only_with_a_text(runs, tmp_path):
+    cfg = load_config(runs["llama"]).model_copy(update={"name": "tuned"})
+    with pytest.raises(UserError, match=r"--set data\.source=TEXT"):
+        run.train(cfg, tmp_path / "tuned")
+    assert not (tmp_path / "tuned").exists()
+
+
+def test_a_head_that_has_no_layout_does_not_go_out(runs, tmp_path):
+    folder = RunFolder(shutil.copytree(runs["llama"], tmp_path / "run"))
+    cfg = read_json(folder.config)
+    cfg["data"] |= {"rows": "packed", "objective": {"kind": "tagging", "classes": ["a", "b"]}}
+    write_json(folder.config, cfg)
+    with pytest.raises(UserError, match=r"data\.objective\.kind='tagging', whose head has no place"):
+        exchange.export_huggingface(folder.path, tmp_path / "out")
+    with pytest.raises(UserError, match="answers about a text, and writes none"):
+        loaded = jaxlm.load(runs["llama"])
+        saved.generate(loaded._replace(config=load_config(folder.path)), ["a"])
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_in_use_is_never_written_to(folders, runs, tmp_path):

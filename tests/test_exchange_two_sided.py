@@ -1,6 +1,7 @@
 """BERT and T5 from elsewhere: runs with the objective that they were trained for, and what can be asked of them."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -62,6 +63,19 @@ def text(tmp_path_factory):
     path = tmp_path_factory.mktemp("text") / "text.txt"
     path.write_text("\n".join(TEXTS[:6]), encoding="utf-8")
     return path
+
+
+def test_a_t5_begins_with_any_id_that_its_config_names(folders, tmp_path):
+    folder = edit(shutil.copytree(folders["t5"], tmp_path / "model"), decoder_start_token_id=50)
+    assert jaxlm.load(exchange.import_huggingface(folder, tmp_path / "run").run).tokenizer.start == 50
+
+
+@pytest.mark.parametrize("start", ["x", -1, 10**9, [], 1e300, True])
+def test_a_t5_that_begins_with_nothing_is_refused(folders, tmp_path, start):
+    folder = edit(shutil.copytree(folders["t5"], tmp_path / "model"), decoder_start_token_id=start)
+    with pytest.raises(UserError, match=r"decoder_start_token_id=.* is no id of its tokenizer"):
+        exchange.import_huggingface(folder, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["bert", "masked", "bare"])

@@ -289,6 +289,19 @@ def test_fields_that_contradict_each_other_are_refused_before_anything_runs(unbr
     assert all(word in str(error.value) for word in words)
 
 
+@pytest.mark.parametrize("size", ["model.width=2000000000", "data.batch=10000000000", "data.length=100000000000"])
+def test_sizes_that_no_machine_has_are_refused_before_anything_runs(unbroken, size):
+    with pytest.raises(UserError, match=size.partition("=")[0]):
+        unbroken.config(size)
+
+
+def test_a_mistake_in_a_folder_with_something_in_it_removes_nothing(unbroken, tmp_path):
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UserError):
+        unbroken.train(tmp_path / "mine", "data.source=nowhere.txt")
+    assert (tmp_path / "mine").exists()
+
+
 @pytest.mark.parametrize(
     "overrides, words",
     [
@@ -310,6 +323,7 @@ def test_a_mistake_can_be_mended_and_the_same_name_used_again(unbroken, tmp_path
     """A run that never began claims nothing."""
     with pytest.raises(UserError):
         unbroken.train(tmp_path / "mine", "data.source=nowhere.txt")
+    assert not (tmp_path / "mine").exists()
     assert unbroken.train(tmp_path / "mine").step == 20
 
 

@@ -86,6 +86,12 @@ def test_a_file_in_the_way_is_named(tmp_path):
         RunFolder(tmp_path / "run").claim(CONFIG, fresh=False)
 
 
+def test_a_file_above_it_is_named(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UserError, match="file' is a file: choose another folder"):
+        RunFolder(tmp_path / "file" / "deep" / "run").claim(CONFIG, fresh=False)
+
+
 def test_fresh_sets_each_old_run_aside_under_a_name_of_its_own(tmp_path):
     for steps in (1, 2, 3):
         folder = RunFolder(tmp_path / "run")

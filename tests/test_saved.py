@@ -10,7 +10,7 @@ import jaxlm
 from jaxlm import saved
 from jaxlm.data.loader import evaluation_batches
 from jaxlm.data.shards import Shards
-from jaxlm.errors import Damaged, UserError
+from jaxlm.errors import Damaged, Diverged, UserError
 from jaxlm.flat import flatten, parameters_sha256
 from jaxlm.generation.beam import BeamConfig
 from jaxlm.generation.sampling import SamplingConfig
@@ -143,3 +143,15 @@ def test_a_loaded_run_generates_without_being_loaded_again(trained, monkeypatch)
     assert jaxlm.generate(loaded, ["the "], tokens=6) == wanted
     with pytest.raises(UserError, match="step=20, but step 15 is loaded"):
         jaxlm.generate(loaded, ["the "], step=20)
+
+
+def test_a_model_that_diverged_has_no_score(trained, monkeypatch):
+    original = saved.load
+
+    def diverged(*arguments):
+        loaded = original(*arguments)
+        return loaded._replace(params=jax.tree.map(lambda x: x * np.nan, loaded.params))
+
+    monkeypatch.setattr(saved, "load", diverged)
+    with pytest.raises(Diverged, match="step 20: the loss is nan"):
+        saved.evaluate(trained)

@@ -21,7 +21,8 @@ def main(
     text: Annotated[str | None, typer.Option(help="Score this file or folder instead of a split.")] = None,
     shards_dir: Annotated[Path | None, typer.Option(help="Where the run's shards are now, if moved.")] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Read so many lanes at once; fewer are longer; default: the run's.")
+        int | None,
+        typer.Option(min=1, max=2**16, help="Lanes to read at once; fewer are longer; default: the run's."),
     ] = None,
     length: Annotated[
         int | None, typer.Option(min=1, help="Read so many tokens of a lane at once; default: the run's.")

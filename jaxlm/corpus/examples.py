@@ -109,8 +109,11 @@ def of_question(record: dict, cfg: DataConfig, where: str) -> tuple[Piece, ...]:
         )
     if texts:
         answer, start = texts[0], starts[0]
-        if not isinstance(answer, str) or not answer or text[start : start + len(answer)] != answer:
-            raise UserError(f"{where}: the answer {answer!r:.80} does not stand at character {start!r} of the text")
+        placed = type(start) is int and 0 <= start < len(text)
+        if not placed or not isinstance(answer, str) or not answer or text[start : start + len(answer)] != answer:
+            raise UserError(
+                f"{where}: the answer {answer!r:.80} does not stand at character {start!r:.80} of the text, from 0"
+            )
         labels = ((start, FIRST), (start + len(answer) - 1, LAST))
     return Piece(text_at(record, objective.question_field, where)), Piece(text, labels)
 

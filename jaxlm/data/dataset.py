@@ -48,8 +48,8 @@ class DataConfig(Config):
     include: tuple[str, ...] = ()  # glob patterns of file names in a folder; (): every text file
     tokenizer: TokenizerConfig = SentencePieceConfig()
     split: SplitConfig = HashSplit()
-    length: int = pydantic.Field(gt=0)  # tokens a row predicts
-    batch: int = pydantic.Field(gt=0)  # rows a step, over all devices and processes
+    length: int = pydantic.Field(gt=0, le=2**24)  # tokens a row predicts
+    batch: int = pydantic.Field(gt=0, le=2**20)  # rows a step, over all devices and processes
     rows: Literal["packed", "chunked", "lanes"] = "packed"
     objective: ObjectiveConfig = NextToken()
     seed: int = 0  # of the order of rows and of the tokenizer's sample
@@ -65,7 +65,8 @@ class DataConfig(Config):
             raise ValueError(f"{asks} packs examples itself, and rows={self.rows!r}: leave rows out")
         if self.rows == "lanes" and objective.kind != "next_token":
             raise ValueError(
-                f"rows='lanes' go on from batch to batch, for objective.kind='next_token' only, not {asks}"
+                f"rows='lanes' go on from batch to batch, for objective.kind='next_token' only, and {asks}: set "
+                f"rows='packed'"
             )
         if objective.kind == "extraction" and objective.question_length >= self.length:
             raise ValueError(

@@ -5,7 +5,7 @@ each token (-1: none), written and cut as the tokens are. What a class as a whol
 opens its text. So examples share shards, rows and loader with plain text.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pydantic
@@ -19,7 +19,14 @@ from jaxlm.data.shards import NOTHING, Shards
 FIRST, LAST = 1, 2  # labels of an answer's two ends; one token that is both has their sum
 _OPEN_ROWS = 256  # chosen: a pair is tried in this many rows; more fill no better
 
-Classes = pydantic.Field(min_length=2)
+
+def _no_class_twice(classes: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := [name for number, name in enumerate(classes) if name in classes[:number]]:
+        raise ValueError(f"{twice[0]!r} stands there twice: name each class once")
+    return classes
+
+
+Classes = Annotated[tuple[str, ...], pydantic.Field(min_length=2), pydantic.AfterValidator(_no_class_twice)]
 
 
 class SequenceToSequence(Config):
@@ -37,7 +44,7 @@ class Classification(Config):
     kind: Literal["classification"] = "classification"
     second_field: str | None = None  # of the other text; the first is in data.text_field
     label_field: str = "label"
-    classes: tuple[str, ...] = Classes
+    classes: Classes
     at: Literal["first", "last"] = "first"  # token that is asked; a causal model knows the whole text at the last only
     texts: int = pydantic.Field(default=8, gt=0)  # most examples of a row
 
@@ -47,7 +54,7 @@ class Tagging(Config):
 
     kind: Literal["tagging"] = "tagging"
     label_field: str = "tags"
-    classes: tuple[str, ...] = Classes
+    classes: Classes
 
 
 class Extraction(Config):

@@ -40,6 +40,11 @@ def labelled(objective: ObjectiveConfig) -> TypeGuard[Labelled]:
     return isinstance(objective, get_args(Labelled))
 
 
+def answers(objective: ObjectiveConfig) -> bool:
+    """Is what it learns to say no text, but classes or places?"""
+    return isinstance(objective, Classification | Tagging | Extraction)
+
+
 def parts(objective: ObjectiveConfig) -> int:
     """How many documents of the stream an example is."""
     two = isinstance(objective, SequenceToSequence | Extraction)

@@ -138,6 +138,8 @@ class HuggingFaceTokenizer(Tokenizer):
 def open_folder(folder: str | Path, model_config: Mapping[str, Any] | None = None) -> HuggingFaceTokenizer:
     """The tokenizer in a folder of Hugging Face's; UserError where there is none that jaxlm reads."""
     folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{str(folder)!r} is no folder: name the one that holds {FILE}")
     files = {name: read_bytes(folder / name) for name in KEPT if (folder / name).is_file()}
     if FILE not in files:
         files[FILE] = _from_parts(folder, files)

@@ -36,6 +36,8 @@ def check(data: dict[str, Any], origin: str) -> None:
     model = data.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict | list):
         raise UserError(f"{origin} is no tokenizer of the library `tokenizers`: it has no model with a vocab")
+    if not isinstance(model.get("merges"), list | None):
+        raise UserError(f"{origin}: its model's merges are {model['merges']!r:.80}, not a list of pairs")
     if prefix := model.get("continuing_subword_prefix"):
         rights = (merge[1] if isinstance(merge, list) else str(merge).partition(" ")[2] for merge in _list(model))
         if not isinstance(prefix, str) or any(not str(right).startswith(prefix) for right in rights):
@@ -79,14 +81,16 @@ def special_tokens(
     """{role: id} by the first of `settings` that names the role's token, else by what it is usually called.
 
     `settings` are tokenizer_config.json, special_tokens_map.json and the model's config.json, in that order. The last
-    gives numbers, often a library's defaults: they count where the token is one of the file's `special` ones.
+    gives numbers, often a library's defaults: they count where the token is one of the file's `special` ones, but that
+    a model begins to write with any of its ids.
     """
     found = {}
     for role, (key, usual) in ROLES.items():
         names = [_content(part.get(key)) for part in settings]
         known = [ids[name] for name in names if name is not None and name in ids]
         numbers = [_first(part.get(f"{key}_id")) for part in settings]
-        known += [number for number in numbers if number is not None and number in special]
+        allowed = ids.values() if role == "start" else special
+        known += [number for number in numbers if number is not None and number in allowed]
         known += [ids[name] for name in usual if name in ids]
         if known:
             found[role] = known[0]

@@ -9,7 +9,7 @@ from typing import Any
 from jaxlm.batch import Batch
 from jaxlm.config import Config, dump, parse
 from jaxlm.data.dataset import DataConfig
-from jaxlm.errors import UserError
+from jaxlm.errors import Diverged, UserError
 from jaxlm.evaluation.cache import CacheConfig, empty, with_cache
 from jaxlm.evaluation.dynamic import DynamicConfig, DynamicRmsConfig, adapting, root_mean_square
 from jaxlm.evaluation.perplexity import Sums
@@ -79,7 +79,8 @@ def recut(data: DataConfig, batch: int | None, length: int | None, cache: CacheC
     if cache is not None and data.rows != "lanes":
         raise UserError(
             f"--cache {cache.window} remembers what a row read in the batches before, but the rows of this run are "
-            f"data.rows={data.rows!r}, which begin from nowhere: leave it out, or train with data.rows='lanes'"
+            f"data.rows={data.rows!r}, which begin from nowhere: leave it out; recurrent models that were trained "
+            f"with data.rows='lanes' can have one"
         )
     asked = {name: value for name, value in (("batch", batch), ("length", length)) if value is not None}
     if asked and data.rows != "lanes":
@@ -91,10 +92,13 @@ def recut(data: DataConfig, batch: int | None, length: int | None, cache: CacheC
     return data.model_copy(update=asked)
 
 
-def require_finite(loss: float, dynamic: DynamicConfig | None) -> None:
-    """UserError where the model learnt so fast from the text that it can predict no more."""
-    if dynamic is not None and not math.isfinite(loss):
+def require_finite(loss: float, dynamic: DynamicConfig | None, origin: str) -> None:
+    """Diverged where the parameters predict nothing; UserError where they came to it by learning too fast here."""
+    if math.isfinite(loss):
+        return
+    if dynamic is not None:
         raise UserError(f"--dynamic-rate {dynamic.rate} makes the loss not finite: lower it")
+    raise Diverged(f"{origin}: the loss is {loss}, as training diverged: score an earlier step with --step")
 
 
 def told(batch: int | None, length: int | None, cache: CacheConfig | None, dynamic: DynamicConfig | None) -> str:

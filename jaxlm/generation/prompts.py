@@ -154,7 +154,12 @@ def check(family: Family, tokenizer: Tokenizer, ids: list[np.ndarray], tokens: i
         return
     if family.read is not None:
         raise UserError(f"tokens={tokens}: the model writes at most {fits} tokens, so ask for no more")
-    mend = f"ask for at most {fits} new tokens, or shorten the prompt" if fits > 0 else "shorten the prompt"
+    if fits < 1:
+        raise UserError(
+            f"the longest prompt has {longest} tokens, with the separator before it, and the model's context is "
+            f"{family.length} tokens, so no new one fits: shorten the prompt"
+        )
+    mend = f"ask for at most {fits} new tokens, or shorten the prompt"
     raise UserError(
         f"the longest prompt has {longest} tokens, with the separator before it, and {tokens} new ones are "
         f"asked for, but the model's context is {family.length} tokens: {mend}"

@@ -65,7 +65,7 @@ class Imported(NamedTuple):
 def from_json(config: Mapping[str, Any], origin: str) -> Imported:
     """What model `config` describes; UserError where jaxlm does not compute it."""
     arch = architecture(config, origin)
-    plain = _flat(config)
+    plain = _flat(config, origin)
     _refuse_others(arch, plain, origin)
     told = {field.ours: _told(field, plain, origin) for field in arch.fields}
     cfg: Any = parse({**told, **arch.constant, "precision": "float32"}, arch.config, origin)
@@ -108,18 +108,18 @@ def architecture(config: Mapping[str, Any], origin: str) -> Architecture:
     return arch
 
 
-def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(config: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """`config` as versions before 5 wrote it: the base of rotary positions and their scaling in two keys."""
     plain = dict(config)
     rope = plain.pop("rope_parameters", None)
-    if isinstance(rope, dict):
-        rope = dict(rope)
-        plain["rope_theta"] = rope.pop("rope_theta", plain.get("rope_theta"))
-        if "partial_rotary_factor" in rope:
-            plain["partial_rotary_factor"] = rope.pop("partial_rotary_factor")
-        plain["rope_scaling"] = rope or None
-    elif rope is not None:
-        plain["rope_scaling"] = rope
+    if rope is not None:
+        inside = dict(rope) if isinstance(rope, dict) else {}
+        moved = {key: inside.pop(key) for key in ("rope_theta", "partial_rotary_factor") if key in inside}
+        moved["rope_scaling"] = (inside or None) if isinstance(rope, dict) else rope
+        for key, value in moved.items():
+            if plain.get(key) not in (None, value):
+                raise UserError(f"{origin}: {key}={plain[key]!r} is not what rope_parameters={rope!r} say: remove one")
+        plain |= moved
     if (scaled := plain.pop("scale_decoder_outputs", None)) is not None:  # T5 of version 5, where that alone is left
         plain["tie_word_embeddings"] = scaled
     layers = plain.get("layer_types")
@@ -137,7 +137,10 @@ def _refuse_others(arch: Architecture, config: Mapping[str, Any], origin: str) -
             raise UserError(f"{origin}: {key}={config[key]!r}; of {arch.model_type}, jaxlm computes {allowed} only")
     for key, (other, values) in arch.implied.items():
         word = config.get(other, arch.default(other))
-        if key in config and word in values and not _same(config[key], value := values[word]):
+        if key not in config or not isinstance(word, str) or word not in values:
+            continue
+        value = values[word]
+        if not _same(config[key], value):
             raise UserError(f"{origin}: {key}={config[key]!r} does not go with {other}, which makes it {value!r}")
     known = only.keys() | {field.theirs for field in arch.fields} | arch.implied.keys()
     free = re.compile(FREE)

@@ -47,6 +47,11 @@ class Found(NamedTuple):
         for done, place in enumerate(there, 1):
             progress(done, len(there), "reading tensors")
             tensor = self.tensors[place.theirs].read()
+            if not np.isfinite(tensor).all():
+                raise UserError(
+                    f"{self.tensors[place.theirs].file}: {place.theirs!r} holds numbers that are not finite: the file "
+                    f"is damaged, or its training diverged; take another"
+                )
             if has(wanted, place):
                 params |= place.split(tensor, self.sizes)
             else:

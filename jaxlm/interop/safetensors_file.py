@@ -21,6 +21,8 @@ from jaxlm.errors import JaxlmError, UserError
 
 FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 HEADER_LIMIT = 100_000_000  # bytes; the library's own limit
+TENSORS_LIMIT = 200_000  # chosen: of one file; twice those of the largest mixture of experts we know, in all its files
+NAME_LIMIT = 255  # bytes of a file's name, on all file systems
 SHARD_BYTES = 5_000_000_000  # of numbers in a file; what transformers 4 cuts at
 
 BYTES = {
@@ -72,8 +74,9 @@ def _sharded(folder: Path, index: Path) -> dict[str, Tensor]:
         raise UserError(f"{index} has no weight_map from names to files")
     found: dict[str, Tensor] = {}
     for name in sorted(set(places.values())):
-        if Path(name).name != name or name in (".", "..") or not name.endswith(".safetensors") or "\\" in name:
-            raise UserError(f"{index} names {name!r}: a shard is a .safetensors file in the same folder")
+        plain = Path(name).name == name and "\\" not in name and len(name.encode(errors="replace")) <= NAME_LIMIT
+        if not plain or not name.endswith(".safetensors"):
+            raise UserError(f"{index} names {name!r:.120}: a shard is a .safetensors file in the same folder")
         if not (folder / name).is_file():
             raise UserError(f"{index} names {name}, which is not there: copy the whole folder")
         inside = header(folder / name)
@@ -103,12 +106,14 @@ def header(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     told.pop("__metadata__", None)
+    if len(told) > TENSORS_LIMIT:
+        raise UserError(f"{path}: {len(told):,} tensors are more than the {TENSORS_LIMIT:,} allowed: no model?")
     spans = {name: _span(path, name, entry) for name, entry in told.items()}
     end = 0
     for name, (start, stop) in sorted(spans.items(), key=lambda item: item[1]):
         if start != end:
-            what = "overlaps the tensor before it" if start < end else "leaves a gap before it"
-            raise UserError(f"{path}: {name!r} {what} (bytes {start:,} to {stop:,}, expected from {end:,}): damaged")
+            what = "overlaps the one before it" if start < end else "leaves a gap before it"
+            raise UserError(f"{path}: {name!r:.120} {what} (bytes {start:,} to {stop:,}, not from {end:,}): damaged")
         end = stop
     if size != 8 + length + end:
         how = "truncated" if size < 8 + length + end else "too long"
@@ -118,22 +123,23 @@ def header(path: Path) -> dict[str, Tensor]:
 
 def _span(path: Path, name: str, entry: Any) -> tuple[int, int]:
     """(start, stop) of a tensor's bytes, when dtype, shape and place agree."""
-    count = lambda values: isinstance(values, list) and all(type(v) is int and v >= 0 for v in values)
+    count = lambda values: isinstance(values, list) and all(type(v) is int and 0 <= v < 2**63 for v in values)
     if (
         not isinstance(entry, dict)
         or entry.keys() != {"dtype", "shape", "data_offsets"}
         or not isinstance(entry["dtype"], str)
         or not count(entry["shape"])
+        or len(entry["shape"]) > 16
         or not count(entry["data_offsets"])
         or len(entry["data_offsets"]) != 2
     ):
-        raise UserError(f"{path}: {name!r} is not described by dtype, shape and data_offsets: damaged")
+        raise UserError(f"{path}: {name!r:.120} is not described by dtype, shape and data_offsets: damaged")
     dtype, shape, (start, stop) = entry["dtype"], entry["shape"], entry["data_offsets"]
     if dtype not in BYTES:
-        raise UserError(f"{path}: {name!r} has the unknown dtype {dtype!r}; known are {', '.join(BYTES)}")
+        raise UserError(f"{path}: {name!r:.120} has the unknown dtype {dtype!r}; known are {', '.join(BYTES)}")
     needed = math.prod(shape) * BYTES[dtype]
     if stop - start != needed:
-        raise UserError(f"{path}: {name!r} is {dtype}{shape}, {needed:,} bytes, but has {stop - start:,}: damaged")
+        raise UserError(f"{path}: {name!r:.120} is {dtype}{shape}, {needed:,} bytes, but has {stop - start:,}: damaged")
     return start, stop
 
 

@@ -59,7 +59,7 @@ class EncoderConfig(StackConfig):
     # Lan et al. 2020, arXiv:1909.11942, section 3.1)? The objective makes the labels.
     sentence_order: bool = False
     embedding_norm: bool = True
-    norm_eps: float = pydantic.Field(default=1e-12, gt=0)
+    norm_eps: float = pydantic.Field(default=1e-12, gt=0, lt=1)
     post_norm: bool = True
     activation: Activation = "gelu_exact"
     bias: bool = True

@@ -48,7 +48,7 @@ class EncoderDecoderConfig(StackConfig):
     decoder_layers: int | None = pydantic.Field(default=None, gt=0)  # None: layers
     position: Literal["learned", "sinusoidal", "rotary", "alibi", "buckets"] = "buckets"
     norm: Literal["layernorm", "rmsnorm"] = "rmsnorm"
-    norm_eps: float = pydantic.Field(default=1e-6, gt=0)
+    norm_eps: float = pydantic.Field(default=1e-6, gt=0, lt=1)
     activation: Activation = "relu"
     scale_scores: bool = False
     std: float | None = pydantic.Field(default=None, gt=0)  # None: 1/sqrt(fan-in), and 1 for unscaled embeddings

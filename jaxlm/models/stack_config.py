@@ -41,9 +41,9 @@ class Size(NamedTuple):
 class StackConfig(Config):
     SIZES: ClassVar[Mapping[str, Size]] = {}
     size: str | None = None  # one dial for the shapes; the fields below win
-    layers: int | None = pydantic.Field(default=None, gt=0)
+    layers: int | None = pydantic.Field(default=None, gt=0, le=10_000)
     heads: int | None = pydantic.Field(default=None, gt=0)
-    width: int | None = pydantic.Field(default=None, gt=0)
+    width: int | None = pydantic.Field(default=None, gt=0, le=2**20)
     vocab: int | None = pydantic.Field(default=None, gt=0)  # None: the tokenizer's
     kv_heads: int | None = pydantic.Field(default=None, gt=0)  # None: heads; 1 is multi-query attention
     head_width: int | None = pydantic.Field(default=None, gt=0)  # None: width / heads
@@ -59,7 +59,7 @@ class StackConfig(Config):
     embedding_scale: bool = False  # embedded tokens times sqrt(width) (Vaswani et al. 2017, section 3.4)
     embedding_norm: bool = False  # a norm before the first block, as BERT has
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
-    norm_eps: float = pydantic.Field(default=1e-5, gt=0)  # added to the mean square; Llama 3 has 1e-5, Llama 1 1e-6
+    norm_eps: float = pydantic.Field(default=1e-5, gt=0, lt=1)  # added to the mean square; Llama 3: 1e-5, Llama 1: 1e-6
     first_norm: bool = True  # False: the first block's attention reads the embedding's norm as it is (ModernBERT)
     post_norm: bool = False  # norms after each sum (Vaswani et al. 2017) and not before each part; no final norm then
     activation: Activation = "gelu"  # gelu: by tanh, as GPT-2; swiglu, geglu: gated (Shazeer 2020, arXiv:2002.05202)

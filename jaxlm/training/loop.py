@@ -20,7 +20,7 @@ IN_FLIGHT = 2
 
 
 class LoopConfig(Config):
-    steps: int = pydantic.Field(gt=0)
+    steps: int = pydantic.Field(gt=0, lt=2**31)
     log_every: int = pydantic.Field(default=10, gt=0)  # steps
     eval_every: int = pydantic.Field(default=500, gt=0)  # steps; also runs after the last step
     save_every: int = pydantic.Field(default=1_000, gt=0)  # steps; also runs after the last step

@@ -51,7 +51,7 @@ def test_another_step_and_dtype_go_out(jaxlm, trained, tmp_path):
         (("import", "nowhere", "run"), "'nowhere' is no folder"),
         (("import", ".", "run"), "has no config.json: name the folder of a Hugging Face model"),
         (("export", "nowhere", "out"), "is no run folder"),
-        (("import", "nowhere", "."), "exists and is not an empty folder"),
+        (("import", "nowhere", "."), "is where you are"),
     ],
     ids=str,
 )

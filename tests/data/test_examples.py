@@ -215,6 +215,14 @@ def test_every_token_of_a_long_text_is_in_some_row(tmp_path):
             {"question": "q", "text": "abc", "answers": {"text": ["b"], "answer_start": [2]}},
             "character 2",
         ),
+        *(
+            (
+                "extraction",
+                {"question": "q", "text": "abc", "answers": {"text": ["a"], "answer_start": [n]}},
+                "stand at",
+            )
+            for n in (-3, "0", None, 0.0, False, 10**30)
+        ),
         ("extraction", {"question": "q", "text": "abc", "answers": "b"}, "must be an object with two lists"),
     ],
 )
@@ -232,3 +240,9 @@ def test_other_classes_are_other_shards_but_another_length_is_not(tmp_path):
     assert prepare(longer, tmp_path / "shards", workers=1).folder == first.folder
     turned = config(tmp_path, "classification", classes=["good", "fair", "bad"])
     assert prepare(turned, tmp_path / "shards", workers=1).folder != first.folder
+
+
+@pytest.mark.parametrize("kind", ["classification", "tagging"])
+def test_no_class_has_a_name_twice(tmp_path, kind):
+    with pytest.raises(ValueError, match="'good' stands there twice"):
+        config(tmp_path, kind, classes=["good", "bad", "good"])

@@ -248,7 +248,7 @@ def test_by_default_there_are_as_many_new_tokens_as_the_context_has_room_for():
     ("letters", "tokens", "message"),
     [
         (40, 25, "has 41 tokens.*25 new.*context is 64 tokens: ask for at most 24 new tokens"),
-        (64, 1, "has 65 tokens.*1 new.*context is 64 tokens: shorten the prompt"),
+        (64, 1, "has 65 tokens.*context is 64 tokens, so no new one fits: shorten the prompt"),
     ],
 )
 def test_a_prompt_beyond_the_context_is_refused_with_what_fits(letters, tokens, message):

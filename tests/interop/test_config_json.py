@@ -220,6 +220,30 @@ def test_a_model_that_no_architecture_computes_is_refused_with_the_nearest(field
 
 
 @pytest.mark.parametrize(
+    "key, value",
+    [
+        ("rope_scaling", {"rope_type": "linear", "factor": 4.0}),
+        ("rope_scaling", -1),
+        ("rope_scaling", "x"),
+        ("rope_theta", 7.0),
+        ("rope_theta", "x"),
+        ("partial_rotary_factor", 0.5),
+    ],
+)
+def test_what_two_versions_say_of_rotary_positions_must_agree(key, value):
+    new = LLAMA | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 1.0}}
+    from_json(new | {"rope_theta": 1e4, "rope_scaling": None}, "config.json")
+    with pytest.raises(UserError, match=f"{key}=.* is not what rope_parameters="):
+        from_json(new | {key: value}, "config.json")
+
+
+@pytest.mark.parametrize("value", [["relu"], [], {}, {"relu": 1}])
+def test_a_word_that_is_a_list_is_refused(value):
+    with pytest.raises(UserError, match="feed_forward_proj="):
+        from_json(T5 | {"feed_forward_proj": value}, "config.json")
+
+
+@pytest.mark.parametrize(
     "cfg, words",
     [
         (

@@ -1,5 +1,7 @@
 """A folder that is there whole or not at all."""
 
+from pathlib import Path
+
 import pytest
 
 from jaxlm.errors import UserError
@@ -46,3 +48,17 @@ def test_what_came_meanwhile_is_not_overwritten(tmp_path):
         (tmp_path / "new").mkdir()
         (tmp_path / "new" / "file").write_text("theirs")
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_a_file_is_no_place_for_a_folder(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for target in (tmp_path / "file" / "new", tmp_path / "file" / "deep" / "new"):
+        with pytest.raises(UserError, match="cannot be made"), new_folder(target):
+            pytest.fail("entered")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_without_a_name_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="is where you are"), new_folder(Path("")):
+        pytest.fail("entered")

@@ -112,13 +112,17 @@ BAD = {
     "a name twice": (file_of(b'{"x": 1, "x": 2}'), "'x' occurs twice"),
     "numbers cut off": (file_of(one(), b"1234567"), "is truncated"),
     "numbers left over": (file_of(one(), b"123456789"), "is too long"),
-    "an overlap": (file_of(two(second=(4, 12)), b"0" * 12), "'y' overlaps the tensor before it"),
+    "an overlap": (file_of(two(second=(4, 12)), b"0" * 12), "'y' overlaps the one before it"),
     "the same place twice": (file_of(two(second=(0, 8)), b"0" * 8), "overlaps"),
     "a gap": (file_of(two(second=(12, 20)), b"0" * 20), "'y' leaves a gap before it"),
     "a gap at the beginning": (file_of(one(offsets=(8, 16)), b"0" * 16), "'x' leaves a gap"),
     "backwards": (file_of(one(offsets=(8, 0)), b"0" * 8), "has -8"),
     "a size that is not its shape's": (file_of(one(shape=[3]), b"0" * 8), "F32.3., 12 bytes, but has 8"),
     "a shape of 2**100": (file_of(one(shape=[2**50, 2**50]), b"0" * 8), "but has 8"),
+    "a number of 4,000 digits": (file_of(one(shape=[10**4_000])), "not described by dtype, shape"),
+    "a thousand dimensions": (file_of(one(shape=[2**62] * 1_000)), "not described by dtype, shape"),
+    "a name as long as a book": (file_of({"x" * 100_000: 3}), "'x{119} is not described"),
+    "more tensors than any model has": (file_of({f"{n}": 0 for n in range(200_001)}), "200,001 tensors are more than"),
     "a negative shape": (file_of(one(shape=[-2, -1]), b"0" * 8), "not described by dtype, shape"),
     "a shape of truths": (file_of(one(shape=[True, 2]), b"0" * 8), "not described by dtype, shape"),
     "a shape of fractions": (file_of(one(shape=[2.0]), b"0" * 8), "not described by dtype, shape"),
@@ -249,3 +253,11 @@ def test_a_file_that_became_shorter_after_the_look_is_one_line(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         found["a"].read()
     assert safetensors_file.HEADER_LIMIT == 100_000_000
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".safetensors", "a\\b.safetensors", "weights.bin", "..", 3])
+def test_an_index_names_files_beside_it(tmp_path, name):
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": {"x": name}}))
+    with pytest.raises(UserError, match=r"a shard is a \.safetensors file|no weight_map from names to files") as error:
+        find(tmp_path)
+    assert len(str(error.value)) < 400 + len(str(tmp_path))
