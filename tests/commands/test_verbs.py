@@ -326,7 +326,7 @@ def test_generate_shows_no_source_before_what_an_encoder_decoder_makes_of_it(jax
 
 def test_what_the_disk_refuses_is_one_line(jaxlm, trained, tmp_path):
     answer = jaxlm("train", trained.config, "--run-dir", "x" * 300)
-    assert answer.code == 1 and answer.err.count("\n") == 1 and answer.err.endswith("x: File name too long\n")
+    assert answer.code == 1 and answer.err.count("\n") == 1 and "File name too long\n" in answer.err
 
 
 def test_a_broken_pipe_is_no_traceback(jaxlm, monkeypatch):
