@@ -169,7 +169,7 @@ def test_damaged_shards_are_made_anew(corpus, tmp_path, caplog):
 
 def test_an_empty_corpus_says_what_was_left_out(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"data\.source=.*empty' holds no text: no file was found"):
+    with pytest.raises(UserError, match=r"data\.source=.*empty' holds no text: no file with text in it was found"):
         prepare(config(tmp_path / "empty"), tmp_path / "shards")
     (tmp_path / "empty" / "a.bin").write_bytes(bytes(100))
     with pytest.raises(UserError, match=r"holds no text: left out were 1 binary \(first a\.bin\)"):
