@@ -138,3 +138,13 @@ def test_the_compiled_chunked_loss_needs_at_most_a_third_of_the_plain_ones_memor
         return gradient.lower(*arguments).compile().memory_analysis().temp_size_in_bytes
 
     assert 3 * temporary_bytes(None) <= temporary_bytes(length)
+
+
+def test_a_bias_is_added_and_its_gradient_is_the_sum_over_rows():
+    rng = np.random.default_rng(0)
+    logits, bias, weight = (rng.standard_normal(shape).astype(np.float32) for shape in ((3, 5, 11), (11,), (3, 5, 11)))
+    weighted = jax.value_and_grad(lambda x, b: (losses.add_bias(x, b) * weight).sum(), argnums=(0, 1))
+    value, gradients = weighted(jnp.asarray(logits), jnp.asarray(bias))
+    np.testing.assert_allclose(value, ((logits + bias) * weight).sum(), rtol=1e-5)
+    np.testing.assert_array_equal(gradients[0], weight)
+    np.testing.assert_allclose(gradients[1], weight.sum((0, 1)), rtol=1e-5, atol=1e-6)
