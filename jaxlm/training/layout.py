@@ -65,6 +65,11 @@ def default_way(cfg: MeshConfig, on_cpu: bool) -> Way:
 
 def candidates(cfg: MeshConfig, way: Way | Literal["auto"], cores: int, batch: int) -> list[Layout]:
     """What "auto" chooses from on CPU, cheapest to try first."""
+    if cfg.devices and batch % cfg.devices:  # asked for; where nobody did, one device will do
+        raise UserError(
+            f"data.batch={batch} does not divide over mesh.devices={cfg.devices}: make it "
+            f"{-(-batch // cfg.devices) * cfg.devices}, or use fewer devices"
+        )
     devices = cfg.devices or cores
     kinds = ["single"]
     if devices > 1 and batch % devices == 0:

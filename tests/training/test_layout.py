@@ -31,6 +31,11 @@ def test_a_batch_that_does_not_divide_over_the_cores_leaves_one_device(caplog):
     assert "data.batch=6 does not divide over 4 devices" in caplog.text
 
 
+def test_devices_that_were_asked_for_are_not_left_out():
+    with pytest.raises(UserError, match=r"data\.batch=8 does not divide over mesh\.devices=3: make it 9, or use fewer"):
+        layouts.candidates(MeshConfig(devices=3), "auto", cores=4, batch=8)
+
+
 def test_one_core_leaves_nothing_to_choose():
     assert kinds(layouts.candidates(MeshConfig(), "auto", cores=1, batch=8)) == [("single", 1, "jit")]
 
