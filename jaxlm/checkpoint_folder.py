@@ -135,7 +135,8 @@ class CheckpointFolder:
     def remove_failed(self, step: int, *, quiet_seconds: float = 0.5) -> None:
         """Remove what a failed save left: on a full disk it is in the way.
 
-        Threads that Orbax no longer waits for may make the folder anew: removes it until it stays away.
+        Threads that Orbax no longer waits for may make the folder anew: removes it until it stays away. How long to
+        look is chosen, not measured: nobody waits for it but a save that failed.
         """
         if step in self.committed() and step not in self.finished():
             self._remove(self.path(step))

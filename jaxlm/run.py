@@ -98,9 +98,10 @@ def refuse_import(cfg: RunConfig, folder: RunFolder) -> None:
     """UserError for an imported model's own folder, which starts from itself, and for its config without a text."""
     itself = cfg.init is not None and RunFolder(cfg.init).path.resolve() == folder.path.resolve()
     if itself or imported(cfg):
+        model = cfg.init or folder.path
         raise UserError(
-            f"{cfg.init!r} is an imported model without a text of its own: train a new run from it, "
-            f"jaxlm train {cfg.init} --set data.source=TEXT --name NEW"
+            f"{str(model)!r} is an imported model without a text of its own: train a new run from it, "
+            f"jaxlm train {model} --set data.source=TEXT --name NEW"
         )
 
 

@@ -155,3 +155,11 @@ def test_a_model_that_diverged_has_no_score(trained, monkeypatch):
     monkeypatch.setattr(saved, "load", diverged)
     with pytest.raises(Diverged, match="step 20: the loss is nan"):
         saved.evaluate(trained)
+
+
+def test_more_lanes_than_tokens_are_refused(trained):
+    shards = Shards.open(read_json(RunFolder(trained).data)["shards"])
+    tokens = shards.counts("validation")["predicted"]
+    assert saved.counted(shards, "validation", tokens)["predicted"] == tokens
+    with pytest.raises(UserError, match=f"--batch {tokens + 1} lanes of {tokens:,} tokens: ask for fewer"):
+        saved.counted(shards, "validation", tokens + 1)

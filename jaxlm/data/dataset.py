@@ -48,6 +48,7 @@ class DataConfig(Config):
     include: tuple[str, ...] = ()  # glob patterns of file names in a folder; (): every text file
     tokenizer: TokenizerConfig = SentencePieceConfig()
     split: SplitConfig = HashSplit()
+    # Most of both: chosen, beyond any machine's use, so that a slip of a digit is told and not computed.
     length: int = pydantic.Field(gt=0, le=2**24)  # tokens a row predicts
     batch: int = pydantic.Field(gt=0, le=2**20)  # rows a step, over all devices and processes
     rows: Literal["packed", "chunked", "lanes"] = "packed"

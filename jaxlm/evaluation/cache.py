@@ -27,7 +27,7 @@ from jaxlm.models.family import Family
 class CacheConfig(Config):
     """Tune these on held-out text; the numbers are for Penn Treebank, of github.com/salesforce/awd-lstm-lm."""
 
-    window: int = pydantic.Field(default=500, gt=0, le=100_000)  # positions that each row remembers
+    window: int = pydantic.Field(default=500, gt=0, le=100_000)  # positions that each row remembers; most: chosen
     theta: float = pydantic.Field(default=1.0, ge=0)  # 0: every position counts the same; more: only the likest
     weight: float = pydantic.Field(default=0.1, ge=0, lt=1)  # of the cache in the mixture; the paper's lambda
 

@@ -29,7 +29,7 @@ NOWHERE = -jnp.inf  # log-probability of a beam or hypothesis that is not there
 
 
 class BeamConfig(Config):
-    beams: int = pydantic.Field(default=4, gt=0, le=1_000)  # open ones of each prompt; 1: greedy
+    beams: int = pydantic.Field(default=4, gt=0, le=1_000)  # open ones of each prompt; 1: greedy; most: chosen
     # The power of the length that log-probability is divided by; 0: none, so short texts win; 1: the mean of a token.
     length_penalty: float = pydantic.Field(default=1.0, ge=0, le=100)
     best: int = pydantic.Field(default=1, gt=0)  # completions of each prompt

@@ -17,7 +17,7 @@ class RecurrentConfig(Config):
     kind: Literal["recurrent"] = "recurrent"
     # gru: reset after the product, as PyTorch and cuDNN; gru_before: as in Cho et al. 2014 (arXiv:1406.1078).
     cell: CellName = "lstm"
-    layers: int = pydantic.Field(default=2, gt=0, le=10_000)
+    layers: int = pydantic.Field(default=2, gt=0, le=10_000)  # most, as of width: that of stack_config.py
     width: int = pydantic.Field(gt=0, le=2**20)  # of the state
     embedding: int | None = pydantic.Field(default=None, gt=0)  # width of the table; None: width
     vocab: int | None = pydantic.Field(default=None, gt=0)  # None: the tokenizer's

@@ -41,6 +41,7 @@ class Size(NamedTuple):
 class StackConfig(Config):
     SIZES: ClassVar[Mapping[str, Size]] = {}
     size: str | None = None  # one dial for the shapes; the fields below win
+    # Most layers and width: chosen, far beyond the largest model we know (126 layers, 16,384 wide: Llama 3.1 405B).
     layers: int | None = pydantic.Field(default=None, gt=0, le=10_000)
     heads: int | None = pydantic.Field(default=None, gt=0)
     width: int | None = pydantic.Field(default=None, gt=0, le=2**20)

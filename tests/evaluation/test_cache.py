@@ -100,3 +100,9 @@ def test_a_text_that_repeats_itself_gains():
     plain = lanes.plain(lanes.params(), given)
     assert cached(CacheConfig(window=50, weight=0.5), given).loss < plain.loss - 0.3
     assert BATCHES * LENGTH > 3 * 5
+
+
+@pytest.mark.parametrize("window", [0, 100_001, 10**11])
+def test_a_window_that_no_memory_holds_is_refused(window):
+    with pytest.raises(ValueError, match="window"):
+        CacheConfig(window=window)

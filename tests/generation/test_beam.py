@@ -252,3 +252,9 @@ def test_a_diverged_model_is_reported(value):
 def test_more_completions_than_beams_are_refused():
     with pytest.raises(ValueError, match=r"best=5.*beams=4"):
         BeamConfig(beams=4, best=5)
+
+
+@pytest.mark.parametrize("beyond", [{"beams": 1_001}, {"beams": 10**6}, {"length_penalty": 1e308}], ids=str)
+def test_a_search_that_would_not_end_is_refused(beyond):
+    with pytest.raises(ValueError, match=next(iter(beyond))):
+        BeamConfig(**beyond)
