@@ -69,7 +69,12 @@ def override(config: C, assignments: Iterable[str]) -> C:
             _assign(saved, type(config), path.split("."), text)
         except UserError as error:
             raise UserError(f"--set {assignment!r}: {error}") from None
-    return parse(saved, type(config), origin="--set " + " ".join(assignments))
+    try:
+        return type(config).model_validate(saved)
+    except pydantic.ValidationError as error:
+        fault = explain(error, type(config), "")
+        named = [one for one in assignments if one.partition("=")[0] in fault]  # the others have no part in it
+        raise UserError(explain(error, type(config), "--set " + " ".join(named or assignments))) from None
 
 
 def _when(assignment: str) -> tuple[bool, int]:

@@ -136,10 +136,10 @@ def config(found: Found, source: Path, run: Path) -> RunConfig:
     objective, rows = {"kind": found.arch.objective}, "chunked" if found.arch.objective == "spans" else "packed"
     return RunConfig(
         name=re.sub(r"[^\w.-]|^[^A-Za-z0-9]", "-", run.resolve().name, flags=re.ASCII).lstrip("-._") or "imported",
-        init=str(run),
+        init=str(run.absolute()),
         data=DataConfig(
             source=f"{IMPORTED}{source})",
-            tokenizer=SavedConfig(path=str(run / "tokenizer")),
+            tokenizer=SavedConfig(path=str(run.absolute() / "tokenizer")),
             length=length,
             batch=BATCH,
             rows=rows,

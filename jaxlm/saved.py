@@ -22,7 +22,7 @@ from jaxlm.corpus.examples import pieces_of
 from jaxlm.data import tokenizer as tokenizers
 from jaxlm.data.dataset import DataConfig
 from jaxlm.data.loader import batches, evaluation_batches
-from jaxlm.data.objectives import answers, labelled, parts, vocabulary
+from jaxlm.data.objectives import answers, asked, labelled, parts, vocabulary
 from jaxlm.data.shards import SPLITS, Shards, commit
 from jaxlm.data.tokenizer import Tokenizer
 from jaxlm.errors import UserError
@@ -125,6 +125,7 @@ def evaluate(
             "step": step,
             "source": (split if text is None else str(text)) + adapt.told(batch, length, cache, dynamic),
             **found._asdict(),
+            "asked": asked(cfg.data.objective),  # what `tokens` counts
             **({"accuracy": None} if cache else {}),  # the likeliest token under the mixture is not looked for
             **adapt.settings(batch, length, cache, dynamic),
             **{f"{name}_bits_per_byte": None if whole is None else by(read()) for name, by in beside.items()},

@@ -214,6 +214,8 @@ def test_rules_between_fields_hold_after_all_overrides():
     assert override(RUN, ["width=120", "heads=8"]).width == 120
     message = refusal(override, RUN, ["width=120", "heads=7"])
     assert message == "--set width=120 heads=7: width=120 does not divide over heads=7"
+    message = refusal(override, RUN, ["width=120", "data.source=b", "heads=7"])
+    assert message.startswith("--set width=120 heads=7: "), "an assignment that has no part in it is left out"
 
 
 @pytest.mark.parametrize(

@@ -140,11 +140,46 @@ def test_the_compiled_chunked_loss_needs_at_most_a_third_of_the_plain_ones_memor
     assert 3 * temporary_bytes(None) <= temporary_bytes(length)
 
 
-def test_a_bias_is_added_and_its_gradient_is_the_sum_over_rows():
+@pytest.mark.parametrize("chunk", [5, L])
+@pytest.mark.parametrize("extras", EXTRAS, ids=str)
+def test_gradients_are_those_of_the_definition(extras, chunk):
+    hidden_BLD, table_VD, target_BL, weight_BL = case()
+    z_loss, smoothing, softcap = (extras.get(name, 0.0) for name in ("z_loss", "label_smoothing", "softcap"))
+
+    def written_out(hidden_BLD, table_VD):
+        logits_BLV = hidden_BLD @ table_VD.T
+        logits_BLV = softcap * jnp.tanh(logits_BLV / softcap) if softcap else logits_BLV
+        chance_BLV = jax.nn.log_softmax(logits_BLV)
+        asked_BLV = (1 - smoothing) * jax.nn.one_hot(target_BL, V) + smoothing / V
+        of_each_BL = -(asked_BLV * chance_BLV).sum(-1) + z_loss * jax.nn.logsumexp(logits_BLV, axis=-1) ** 2
+        return 3 * (weight_BL * of_each_BL).sum()
+
+    expected = jax.grad(written_out, argnums=(0, 1))(hidden_BLD, table_VD)
+    for got, exact in zip(with_gradients(chunk=chunk, **extras)[2:], expected, strict=True):
+        np.testing.assert_allclose(got, exact, rtol=1e-5, atol=1e-6 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("logit", [-jnp.inf, 1e4])
+def test_a_logit_far_off_leaves_loss_and_gradient_finite(logit):
+    logits_BLV = jnp.zeros((1, 1, 4)).at[0, 0, 3].set(logit)
+
+    def total(logits_BLV):
+        target_BL, weight_BL = jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1))
+        return cross_entropy(logits_BLV, None, target_BL, weight_BL, precision="float32")[0]
+
+    value, gradient = jax.value_and_grad(total)(logits_BLV)
+    np.testing.assert_allclose(value, np.log(3) if logit < 0 else 1e4, rtol=1e-6)
+    np.testing.assert_allclose(gradient[0, 0], [-2 / 3, 1 / 3, 1 / 3, 0] if logit < 0 else [-1, 0, 0, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "bfloat16_operands"])
+def test_a_bias_is_added_to_its_last_bit_and_its_gradient_is_the_sum_over_rows(precision):
     rng = np.random.default_rng(0)
-    logits, bias, weight = (rng.standard_normal(shape).astype(np.float32) for shape in ((3, 5, 11), (11,), (3, 5, 11)))
-    weighted = jax.value_and_grad(lambda x, b: (losses.add_bias(x, b) * weight).sum(), argnums=(0, 1))
-    value, gradients = weighted(jnp.asarray(logits), jnp.asarray(bias))
-    np.testing.assert_allclose(value, ((logits + bias) * weight).sum(), rtol=1e-5)
-    np.testing.assert_array_equal(gradients[0], weight)
-    np.testing.assert_allclose(gradients[1], weight.sum((0, 1)), rtol=1e-5, atol=1e-6)
+    bias_V, weight_BLV = (rng.standard_normal(shape).astype(np.float32) for shape in ((V,), (B, L, V)))
+    bias_V *= np.float32(100) ** rng.uniform(-1, 1, V).astype(np.float32)
+    hidden_BLD = jnp.zeros((B, L, D), jnp.bfloat16 if precision == "bfloat16" else jnp.float32)
+    logits = lambda bias: losses.logits_of((jnp.ones((V, D)), bias), hidden_BLD, precision, None)
+    np.testing.assert_array_equal(logits(jnp.asarray(bias_V)), np.broadcast_to(bias_V, (B, L, V)))
+    got_V = jax.grad(lambda bias: (logits(bias) * weight_BLV).sum())(jnp.asarray(bias_V))
+    rounded_BLV = weight_BLV if precision != "bfloat16_operands" else np.asarray(jnp.bfloat16(weight_BLV), np.float32)
+    np.testing.assert_allclose(got_V, rounded_BLV.sum((0, 1)), rtol=1e-5, atol=1e-5)

@@ -65,9 +65,11 @@ def main(
 
 def _show(found: dict[str, Any]) -> None:
     error = found["standard_error"]
-    size = f"{found['tokens']:,} tokens" + (f", {found['bytes']:,} bytes" if found["bytes"] else " asked for")
+    asked = found["asked"]
+    one = "end" if asked.startswith("ends ") else asked.removesuffix("s")
+    size = f"{found['tokens']:,} {asked}" + (f", {found['bytes']:,} bytes" if found["bytes"] else " asked for")
     print(f"{found['source']}, step {found['step']}: {size}")
-    print(f"  loss           {found['loss']:.4f} nats/token  (standard error {error:.4f})")
+    print(f"  loss           {found['loss']:.4f} nats/{one}  (standard error {error:.4f})")
     print(f"  perplexity     {found['perplexity']:.3f}")
     if found["accuracy"] is not None:
         print(f"  accuracy       {found['accuracy']:.4f}")

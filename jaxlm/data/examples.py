@@ -82,6 +82,8 @@ class Pairs:
         sizes = np.diff(offsets).reshape(-1, 2) + np.array([int(opens), 0])
         self._start = offsets[:-1].reshape(-1, 2) + np.array([int(not opens), 0])
         self._count = np.minimum(sizes, [source_length, length])
+        self.pairs = len(sizes)
+        self.cut_short = tuple(map(int, np.sum(sizes > self._count, axis=0)))  # sources and targets
         row = place_pairs(self._count, np.array([source_length, length]))
         self._order = np.argsort(row, kind="stable")
         self._first = np.searchsorted(row[self._order], np.arange(row.max(initial=-1) + 2))

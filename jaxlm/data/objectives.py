@@ -45,6 +45,12 @@ def answers(objective: ObjectiveConfig) -> bool:
     return isinstance(objective, Classification | Tagging | Extraction)
 
 
+def asked(objective: ObjectiveConfig) -> str:
+    """What it asks for, one by one, in the plural."""
+    names = {Classification: "examples", Tagging: "words", Extraction: "ends of answers"}
+    return names.get(type(objective), "tokens")
+
+
 def parts(objective: ObjectiveConfig) -> int:
     """How many documents of the stream an example is."""
     two = isinstance(objective, SequenceToSequence | Extraction)

@@ -68,7 +68,10 @@ def from_json(config: Mapping[str, Any], origin: str) -> Imported:
     plain = _flat(config, origin)
     _refuse_others(arch, plain, origin)
     told = {field.ours: _told(field, plain, origin) for field in arch.fields}
-    cfg: Any = parse({**told, **arch.constant, "precision": "float32"}, arch.config, origin)
+    try:
+        cfg: Any = parse({**told, **arch.constant, "precision": "float32"}, arch.config, origin)
+    except UserError as error:
+        raise UserError(_in_their_words(str(error), arch)) from None
     theirs = facts(cfg, told["vocab"], told["max_length"])
     if OURS not in config:
         return Imported(arch, cfg, theirs, False)
@@ -93,6 +96,12 @@ def from_json(config: Mapping[str, Any], origin: str) -> Imported:
 
 class _Wrapped(Config):
     jaxlm: _OurKey
+
+
+def _in_their_words(fault: str, arch: Architecture) -> str:
+    """`fault` with the keys of config.json in the place of our fields."""
+    theirs = {field.ours: field.theirs for field in arch.fields}
+    return re.sub(r"\b(?:model\.)?(\w+)(?==|: )", lambda name: theirs.get(name[1], name[0]), fault)
 
 
 def architecture(config: Mapping[str, Any], origin: str) -> Architecture:

@@ -14,7 +14,8 @@ from jaxlm.models.attention_bias import Bias, of_run, of_scores
 from jaxlm.models.layers import Precision, einsum, exact
 
 HIDDEN = -1e30  # a score no softmax sees; finite, so that a row with every key hidden stays finite
-SCORES_BYTES = 2**26  # chosen: 64 MiB of float32 scores at once hold 16 heads of 1,024 x 1,024
+# Of float32 scores at once. On two CPU cores faster than 16 or 64 MiB for 4 x 1,024 tokens by 6 heads.
+SCORES_BYTES = 2**25
 
 
 def einsum_attention(
@@ -44,8 +45,29 @@ def einsum_attention(
     visible_BLM = visible(segments, positions, causal, window, prefix)
     if visible_BLM is not None:
         scores_BGRLM = jnp.where(visible_BLM[:, None, None], scores_BGRLM, HIDDEN)
-    weight_BGRLM = jax.nn.softmax(scores_BGRLM, axis=-1).astype(v_BMGK.dtype)
+    weight_BGRLM = softmax(scores_BGRLM).astype(v_BMGK.dtype)
     return einsum("BGRLM,BMGK->BLGRK", weight_BGRLM, v_BMGK, precision)
+
+
+@jax.custom_vjp
+def softmax(scores: Array) -> Array:
+    """Over the last dimension. The backward pass sums a product that is there already: on CPU, XLA is slow at making it
+    while it sums (attention over 16 x 256 tokens 1.5 times as fast, over 4 x 1,024 twice).
+    """
+    return jax.nn.softmax(scores, axis=-1)
+
+
+def _softmax_forward(scores: Array):
+    weight = softmax(scores)
+    return weight, weight
+
+
+def _softmax_backward(weight: Array, of_weight: Array):
+    both = weight * of_weight
+    return (both - weight * both.sum(-1, keepdims=True),)
+
+
+softmax.defvjp(_softmax_forward, _softmax_backward)
 
 
 def visible(segments, positions, causal: bool, window: int | None, prefix: Array | None) -> Array | None:

@@ -9,6 +9,7 @@ Precision is one of three words, chosen in one place (`resolve_precision`):
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,6 +18,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
+
+# Where the gradient of a table is made the other way round: 700 x 200 by 33,278 takes 16 ms instead of 26 on a CPU,
+# 2,048 x 256 by 32,128 48 instead of 65, but 608 x 256 by 8,192 5.7 instead of 5.2.
+TALL, LONG = 8, 3
 
 Precision = Literal["float32", "bfloat16", "bfloat16_operands"]
 
@@ -78,8 +83,28 @@ def _backward(equation: str, saved, cotangent: Array):
     inputs, out = equation.split("->")
     dims_a, dims_b = inputs.split(",")
     grad_a = _product(f"{out},{dims_b}->{dims_a}", cotangent, b)
-    grad_b = _product(f"{out},{dims_a}->{dims_b}", cotangent, a)
+    grad_b = _of_table if _is_table(dims_a, dims_b, out, a, b) else _product
+    grad_b = grad_b(f"{out},{dims_a}->{dims_b}", cotangent, a)
     return grad_a.astype(like_a.dtype), grad_b.astype(like_b.dtype)
+
+
+def _is_table(dims_a: str, dims_b: str, out: str, a: Array, b: Array) -> bool:
+    """Is b a matrix with far more rows than columns, and a at least as long as it is wide, as at a vocabulary?"""
+    if not (len(dims_b) == 2 and dims_b[0] == out[-1] and dims_b[1] == dims_a[-1] and dims_a[:-1] == out[:-1]):
+        return False
+    rows, columns = b.shape
+    return rows >= TALL * columns and math.prod(a.shape[:-1]) >= LONG * columns
+
+
+def _of_table(equation: str, cotangent: Array, a: Array) -> Array:
+    """XLA's CPU turns the operand whose dimension comes first in a product's result: let that be the small one.
+
+    Without the barrier the product is turned back, or fails (jax 0.10.2).
+    """
+    operands, result = equation.split("->")
+    turned = lambda *both: jax.lax.optimization_barrier(_product(f"{operands}->{result[::-1]}", *both)).T
+    plain = lambda *both: _product(equation, *both)
+    return jax.lax.platform_dependent(cotangent, a, cpu=turned, default=plain)
 
 
 _einsum_bfloat16_operands.defvjp(_forward, _backward)

@@ -19,8 +19,8 @@ from jaxtyping import Array, Bool, Float
 
 from jaxlm.models.layers import Precision, einsum, exact
 
-# Steps of the loop in one body; chosen: not measured yet (benchmarks/unroll.py does).
-UNROLL = 4
+# Positions in one body of the loop: with 4, LSTMs of 128 to 256 took 3 to 20 % longer on CPU (benchmarks/unroll.py).
+UNROLL = 1
 
 State = tuple[Array, ...]  # each "B H"; the first is what the next product reads
 Step = Callable[[Array, Array, State], State]  # (from the input, from the product, state) -> state
@@ -138,19 +138,17 @@ def linear_recurrence(
     underflows is a state forgotten; the paper's form, sums of logarithms and their cumulative log-sum-exp
     (arXiv:2410.01201, appendix B.2), loses digits as the sums grow, so it is the reference in tests.
     """
-    return _blocks(a_LBH, b_LBH, state_BH)
+    return _in_blocks(_forward_step, a_LBH, b_LBH, state_BH)
 
 
 def _linear_forward(a_LBH, b_LBH, state_BH):
-    h_LBH = _blocks(a_LBH, b_LBH, state_BH)
+    h_LBH = linear_recurrence(a_LBH, b_LBH, state_BH)
     return h_LBH, (a_LBH, h_LBH, state_BH)
 
 
 def _linear_backward(saved, of_h_LBH):
     a_LBH, h_LBH, state_BH = saved
-    # The cotangent of h[t] is its own and a[t + 1] times the next one's: the same recurrence, from the end.
-    after_LBH = jnp.concatenate([a_LBH[1:], jnp.zeros_like(a_LBH[:1])])
-    of_b_LBH = jnp.flip(_blocks(jnp.flip(after_LBH, 0), jnp.flip(of_h_LBH, 0), jnp.zeros_like(state_BH)), 0)
+    of_b_LBH = _in_blocks(_backward_step, a_LBH, of_h_LBH, jnp.zeros_like(state_BH), reverse=True)
     before_LBH = jnp.concatenate([state_BH[None], h_LBH[:-1]])
     return of_b_LBH * before_LBH, of_b_LBH, a_LBH[0] * of_b_LBH[0]
 
@@ -158,27 +156,52 @@ def _linear_backward(saved, of_h_LBH):
 linear_recurrence.defvjp(_linear_forward, _linear_backward)
 
 
-def _blocks(a_LBH: Array, b_LBH: Array, state_BH: Array) -> Array:
-    """Blocks of about sqrt(L) positions, side by side; then what each block hands to the next."""
+def _forward_step(h: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    after = a * h + b
+    return after, after
+
+
+def _backward_step(later: Array, a: Array, of_h: Array) -> tuple[Array, Array]:
+    """The cotangent of h[t] is its own and a[t + 1] times the next one's, which comes as `later`."""
+    whole = of_h + later
+    return a * whole, whole
+
+
+def _in_blocks(step, a_LBH: Array, b_LBH: Array, state_BH: Array, reverse: bool = False) -> Array:
+    """What `step(state, a, b) -> (state, output)`, whose state is multiplied by a, puts out at each position.
+
+    Blocks of about sqrt(L) positions go side by side: once for what each makes of a state of 0 and how much it keeps
+    of one, and, when each knows the state that it begins with, once more for the output.
+    """
     L, B, H = a_LBH.shape
     size = math.isqrt(L - 1) + 1
     blocks = -(-L // size)
-    pad = ((0, blocks * size - L), (0, 0), (0, 0))
-    cut = lambda x: jnp.pad(x, pad).reshape(blocks, size, B, H).swapaxes(0, 1)
+    pad = ((blocks * size - L, 0) if reverse else (0, blocks * size - L), (0, 0), (0, 0))
+    a, b = (jnp.pad(x, pad).reshape(blocks, size, B, H) for x in (a_LBH, b_LBH))
 
-    def within(carry, ab):
-        h, product = carry
-        a, b = ab
-        after = a * h + b, a * product
-        return after, after
+    def at(turn):
+        place = size - 1 - turn if reverse else turn
+        pick = lambda x: jax.lax.dynamic_index_in_dim(x, place, axis=1, keepdims=False)
+        return place, pick(a), pick(b)
 
-    zero = jnp.zeros((blocks, B, H), a_LBH.dtype)
-    (end, product), (h, products) = jax.lax.scan(within, (zero, zero + 1), (cut(a_LBH), cut(b_LBH)))
+    def compose(turn, of_block):
+        end, kept = of_block
+        _, a, b = at(turn)
+        return step(end, a, b)[0], a * kept
 
     def across(state, of_block):
-        end, product = of_block
-        return product * state + end, state
+        end, kept = of_block
+        return kept * state + end, state
 
-    _, starts = jax.lax.scan(across, state_BH, (end, product))
-    h = h + products * starts[None]
-    return h.swapaxes(0, 1).reshape(-1, B, H)[:L]
+    def fill(turn, carry):
+        state, out = carry
+        place, a, b = at(turn)
+        state, one = step(state, a, b)
+        return state, jax.lax.dynamic_update_index_in_dim(out, one, place, axis=1)
+
+    nothing = jnp.zeros((blocks, B, H), a_LBH.dtype)
+    of_blocks = jax.lax.fori_loop(0, size, compose, (nothing, nothing + 1))
+    _, starts = jax.lax.scan(across, state_BH, of_blocks, reverse=reverse)
+    _, out = jax.lax.fori_loop(0, size, fill, (starts, jnp.zeros_like(a)))
+    out_LBH = out.reshape(-1, B, H)
+    return out_LBH[-L:] if reverse else out_LBH[:L]

@@ -127,6 +127,12 @@ def test_pairs_fill_their_rows():
     assert len(held) <= 1.05 * max(count[:, 0].sum() / 128, count[:, 1].sum() / 100)
 
 
+def test_pairs_know_how_many_lose_their_end():
+    sizes = [9, 4, 6, 12, 30, 31]  # three pairs; a source has a separator more
+    pairs = examples.Pairs(np.cumsum([0, *sizes]), source_length=9, length=12)
+    assert (pairs.pairs, pairs.cut_short) == (3, (2, 1))
+
+
 @pytest.mark.parametrize("at", ["first", "last"])
 @pytest.mark.parametrize("second", [None, "other"])
 def test_each_text_of_a_row_has_its_class(tmp_path, at, second):

@@ -142,7 +142,7 @@ REFUSED = {
         "dense_act_fn='gelu' .*makes it 'gelu_new'",
     ),
     "no buckets": ({**T5, "relative_attention_num_buckets": 0}, "relative_attention_num_buckets=0"),
-    "heads that do not divide": ({**GPT2, "n_head": 3}, "model.heads=3"),
+    "heads that do not divide": ({**GPT2, "n_head": 3}, "config.json: n_embd=8 is not a multiple of n_head=3"),
 }
 
 

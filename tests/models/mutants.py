@@ -106,7 +106,7 @@ MUTANTS = [
         ("weights: the projection's too", "(self.projected, w_PZ, down)",
          "(self.projected, w_PZ, weight_drop(down, c.weight_drop, seen.noise, 99))"),
         ("weights: what comes from the input too", "w_PZ = weight_drop(",
-         "x_LBZ = weight_drop(x_LBZ[0], c.weight_drop, seen.noise, 99)[None] + x_LBZ - x_LBZ[:1]\n"
+         "x_LBD = weight_drop(x_LBD[0], c.weight_drop, seen.noise, 99)[None] + x_LBD - x_LBD[:1]\n"
          "        w_PZ = weight_drop("),
     ),
     *mutants(
@@ -133,7 +133,7 @@ MUTANTS = [
          "x_LBD = vary(raw_LBD, rate, noise, n)\n            first = raw_LBD if n == 0 else first\n"
          "        raw_LBD = first"),
         ("penalty: in evaluation too", "if noise is not None:", "if True:"),
-        ("penalty: the arrays exchanged", "penalty(batch, x_LBD, raw_LBD,", "penalty(batch, raw_LBD, x_LBD,"),
+        ("penalty: the arrays exchanged", "penalty(weighed, x_LBD, raw_LBD,", "penalty(weighed, raw_LBD, x_LBD,"),
         ("evaluation: with masks", "seen = self.seen(batch, noise)",
          "import jax\n        keys = jax.random.split(jax.random.key(0), len(batch.token) + 1)\n"
          "        noise = noise or Noise(keys[0], keys[1:])\n        seen = self.seen(batch, noise)"),

@@ -46,6 +46,14 @@ def test_rounded_operands_are_exact_where_bfloat16_is():
     np.testing.assert_array_equal(einsum("LD,DF->LF", a, b, "bfloat16_operands"), einsum("LD,DF->LF", a, b, "float32"))
 
 
+@pytest.mark.parametrize("rows, tokens, table", [(64, (2, 12), True), (64, (2, 5), False), (24, (2, 12), False)])
+def test_the_gradient_of_a_long_table_is_the_same_made_the_other_way_round(rows, tokens, table):
+    a, b = jnp.round(random(*tokens, 8) * 8), jnp.round(random(rows, 8, seed=1) * 8)
+    assert layers._is_table("BLD", "VD", "BLV", a, b) == table
+    of_table = lambda precision: jax.jit(jax.grad(lambda b: jnp.sum(einsum("BLD,VD->BLV", a, b, precision) * 2)))(b)
+    np.testing.assert_array_equal(of_table("bfloat16_operands"), of_table("float32"))
+
+
 @pytest.mark.parametrize("a_dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("b_dtype", [jnp.float32, jnp.bfloat16])
 def test_rounded_operands_give_float32_and_each_gradient_has_the_dtype_of_its_input(a_dtype, b_dtype):
