@@ -1,6 +1,6 @@
 """How long is a train step of the other families, beside PyTorch's, or beside another family? And decoding?
 
-    python benchmarks/families.py [--case lstm | bert | t5 | mingru | mingru8 | generate] [--rounds 5] [--json] [--record]
+    python benchmarks/families.py [--case lstm | bert | t5 | mingru | mingru8 | generate] [--json] [--record]
 
 The cases are rows of family_cases.py, and `generate`: both cases of generate.py, which says what they are.
 

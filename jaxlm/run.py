@@ -78,14 +78,14 @@ def train(
                 f"loop.steps={cfg.loop.steps} are left: ask for fewer, or train more"
             )
         warm = cfg.init if not start else None
-        if warm is not None:
-            RunFolder(warm).require()  # before text is prepared for it
         with folder.undone(new):
+            if warm is not None:
+                RunFolder(warm).require()  # before text is prepared for it
             shards = open_shards(cfg, folder, Path(shards_dir), workers, progress)
-        require_held_out(cfg, shards)
+            require_held_out(cfg, shards)
+            if warm is not None:
+                require_same_tokens(warm, folder.tokenizer)
         warn_of_cuts(cfg.data, shards)
-        if warm is not None:
-            require_same_tokens(warm, folder.tokenizer)
         cfg = layered(cfg, folder)
         vocab = vocabulary(cfg.data.objective, cfg.data.length, shards)
         layout = choose_layout(cfg, folder, vocab)

@@ -131,11 +131,12 @@ class RunFolder:
 
     @contextmanager
     def undone(self, new: bool) -> Iterator[None]:
-        """A `new` folder goes again where the user's mistake shows before anything was made in it."""
+        """A `new` folder goes again where the user's mistake shows before anything was trained in it."""
         try:
             yield
         except UserError:
-            if new and {inside.name for inside in self.path.iterdir()} <= {self.config.name, "lock"}:
+            made = {self.config.name, self.data.name, self.tokenizer.name, "lock"}
+            if new and {inside.name for inside in self.path.iterdir()} <= made:
                 shutil.rmtree(self.path)
             raise
 

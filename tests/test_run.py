@@ -319,10 +319,11 @@ def test_what_only_data_or_devices_show_is_the_users_mistake_too(unbroken, tmp_p
     assert all(word in str(error.value) for word in words)
 
 
-def test_a_mistake_can_be_mended_and_the_same_name_used_again(unbroken, tmp_path):
+@pytest.mark.parametrize("mistake", ["data.source=nowhere.txt", "init=nowhere"])
+def test_a_mistake_can_be_mended_and_the_same_name_used_again(unbroken, tmp_path, mistake):
     """A run that never began claims nothing."""
     with pytest.raises(UserError):
-        unbroken.train(tmp_path / "mine", "data.source=nowhere.txt")
+        unbroken.train(tmp_path / "mine", mistake)
     assert not (tmp_path / "mine").exists()
     assert unbroken.train(tmp_path / "mine").step == 20
 
@@ -351,8 +352,8 @@ def test_a_warm_start_needs_the_same_tokenizer_and_may_take_it_along(tmp_path):
         train(two, "second", f"init={tmp_path / 'first'}", *pieces)
     assert "data.tokenizer.kind=saved" in str(error.value)
     saved_one = ("data.tokenizer.kind=saved", f"data.tokenizer.path={tmp_path / 'first' / 'tokenizer'}")
-    train(two, "third", f"init={tmp_path / 'first'}", *saved_one)
-    assert saved.load(tmp_path / "third").tokenizer.digest == saved.load(tmp_path / "first").tokenizer.digest
+    train(two, "second", f"init={tmp_path / 'first'}", *saved_one)  # the name is free again
+    assert saved.load(tmp_path / "second").tokenizer.digest == saved.load(tmp_path / "first").tokenizer.digest
 
 
 def test_layers_are_stacked_as_the_checkpoint_has_them_whatever_platform_wrote_it(unbroken, tmp_path):
