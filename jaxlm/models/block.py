@@ -16,7 +16,13 @@ from jaxlm.models.positions import Turns, rotate, slopes
 from jaxlm.models.stack_config import GATED, StackConfig
 
 gelu_by_tanh = functools.partial(jax.nn.gelu, approximate=True)
-gelu_exact = functools.partial(jax.nn.gelu, approximate=False)
+
+
+def gelu_exact(x: Array) -> Array:
+    """By erf, as PyTorch: jax.nn.gelu's erfc knows more digits of what is 0 anyway, and costs BERT 5 % of its step."""
+    return 0.5 * x * (1.0 + jax.lax.erf(x * 0.5**0.5))
+
+
 # GELU (Hendrycks & Gimpel 2016), SwiGLU and GeGLU (Shazeer 2020, arXiv:2002.05202), squared ReLU (So et al. 2021).
 ACTIVATIONS = {
     "gelu": gelu_by_tanh,
