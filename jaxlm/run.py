@@ -14,10 +14,8 @@ from jaxlm.config import dump
 from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.prepare import prepare
 from jaxlm.data import tokenizer as tokenizers
-from jaxlm.data.dataset import DataConfig
-from jaxlm.data.examples import Pairs
 from jaxlm.data.loader import batches, evaluation_batches
-from jaxlm.data.objectives import row_plan, vocabulary
+from jaxlm.data.objectives import vocabulary
 from jaxlm.data.shards import Shards
 from jaxlm.errors import Interrupted, UserError
 from jaxlm.evaluation import perplexity
@@ -85,7 +83,6 @@ def train(
             require_held_out(cfg, shards)
             if warm is not None:
                 require_same_tokens(warm, folder.tokenizer)
-        warn_of_cuts(cfg.data, shards)
         cfg = layered(cfg, folder)
         vocab = vocabulary(cfg.data.objective, cfg.data.length, shards)
         layout = choose_layout(cfg, folder, vocab)
@@ -148,17 +145,6 @@ def require_held_out(cfg: RunConfig, shards: Shards) -> None:
             f"optimizer.kind='nt_asgd' averages from when the held-out loss no longer falls, but the validation split "
             f"of {str(shards.folder)!r} is empty: give data.split a part for it, or use optimizer.kind='sgd'"
         )
-
-
-def warn_of_cuts(cfg: DataConfig, shards: Shards) -> None:
-    """A line in the log where a pair has a text longer than its row: its end is not read."""
-    plan = row_plan(shards, "train", cfg.objective, cfg.rows, cfg.length, cfg.batch)
-    if not isinstance(plan, Pairs):
-        return
-    fields = {"sources": "data.objective.source_length", "targets": "data.length"}
-    for (what, field), count in zip(fields.items(), plan.cut_short, strict=True):
-        if count:
-            log.warning("%d of %d %s are longer than %s and lose their end", count, plan.pairs, what, field)
 
 
 def layered(cfg: RunConfig, folder: RunFolder) -> RunConfig:

@@ -66,10 +66,9 @@ def main(
 def _show(found: dict[str, Any]) -> None:
     error = found["standard_error"]
     asked = found["asked"]
-    one = "end" if asked.startswith("ends ") else asked.removesuffix("s")
     size = f"{found['tokens']:,} {asked}" + (f", {found['bytes']:,} bytes" if found["bytes"] else " asked for")
     print(f"{found['source']}, step {found['step']}: {size}")
-    print(f"  loss           {found['loss']:.4f} nats/{one}  (standard error {error:.4f})")
+    print(f"  loss           {found['loss']:.4f} nats/{asked.removesuffix('s')}  (standard error {error:.4f})")
     print(f"  perplexity     {found['perplexity']:.3f}")
     if found["accuracy"] is not None:
         print(f"  accuracy       {found['accuracy']:.4f}")

@@ -7,6 +7,7 @@ ten times slower, and holds the interpreter's lock longer.
 Left out: putting batches on devices (training/), shuffling (data/order.py says why it is not Grain's).
 """
 
+import logging
 import sys
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ import numpy as np
 from jaxlm.batch import Batch
 from jaxlm.data import tokenizer
 from jaxlm.data.dataset import DataConfig
+from jaxlm.data.examples import Pairs
 from jaxlm.data.ids import Ids
 from jaxlm.data.masking import Masked
 from jaxlm.data.objectives import BatchOfRows, ids, reader, row_plan
@@ -23,6 +25,7 @@ from jaxlm.data.order import Shuffled
 from jaxlm.data.shards import Shards
 from jaxlm.errors import UserError
 
+log = logging.getLogger("jaxlm")
 _READ_THREADS = 2  # chosen: more only wait for the interpreter's lock (58 Mtok/s with 2, 30 with Grain's 16)
 _ENDLESS = sys.maxsize
 
@@ -65,6 +68,8 @@ def batches(
     Every epoch is a new order of all rows, except in lanes, which go on in the order of the text.
     """
     rows = row_plan(shards, split, config.objective, config.rows, config.length, config.batch)
+    if isinstance(rows, Pairs):
+        _tell_cuts(rows)
     local, first = _share(config.batch, process_index, process_count)
     shuffled = Shuffled(rows.rows, key=f"{shards.digest} {config.seed}")
 
@@ -98,6 +103,14 @@ def evaluation_batches(
     read = reader(shards, split, rows, config.objective, ids_for(shards, config), config.seed)
     source = _StepSource(read, rows_of_step, config.batch, first, steps)
     return Batches(source, 0, config.prefetch)
+
+
+def _tell_cuts(plan: Pairs) -> None:
+    """A line in the log where texts of pairs are longer than their rows: their ends are not read."""
+    fields = {"sources": "data.objective.source_length", "targets": "data.length"}
+    for (what, field), count in zip(fields.items(), plan.cut_short, strict=True):
+        if count:
+            log.warning("%d of %d %s are longer than %s and lose their end", count, plan.pairs, what, field)
 
 
 def ids_for(shards: Shards, config: DataConfig) -> Ids:

@@ -47,7 +47,7 @@ def answers(objective: ObjectiveConfig) -> bool:
 
 def asked(objective: ObjectiveConfig) -> str:
     """What it asks for, one by one, in the plural."""
-    names = {Classification: "examples", Tagging: "words", Extraction: "ends of answers"}
+    names = {Classification: "examples", Tagging: "words", Extraction: "answer ends"}
     return names.get(type(objective), "tokens")
 
 

@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxlm.models.layers import Precision, einsum, exact
 
-# Positions in one body of the loop: with 4, LSTMs of 128 to 256 took 3 to 20 % longer on CPU (benchmarks/unroll.py).
+# Positions in one body of the loop: with 4, LSTMs of 128 to 256 took 3 to 22 % longer on CPU (docs/log.md).
 UNROLL = 1
 
 State = tuple[Array, ...]  # each "B H"; the first is what the next product reads

@@ -50,7 +50,9 @@ def test_rounded_operands_are_exact_where_bfloat16_is():
 def test_the_gradient_of_a_long_table_is_the_same_made_the_other_way_round(rows, tokens, table):
     a, b = jnp.round(random(*tokens, 8) * 8), jnp.round(random(rows, 8, seed=1) * 8)
     assert layers._is_table("BLD", "VD", "BLV", a, b) == table
-    of_table = lambda precision: jax.jit(jax.grad(lambda b: jnp.sum(einsum("BLD,VD->BLV", a, b, precision) * 2)))(b)
+    weight = jnp.round(random(*tokens, rows, seed=2) * 4)
+    total = lambda precision: lambda b: jnp.sum(einsum("BLD,VD->BLV", a, b, precision) * weight)
+    of_table = lambda precision: jax.jit(jax.grad(total(precision)))(b)
     np.testing.assert_array_equal(of_table("bfloat16_operands"), of_table("float32"))
 
 
