@@ -116,10 +116,10 @@ def next_logits(model: Model, weights: Weights, rows: Rows) -> tuple[Float[Array
     hidden_BLD, state = model.decode(
         weights.params, rows.token_B[:, None], rows.position_B[:, None], ~rows.done_B[:, None], rows.state
     )
-    equation = "BLD,VD->BLV" if weights.table.dtype == jnp.float32 else "BLD,DV->BLV"
-    logits_BLV = einsum(equation, hidden_BLD, weights.table, exact(model.precision))
-    logits_BLV = logits_BLV if weights.bias_V is None else logits_BLV + weights.bias_V[None, None]
-    return soft_cap(logits_BLV, model.softcap)[:, 0], state
+    # Without the dimension of length XLA's CPU compiler takes a rounded table as it lies, and does not turn it first.
+    logits_BV = einsum("BD,VD->BV", hidden_BLD[:, 0], weights.table_VD, exact(model.precision))
+    logits_BV = logits_BV if weights.bias_V is None else logits_BV + weights.bias_V
+    return soft_cap(logits_BV, model.softcap), state
 
 
 def read(waiting, texts: list[Text]) -> None:

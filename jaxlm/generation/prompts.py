@@ -52,8 +52,7 @@ class Weights(NamedTuple):
     """Parameters as decoding reads them."""
 
     params: dict
-    # Of the head: V D, or rounded D V; rounded V D, XLA's CPU compiler would transpose it at each dispatch.
-    table: Any
+    table_VD: Any  # of the head
     bias_V: Any  # of the logits, or None
 
 
@@ -199,15 +198,15 @@ def as_operands(model: Model, params: dict) -> Weights:
     name = lambda path: jax.tree_util.keystr(path, simple=True, separator="/")
     leaves = {name(path): x for path, x in jax.tree_util.tree_leaves_with_path(params)}
     matrices = {key: x for key, x in leaves.items() if key.split("/")[-1] == "w"}
-    rounded, table_DV = round_matrices(matrices, table_VD)
+    rounded, table_VD = round_matrices(matrices, table_VD)
     params = jax.tree_util.tree_map_with_path(lambda path, x: rounded.get(name(path), x), params)
-    return Weights(params, table_DV, bias_V)
+    return Weights(params, table_VD, bias_V)
 
 
 @jax.jit
 def round_matrices(matrices: dict, table_VD: Array) -> tuple[dict, Array]:
     """Only what changes: whatever a compiled function returns as it came is copied."""
-    return jax.tree.map(lambda x: x.astype(jnp.bfloat16), matrices), table_VD.astype(jnp.bfloat16).T
+    return jax.tree.map(lambda x: x.astype(jnp.bfloat16), matrices), table_VD.astype(jnp.bfloat16)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
