@@ -79,10 +79,10 @@ def search(
     There are fewer of a prompt where no more exist. All prompts are one batch, and each is searched as if it
     were alone (but for rounding). Raises what `decode.generate` raises.
     """
-    begun = begin(family, params, tokenizer, prompts, tokens, copies=cfg.beams)
+    begun = begin(family, params, tokenizer, prompts, tokens)
     if begun is None:
         return []
-    model, weights, ids, rows = begun
+    model, weights, _, rows = begun
     goal = Goal(np.int32(tokens), np.float32(cfg.length_penalty), np.int32(cfg.best))
     beams = spread(model, cfg.beams, padded(tokens, None), rows)
     del begun, rows  # the beams have their own state
@@ -95,7 +95,7 @@ def search(
     found = jax.device_get(beams.found)
     return [
         completion
-        for row, prompt in enumerate(prompts[: len(ids)])
+        for row, prompt in enumerate(prompts)
         for completion in completions(prompt, tokenizer, Hypotheses(*(x[row] for x in found)), cfg.best)
     ]
 

@@ -46,7 +46,7 @@ def generate(
     if begun is None:
         return []
     model, weights, ids, rows = begun
-    keys_B = row_keys(seed, ids, idle=len(rows.token_B) - len(ids))
+    keys_B = row_keys(seed, ids)
     show = on_text or (lambda row, piece: None)
     texts = [Text(tokenizer, functools.partial(show, row)) for row in range(len(ids))]
     stride = 1 if on_text else STEPS
@@ -62,10 +62,10 @@ def generate(
     return [text.completion(prompt) for text, prompt in zip(texts, prompts, strict=True)]
 
 
-def row_keys(seed: int, ids: list[np.ndarray], idle: int) -> jax.Array:
-    """A key for each row from its prompt and, among equal prompts, its turn; any key for idle rows."""
+def row_keys(seed: int, ids: list[np.ndarray]) -> jax.Array:
+    """A key for each row from its prompt and, among equal prompts, its turn."""
     seen: collections.Counter[int] = collections.Counter()
-    turns, hashes = [], [zlib.crc32(row.tobytes()) for row in ids] + [0] * idle
+    turns, hashes = [], [zlib.crc32(row.tobytes()) for row in ids]
     for digest in hashes:
         turns.append(seen[digest])
         seen[digest] += 1
@@ -118,7 +118,7 @@ def next_logits(model: Model, weights: Weights, rows: Rows) -> tuple[Float[Array
     )
     # Without the dimension of length XLA's CPU compiler takes a rounded table as it lies, and does not turn it first.
     logits_BV = einsum("BD,VD->BV", hidden_BLD[:, 0], weights.table_VD, exact(model.precision))
-    logits_BV = logits_BV if weights.bias_V is None else logits_BV + weights.bias_V
+    logits_BV = logits_BV if weights.bias_V is None else logits_BV + weights.bias_V[None]
     return soft_cap(logits_BV, model.softcap), state
 
 
@@ -127,5 +127,5 @@ def read(waiting, texts: list[Text]) -> None:
     if waiting is None:
         return
     (token_BS, nats_BS), steps = jax.device_get(waiting)
-    for text, row, nats in zip(texts, token_BS.tolist(), nats_BS.tolist(), strict=False):  # idle rows have none
+    for text, row, nats in zip(texts, token_BS.tolist(), nats_BS.tolist(), strict=True):
         text.add(row[:steps], nats[:steps])

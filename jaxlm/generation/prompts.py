@@ -79,16 +79,13 @@ class Begun(NamedTuple):
     model: Model
     weights: Weights
     ids: list[np.ndarray]  # of the prompts
-    rows: Rows  # one for each prompt, then idle ones
+    rows: Rows  # one for each prompt
 
 
-def begin(
-    family: Family, params: dict, tokenizer: Tokenizer, prompts: list[str], tokens: int, *, copies: int = 1
-) -> Begun | None:
+def begin(family: Family, params: dict, tokenizer: Tokenizer, prompts: list[str], tokens: int) -> Begun | None:
     """`prompts` read, with room for `tokens` more; None where there are none.
 
-    `copies` is how many rows each prompt will be. Raises UserError where prompt and `tokens` do not fit the
-    model's context.
+    Raises UserError where prompt and `tokens` do not fit the model's context.
     """
     ids = encoded(family, tokenizer, prompts)
     check(family, tokenizer, ids, tokens)
@@ -96,20 +93,15 @@ def begin(
         return None
     model = model_of(family, tokenizer)
     weights = as_operands(model, params)
-    # XLA's CPU compiler has no product of a single bfloat16 row: each dispatch would turn all weights into
-    # float32. So a lone row gets an idle one beside it.
-    idle = int(len(ids) * copies == 1 and model.precision == "bfloat16_operands")
-    alone = [np.array([model.separator], np.int32)]
-    ids_and_idle = ids + alone * idle
-    starts = [np.array([model.start], np.int32)] * len(ids_and_idle)
-    firsts = ids_and_idle if model.read is None else starts  # what the rows begin with
+    starts = [np.array([model.start], np.int32)] * len(ids)
+    firsts = ids if model.read is None else starts  # what the rows begin with
     slots = padded(max(map(len, firsts)) + tokens - 1, family.length)
     if model.read is None:
         state = empty_state(model, len(firsts), slots)
     else:
         width = padded(max(map(len, ids)), family.source_length)
-        state = read(model, weights.params, as_source(ids_and_idle, width, model.separator), slots)
-    return Begun(model, weights, ids, prefill(model, weights, state, firsts, slots, idle))
+        state = read(model, weights.params, as_source(ids, width, model.separator), slots)
+    return Begun(model, weights, ids, prefill(model, weights, state, firsts, slots))
 
 
 def encoded(family: Family, tokenizer: Tokenizer, prompts: list[str]) -> list[np.ndarray]:
@@ -165,8 +157,8 @@ def check(family: Family, tokenizer: Tokenizer, ids: list[np.ndarray], tokens: i
     )
 
 
-def prefill(model: Model, weights: Weights, state: Any, ids: list[np.ndarray], slots: int, idle: int) -> Rows:
-    """Rows that have taken in their ids but for the last one, which the first step feeds; the last `idle` idle."""
+def prefill(model: Model, weights: Weights, state: Any, ids: list[np.ndarray], slots: int) -> Rows:
+    """Rows that have taken in their ids but for the last one, which the first step feeds."""
     length_B = np.array([len(row) for row in ids], np.int32)
     before = int(length_B.max()) - 1
     width = min(padded(before, PIECE), slots)
@@ -177,7 +169,7 @@ def prefill(model: Model, weights: Weights, state: Any, ids: list[np.ndarray], s
         piece = token_BP[:, start : min(start + width, slots)]
         state = feed(model, weights.params, state, piece, start, length_B - 1)
     last_B = np.array([row[-1] for row in ids], np.int32)
-    return Rows(state, last_B, length_B - 1, np.arange(len(ids)) >= len(ids) - idle)
+    return Rows(state, last_B, length_B - 1, np.zeros(len(ids), bool))
 
 
 def padded(tokens: int, limit: int | None) -> int:

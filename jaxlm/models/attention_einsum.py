@@ -36,7 +36,7 @@ def einsum_attention(
     """`attend`, all queries at once."""
     L, M, K = q_BLGRK.shape[1], k_BMGK.shape[1], q_BLGRK.shape[-1]
     q_BLGRK = q_BLGRK * (K**-0.5 if scale is None else scale)
-    scores_BGRLM = einsum("BLGRK,BMGK->BGRLM", q_BLGRK, k_BMGK, exact(precision))
+    scores_BGRLM = _scores(q_BLGRK, k_BMGK, exact(precision))
     run = run or positions is None
     positions = positions or (jnp.arange(L)[None], jnp.arange(M)[None])
     if bias is not None:
@@ -46,7 +46,27 @@ def einsum_attention(
     if visible_BLM is not None:
         scores_BGRLM = jnp.where(visible_BLM[:, None, None], scores_BGRLM, HIDDEN)
     weight_BGRLM = softmax(scores_BGRLM).astype(v_BMGK.dtype)
+    return _weighted(weight_BGRLM, v_BMGK, precision)
+
+
+def _scores(q_BLGRK: Array, k_BMGK: Array, precision: Precision) -> Array:
+    if q_BLGRK.shape[:2] == (1, 1):
+        return einsum("LGRK,GMK->GRLM", q_BLGRK[0], _alone(k_BMGK), precision)[None]
+    return einsum("BLGRK,BMGK->BGRLM", q_BLGRK, k_BMGK, precision)
+
+
+def _weighted(weight_BGRLM: Array, v_BMGK: Array, precision: Precision) -> Array:
+    if v_BMGK.shape[0] == weight_BGRLM.shape[3] == 1:
+        return einsum("GRLM,GMK->LGRK", weight_BGRLM[0], _alone(v_BMGK), precision)[None]
     return einsum("BGRLM,BMGK->BLGRK", weight_BGRLM, v_BMGK, precision)
+
+
+def _alone(x_1MGK: Array) -> Array:
+    """Of a lone row, without a batch of one: else XLA's CPU compiler (jax 0.10.2) copies all of a cache at each step.
+
+    Turned back before the row is taken out it is copied too: what follows then is the cache itself, not a new array.
+    """
+    return jnp.swapaxes(x_1MGK[0], 0, 1)
 
 
 @jax.custom_vjp

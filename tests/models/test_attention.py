@@ -141,6 +141,14 @@ def test_fewer_queries_than_keys_attend_as_the_last_of_them():
     np.testing.assert_allclose(got, attend(q, k, v, precision="float32")[:, 4:], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("B, L", [(1, 1), (2, 1), (1, 2)])
+def test_a_lone_query_of_a_lone_row_attends_as_others_do(B, L):
+    q, k, v = random_heads(B=B, L=L)
+    at = (jnp.full((B, L), 3), jnp.arange(6)[None].repeat(B, 0))
+    o = attend(q, k, v, positions=at, precision="float32", segments=None, platform="cpu")
+    np.testing.assert_allclose(o, in_loops(q, k, v, positions=at), atol=1e-5)
+
+
 def test_a_query_that_sees_no_key_stays_finite_and_so_does_its_gradient():
     q, k, v = random_heads()
     nowhere = jnp.full((2, 6), 7), jnp.full((2, 6), 8)
