@@ -22,6 +22,8 @@ from jaxlm.data.shards import Shards
 
 _FIELDS = {"source_field", "target_field", "second_field", "label_field", "classes", "question_field", "answers_field"}
 
+ASKED = {"classification": "example", "tagging": "word", "extraction": "answer end"}  # of other kinds a token
+
 
 class NextToken(Config):
     """Predict each token from those before it."""
@@ -47,8 +49,7 @@ def answers(objective: ObjectiveConfig) -> bool:
 
 def asked(objective: ObjectiveConfig) -> str:
     """What it asks for, one by one, in the plural."""
-    names = {Classification: "examples", Tagging: "words", Extraction: "answer ends"}
-    return names.get(type(objective), "tokens")
+    return ASKED.get(objective.kind, "token") + "s"
 
 
 def parts(objective: ObjectiveConfig) -> int:

@@ -49,7 +49,7 @@ def _loss(run: Run) -> Chart:
             f"{count:,} {'step' if count == 1 else 'steps'} had a loss or gradient that was not finite and "
             "left the model as it was (marked at the lower edge where logged)."
         )
-    return Chart("loss", "Loss, nats per token", lines, note, zero=False, cut=True, ticks=5, marks=run.non_finite)
+    return Chart("loss", f"Loss, {run.unit}", lines, note, zero=False, cut=True, ticks=5, marks=run.non_finite)
 
 
 def _wait(run: Run) -> Chart:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
+from jaxlm.data.objectives import ASKED
 from jaxlm.errors import UserError
 
 METRICS = (
@@ -78,6 +79,11 @@ class Run:
     def skipped(self) -> int:
         """Steps whose loss or gradient was not finite: as the loop counts them, at least those logged."""
         return max(int(self.metrics["skipped"].last() or 0), len(self.non_finite))
+
+    @property
+    def unit(self) -> str:
+        """Of a loss: nats over whatever the run's objective asks for."""
+        return "nats/" + ASKED.get(str(self.setting("data", "objective", "kind")), "token")
 
     def setting(self, *path: str) -> Any:
         """`setting("data", "batch")` of the config, or None."""

@@ -42,7 +42,7 @@ def tokens_seen(run: Run) -> float | None:
 
 
 def train_loss(run: Run) -> float | None:
-    """The newest smoothed training loss in nats/token, which one batch does not move."""
+    """The newest smoothed training loss, which one batch does not move."""
     smoothed = curve.smooth(run.metrics["loss"])
     return smoothed.last()
 
@@ -71,8 +71,8 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("parameters", compact(parameters(run))),
         ("tokens seen", compact(tokens_seen(run))),
         ("training time", duration(run.metrics["seconds"].last())),
-        ("train loss, smoothed", figure(loss) + _unit(loss, "nats/token")),
-        ("held-out loss", figure(number(held_out.get("loss"))) + _unit(held_out.get("loss"), "nats/token")),
+        ("train loss, smoothed", figure(loss) + _unit(loss, run.unit)),
+        ("held-out loss", figure(number(held_out.get("loss"))) + _unit(held_out.get("loss"), run.unit)),
         ("bits per byte", figure(number(held_out.get("bits_per_byte"))) + _unit(held_out, "held-out")),
     ]
 

@@ -35,7 +35,7 @@ def write(run_dir: Path) -> Path:
 
 
 def summary(run_dir: Path) -> dict[str, Any]:
-    """The run in a few numbers, for `--json`; None where there is no finite value. Losses in nats/token."""
+    """The run in a few numbers, for `--json`; None where there is no finite value. Losses in `Run.unit`."""
     run = read(run_dir)
     newest = evaluated(run)
     return {

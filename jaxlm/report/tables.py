@@ -23,7 +23,7 @@ def evaluations(run: Run) -> str:
     if older := rows[SHOWN_EVALUATIONS:]:
         body += f"<details><summary>{len(older):,} older</summary>{_evaluation_table(older)}</details>"
     return body + (
-        '<p class="note">Loss in nats per token; ± is one standard error of the mean, that of '
+        f'<p class="note">Loss in {run.unit}; ± is one standard error of the mean, that of '
         "bits/byte and perplexity follows from it. Bits per byte counts the bytes of the source text, so it "
         "compares models with any tokenizer and with compressors. The size of a model or of "
         "a compressor is not counted.</p>"

@@ -141,6 +141,13 @@ def test_the_page_shows_what_the_run_was(tmp_path):
     assert len(Page(path).named("svg")) == 5
 
 
+@pytest.mark.parametrize("kind, unit", [("next_token", "token"), ("classification", "example"), ([1], "token")])
+def test_a_loss_has_the_unit_of_its_objective(tmp_path, kind, unit):
+    config = CONFIG | {"data": CONFIG["data"] | {"objective": {"kind": kind}}}
+    text = Page(write(full(tmp_path, config=config))).text["body"]
+    assert text.count(f"nats/{unit}") == text.count("nats/") >= 4  # both figures of the header, the chart, the table
+
+
 def test_every_chart_has_a_title_and_a_description_in_words(tmp_path):
     page = Page(write(full(tmp_path)))
     ids = {attributes.get("id") for _, attributes in page.elements}
