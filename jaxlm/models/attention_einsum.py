@@ -72,8 +72,10 @@ def _alone(x_1MGK: Array) -> Array:
 
 @jax.custom_vjp
 def _add(scores_BGRLM: Array, bias_1GRLM: Array) -> Array:
-    """The gradient is summed over rows by halves: XLA's CPU is slow at sums over leading dimensions (T5-tiny 401 -> 377 ms
-    a step)."""
+    """The gradient is summed over rows by halves: XLA's CPU is slow at sums over leading dimensions.
+
+    A step of T5-tiny 401 -> 377 ms.
+    """
     return scores_BGRLM + bias_1GRLM
 
 

@@ -88,7 +88,20 @@ def _few_rows(equation: str, a: Array, b: Array) -> Array:
 
 
 def _product(equation: str, a: Array, b: Array) -> Array:
-    return jnp.einsum(equation, a, b, preferred_element_type=jnp.float32)
+    """`jnp.einsum`; of batches of matrices, as attention has them, so that XLA's CPU need not turn the larger operand.
+
+    Left to itself jnp.einsum also swaps them, and turns scores three times in a step (BERT-mini: 15 of 220 ms).
+    """
+    dims_a, dims_b, out = re.split(",|->", equation)
+    batch = "".join(d for d in dims_a if d in dims_b and d in out)
+    if not batch:
+        return jnp.einsum(equation, a, b, preferred_element_type=jnp.float32)
+    summed = {d for d in dims_a if d not in out}
+    if set(dims_a[-len(summed) :]) != summed and a.size > b.size:
+        a, b, dims_a, dims_b = b, a, dims_b, dims_a
+    free = "".join(d for d in dims_a + dims_b if d not in batch and d not in summed)
+    y = jnp.einsum(f"{dims_a},{dims_b}->{batch}{free}", a, b, preferred_element_type=jnp.float32)
+    return y.transpose([(batch + free).index(d) for d in out])
 
 
 def _forward(equation: str, a: Array, b: Array):

@@ -237,6 +237,16 @@ def test_gradients_of_buckets_are_those_of_each_score_and_chunks_do_not_change_t
         np.testing.assert_allclose(gradient(chunk), each, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("rows, of_bias", [(1, 1), (2, 1), (7, 1), (7, 7)])
+def test_the_gradient_of_a_bias_is_the_sum_over_the_rows_that_share_it(rows, of_bias):
+    scores, weights = np.random.default_rng(0).normal(size=(2, rows, 2, 1, 3, 4)).astype(np.float32)
+    added = lambda scores, bias: (attention_einsum._add(scores, bias) * weights).sum()
+    of_scores, of_bias = jax.grad(added, argnums=(0, 1))(jnp.asarray(scores), jnp.zeros((of_bias, 2, 1, 3, 4)))
+    np.testing.assert_array_equal(of_scores, weights)
+    wanted = weights if len(of_bias) == rows else weights.sum(0, keepdims=True)
+    np.testing.assert_allclose(of_bias, wanted, rtol=1e-6, atol=1e-6)
+
+
 def test_a_chunk_holds_at_most_32_mib_of_scores_and_short_rows_are_whole():
     assert chunk_length(heads=48, length=64, memory=64) == 64
     for heads, length in [(12, 4096), (96, 1024), (1, 100_000), (40_000, 5000)]:
