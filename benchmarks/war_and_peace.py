@@ -103,6 +103,7 @@ def note(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     asked = flags()
+    asked.curves.mkdir(parents=True, exist_ok=True)  # now, and not when all is trained
     found = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = asked.runs or Path(temporary)
