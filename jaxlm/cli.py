@@ -45,7 +45,7 @@ def _version(asked: bool) -> bool:
 
 def build(asked: str | None) -> typer.Typer:
     """The command line; only the verb that is asked for is imported, the others are names with a help line."""
-    app = typer.Typer(no_args_is_help=True, add_completion=False, epilog=EPILOG, pretty_exceptions_enable=False)
+    app = typer.Typer(add_completion=False, epilog=EPILOG, pretty_exceptions_enable=False)
     app.callback()(jaxlm)
     for name, verb in VERBS.items():
         module = importlib.import_module(verb.module) if name == asked else None
@@ -66,5 +66,6 @@ def main() -> None:
     """The entry point: errors of the user become one message and an exit code."""
     from jaxlm.commands import terminal
 
+    sys.argv[1:] = sys.argv[1:] or ["--help"]
     asked = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), None)
     terminal.guarded(build(asked))

@@ -46,3 +46,29 @@ def test_the_version_is_the_packages():
     command = [sys.executable, "-m", "jaxlm", "--version"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, f"jaxlm {__version__}\n")
+
+
+MISTAKES = [
+    (["generate"], "Missing argument 'run'. 'jaxlm generate --help' tells more."),
+    (["generate", "somewhere", "--beams", "0"], "Invalid value for '--beams': Input should be greater than"),
+    (["train", "quickstart", "--bogus"], "No such option: --bogus."),
+    (["nothing"], "No such command 'nothing'. 'jaxlm --help' tells more."),
+    (["inspect", "one", "two"], "Got unexpected extra argument"),
+]
+
+
+@pytest.mark.parametrize("arguments, message", MISTAKES)
+def test_a_mistake_on_the_command_line_is_one_line(arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["jaxlm", *arguments])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    shown = capsys.readouterr()
+    assert (left.value.code, shown.out) == (2, "")
+    assert shown.err.startswith(f"jaxlm: {message}") and shown.err.count("\n") == 1
+
+
+def test_no_verb_at_all_is_a_call_for_help(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["jaxlm"])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert not left.value.code and "prepare" in capsys.readouterr().out

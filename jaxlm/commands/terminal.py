@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from typer.exceptions import TyperException
+
 from jaxlm.errors import JaxlmError
 
 # What a disk or a path may refuse at any moment: one line, as no traceback helps to mend it.
@@ -20,12 +22,17 @@ REFUSALS = {
 }  # fmt: skip
 
 
-def guarded(app: Callable[[], None]) -> None:
-    """Run the command line; a JaxlmError, or what the disk refuses, is one message and sets the exit code."""
+def guarded(app: Callable[..., Any]) -> None:
+    """Run the command line; a mistake in it, a JaxlmError, or what the disk refuses is one message and an exit code."""
     logging.basicConfig(format="jaxlm: %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("jaxlm").setLevel(logging.INFO)
     try:
-        app()
+        sys.exit(app(prog_name="jaxlm", standalone_mode=False))
+    except TyperException as error:
+        context = getattr(error, "ctx", None)
+        hint = f" '{context.command_path} --help' tells more." if context else ""
+        print(f"jaxlm: {error.format_message().rstrip('.')}.{hint}", file=sys.stderr)
+        sys.exit(error.exit_code)
     except JaxlmError as error:
         print(f"jaxlm: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

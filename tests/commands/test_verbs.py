@@ -332,7 +332,7 @@ def test_what_the_disk_refuses_is_one_line(jaxlm, trained, tmp_path):
 def test_a_broken_pipe_is_no_traceback(jaxlm, monkeypatch):
     from jaxlm.commands import terminal
 
-    def closed():
+    def closed(**_):
         raise BrokenPipeError
 
     with pytest.raises(SystemExit) as exit:
