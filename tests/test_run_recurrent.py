@@ -107,7 +107,7 @@ def of(model, params, hidden_BLD, batch) -> float:
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "mingru"])
 def test_muon_knows_the_recurrent_weights(cell, source, unbroken, tmp_path):
-    model = {"kind": "recurrent", "cell": cell, "width": 16, "precision": "float32"}
+    model = {"kind": "recurrent", "cell": cell, "width": 32, "precision": "float32"}
     cfg = config(source, model=model, optimizer={"kind": "muon", "schedule": {"kind": "wsd", "warmup": 2}})
     run.train(cfg, tmp_path / "run", shards_dir=unbroken / "shards")
     assert losses(tmp_path / "run")[-1] < losses(tmp_path / "run")[0] - 0.5

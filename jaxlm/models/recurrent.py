@@ -32,7 +32,8 @@ class Recurrent(nn.Module):
         s, c = self.spec, self.spec.cfg
         D = c.embedding or c.width
         carry = empty_carry(s, batch.token.shape[0]) if carry is None else carry
-        table_VD = parameter(self, "embedding", nn.initializers.normal(D**-0.5), (s.vocab, D), ("vocab", "width"))
+        std = D**-0.5 if c.tied else 1.0  # a head wants small rows, an input does not
+        table_VD = parameter(self, "embedding", nn.initializers.normal(std), (s.vocab, D), ("vocab", "width"))
         last = c.widths(c.layers - 1)[1] * c.directions
         writes = s.head.kind == "tokens"
         if writes and not c.tied:
