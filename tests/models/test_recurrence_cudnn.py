@@ -119,6 +119,8 @@ def test_a_model_is_the_same_by_either_backend(settings, on_gpu):
     params = jax.jit(ours.init)(jax.random.key(0))
     assert not on_gpu, "parameters are made without it"
     jax.tree.map(np.testing.assert_array_equal, params, jax.jit(plain.init)(jax.random.key(0)))
+    if not cfg.tied:  # gradients near 1, for which `close` is meant: an untied table is normal(0, 1)
+        params = params | {"embedding": params["embedding"] / 4}
     noise = Noise(jax.random.key(1), jax.random.split(jax.random.key(2), 3)) if cfg.noisy else None
     carry = jax.tree.map(lambda x: x + 0.5, plain.carry(3))
     mid_text = batch._replace(position=batch.position + np.array([[0], [7], [0]], np.int32))
