@@ -79,15 +79,15 @@ def _add(scores_BGRLM: Array, bias_1GRLM: Array) -> Array:
     return scores_BGRLM + bias_1GRLM
 
 
-def _add_backward(ones, of_sum_BGRLM: Array):
+def _add_backward(rows_of_bias: Array, of_sum_BGRLM: Array):
     x = of_sum_BGRLM
-    while len(x) > len(ones):
+    while len(x) > len(rows_of_bias):
         half = len(x) // 2
         x = jnp.concatenate([x[:half] + x[half : 2 * half], x[2 * half :]])
     return of_sum_BGRLM, x
 
 
-_add.defvjp(lambda scores, bias: (scores + bias, jnp.empty((len(bias), 0))), _add_backward)
+_add.defvjp(lambda scores, bias: (scores + bias, jnp.empty(len(bias))), _add_backward)
 
 
 @jax.custom_vjp

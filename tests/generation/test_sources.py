@@ -70,6 +70,15 @@ def test_a_source_says_the_same_whatever_is_read_beside_it():
     assert len({tuple(c.tokens) for c in together}) == len(SOURCES)
 
 
+def test_a_lone_source_of_rounded_weights_is_one_row():
+    family, params, _ = translator()
+    family = family._replace(precision="bfloat16_operands")
+    begun = prompts.begin(family, params, NINE, ["cab"], TOKENS)
+    assert begun.rows.done_B.tolist() == [False]
+    (found,) = generate(family, params, NINE, ["cab"], GREEDY, tokens=TOKENS, seed=0)
+    assert len(found.tokens) + found.stopped > 0
+
+
 def test_a_source_too_long_and_a_text_too_long_are_refused():
     family, params, _ = translator()
     family = family._replace(length=16, source_length=8)
