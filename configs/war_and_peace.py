@@ -28,7 +28,7 @@ def config() -> RunConfig:
             length=128,
             batch=32,
         ),
-        model=RecurrentConfig(cell="lstm", layers=2, width=256, tied=False, dropout=0.1),
+        model=RecurrentConfig(cell="lstm", layers=2, width=248, tied=False, dropout=0.1),
         optimizer=AdamWConfig(peak_rate=4e-3, beta2=0.99, decay=0.01, schedule=CosineConfig(warmup=100, final=0.05)),
         loop=LoopConfig(steps=3_000, log_every=50, eval_every=500, save_every=1_000),
     )

@@ -2,7 +2,7 @@
 
     jaxlm train war_and_peace_gru --set data.source=warpeace_input.txt
 
-Two layers of 296 units (Cho et al. 2014, arXiv:1406.1078).
+Two layers of 288 units (Cho et al. 2014, arXiv:1406.1078).
 """
 
 from jaxlm.run_config import RunConfig, load_config
@@ -13,5 +13,5 @@ def config() -> RunConfig:
         "war_and_peace",
         "name=war_and_peace_gru",
         "model.cell=gru",
-        "model.width=296",
+        "model.width=288",
     )

@@ -13,6 +13,6 @@ def config() -> RunConfig:
         "war_and_peace",
         "name=war_and_peace_rnn",
         "model.cell=tanh",
-        "model.width=512",
+        "model.width=488",
         "optimizer.peak_rate=1e-3",
     )
