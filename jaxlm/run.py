@@ -83,11 +83,11 @@ def train(
             require_held_out(cfg, shards)
             if warm is not None:
                 require_same_tokens(warm, folder.tokenizer)
-        cfg = layered(cfg, folder)
-        vocab = vocabulary(cfg.data.objective, cfg.data.length, shards)
-        layout = choose_layout(cfg, folder, vocab)
-        host.start_jax(layout.devices)
-        parts = build(cfg, layout, vocab)
+            cfg = layered(cfg, folder)
+            vocab = vocabulary(cfg.data.objective, cfg.data.length, shards)
+            layout = choose_layout(cfg, folder, vocab)
+            host.start_jax(layout.devices)
+            parts = build(cfg, layout, vocab)
         size = sum(leaf.size for leaf in jax.tree.leaves(parts.abstract.params))
         folder.write_environment(list(parts.mesh.devices.flat), allocator, size)
         with Checkpoints(folder.checkpoints, cfg.checkpoint) as checkpoints:

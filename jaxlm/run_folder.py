@@ -135,7 +135,7 @@ class RunFolder:
         try:
             yield
         except UserError:
-            made = {self.config.name, self.data.name, self.tokenizer.name, "lock"}
+            made = {self.config.name, self.data.name, self.tokenizer.name, self.layout.name, "lock"}
             if new and {inside.name for inside in self.path.iterdir()} <= made:
                 shutil.rmtree(self.path)
             raise

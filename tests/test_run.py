@@ -319,7 +319,7 @@ def test_what_only_data_or_devices_show_is_the_users_mistake_too(unbroken, tmp_p
     assert all(word in str(error.value) for word in words)
 
 
-@pytest.mark.parametrize("mistake", ["data.source=nowhere.txt", "init=nowhere"])
+@pytest.mark.parametrize("mistake", ["data.source=nowhere.txt", "init=nowhere", "mesh.devices=3"])
 def test_a_mistake_can_be_mended_and_the_same_name_used_again(unbroken, tmp_path, mistake):
     """A run that never began claims nothing."""
     with pytest.raises(UserError):
