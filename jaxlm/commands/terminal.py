@@ -29,9 +29,10 @@ def guarded(app: Callable[..., Any]) -> None:
     try:
         sys.exit(app(prog_name="jaxlm", standalone_mode=False))
     except TyperException as error:
-        context = getattr(error, "ctx", None)
+        context, message = getattr(error, "ctx", None), error.format_message()
+        end = "" if message.endswith((".", "?")) else "."
         hint = f" '{context.command_path} --help' tells more." if context else ""
-        print(f"jaxlm: {error.format_message().rstrip('.')}.{hint}", file=sys.stderr)
+        print(f"jaxlm: {message}{end}{hint}", file=sys.stderr)
         sys.exit(error.exit_code)
     except JaxlmError as error:
         print(f"jaxlm: {error}", file=sys.stderr)
