@@ -2,7 +2,7 @@
 
     jaxlm train war_and_peace_rnn --set data.source=warpeace_input.txt
 
-Two layers of 512 tanh units (Elman 1990); the rate is lower, as its gradients have no gate to hold them.
+Two layers of 488 tanh units (Elman 1990); the rate is lower, as its gradients have no gate to hold them.
 """
 
 from jaxlm.run_config import RunConfig, load_config
