@@ -18,7 +18,7 @@ from jaxlm.models.layers import Noise, activation_dtype, parameter, resolve_prec
 from jaxlm.models.recurrence_choice import Case, announce, choose
 from jaxlm.models.recurrence_cudnn import has_cudnn
 from jaxlm.models.recurrent_config import RecurrentConfig, Spec
-from jaxlm.models.recurrent_layer import Layer, Seen, uniform
+from jaxlm.models.recurrent_layer import Layer, Seen
 from jaxlm.models.regularise import penalty, vary, word_dropout
 
 
@@ -37,7 +37,7 @@ class Recurrent(nn.Module):
         last = c.widths(c.layers - 1)[1] * c.directions
         writes = s.head.kind == "tokens"
         if writes and not c.tied:
-            parameter(self, "head", uniform(last), (s.vocab, last), ("vocab", "width"))
+            parameter(self, "head", nn.initializers.normal(last**-0.5), (s.vocab, last), ("vocab", "width"))
         if writes and c.bias:
             parameter(self, "head_b", nn.initializers.zeros, (s.vocab,), ("vocab",))
         seen = self.seen(batch, noise)
