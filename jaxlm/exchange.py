@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from jaxlm import __version__, host
 from jaxlm.checkpoint import Checkpoints
@@ -28,12 +27,14 @@ from jaxlm.data.tokenizer_base import Tokenizer
 from jaxlm.data.tokenizer_config import SavedConfig
 from jaxlm.data.tokenizer_huggingface import open_folder
 from jaxlm.errors import UserError
-from jaxlm.flat import parameters_sha256
-from jaxlm.interop import config_json, huggingface, tokenizer_files
-from jaxlm.interop.huggingface import CONFIG, Found, Progress
+from jaxlm.flat import nested, parameters_sha256
+from jaxlm.interop import config_json, huggingface, tokenizer_files, torch_folder
+from jaxlm.interop.huggingface import CONFIG
 from jaxlm.interop.new_folder import new_folder, require_free
-from jaxlm.interop.safetensors_file import Float
+from jaxlm.interop.safetensors_file import Float, Progress
+from jaxlm.interop.torch_recurrent import MODEL_TYPES
 from jaxlm.mesh import MeshConfig
+from jaxlm.models.recurrent import RecurrentConfig
 from jaxlm.run_config import IMPORTED, RunConfig
 from jaxlm.run_folder import RunFolder, read_json, write_json
 from jaxlm.training import layout as layouts
@@ -45,6 +46,9 @@ START = "decoder_start_token_id"
 LENGTH = 1_024  # chosen: most tokens of a row that an import is scored on, GPT-2's context
 BATCH = 4  # chosen: small, as the model may be large
 MOST_SUPPRESSED = 4_096  # chosen: padded ids that generation_config.json forbids; more of them are no padding
+
+
+Found = huggingface.Found | torch_folder.Found
 
 
 class Imported(NamedTuple):
@@ -81,18 +85,18 @@ def import_huggingface(
     host.start_jax(1)
     source, target = Path(folder), Path(run)
     require_free(target)
-    found = huggingface.look(source)
+    found = look(source)
     ids = special_ids(found)
     theirs = open_folder(source if tokenizer is None else tokenizer, ids)
     if found.cfg.kind == "encoder_decoder" and (type(ids[START]) is not int or theirs.start != ids[START]):
         raise UserError(f"{source / CONFIG}: {START}={ids[START]!r:.80} is no id of its tokenizer: name the right one")
     cfg = config(found, source, target)
     needed = vocabulary(cfg.data.objective, cfg.data.length, theirs)
-    if needed > found.facts["vocab"]:
+    if needed > found.vocab:
         more = f", and data.objective.kind={cfg.data.objective.kind!r} needs {needed - theirs.vocab} more"
         raise UserError(
             f"the tokenizer in {source if tokenizer is None else tokenizer} has {theirs.vocab:,} ids"
-            f"{more if needed > theirs.vocab else ''}, but the model in {source} only {found.facts['vocab']:,}: name "
+            f"{more if needed > theirs.vocab else ''}, but the model in {source} only {found.vocab:,}: name "
             f"the one it was trained with by --tokenizer"
         )
     if found.fresh:
@@ -115,7 +119,14 @@ def import_huggingface(
         write_json(inside.layout, alone._replace(why="imported").dump())
         inside.write_environment(jax.devices()[:1], host.tune_allocator(), size)
     sha = parameters_sha256({f"params/{name}": array for name, array in params.items()})
-    return Imported(str(target), 0, found.arch.model_type, size, sha, theirs.vocab, theirs.lossless, [*found.fresh])
+    return Imported(str(target), 0, found.model_type, size, sha, theirs.vocab, theirs.lossless, [*found.fresh])
+
+
+def look(folder: Path) -> Found:
+    """What model is in `folder`, all but its numbers looked at."""
+    config = huggingface.read_config(folder)
+    recurrent = config.get("model_type") in MODEL_TYPES
+    return torch_folder.look(folder, config, str(folder / CONFIG)) if recurrent else huggingface.look(folder)
 
 
 def special_ids(found: Found) -> dict[str, Any]:
@@ -132,8 +143,8 @@ def config(found: Found, source: Path, run: Path) -> RunConfig:
     Of BERT's second question, whether one sentence follows another, no objective is made: ours asks for the order of
     two (ALBERT), which that head has not learned.
     """
-    length = min(found.facts["max_length"], LENGTH)
-    objective, rows = {"kind": found.arch.objective}, "chunked" if found.arch.objective == "spans" else "packed"
+    length = min(found.length or LENGTH, LENGTH)
+    objective, rows = {"kind": found.objective}, "chunked" if found.objective == "spans" else "packed"
     return RunConfig(
         name=re.sub(r"[^\w.-]|^[^A-Za-z0-9]", "-", run.resolve().name, flags=re.ASCII).lstrip("-._") or "imported",
         init=str(run.absolute()),
@@ -149,18 +160,6 @@ def config(found: Found, source: Path, run: Path) -> RunConfig:
         optimizer=AdamWConfig(peak_rate=3e-5),  # to go on with: Devlin et al. 2019 (arXiv:1810.04805), appendix A.3
         loop=LoopConfig(steps=1_000),
     )
-
-
-def nested(flat: dict[str, np.ndarray]) -> dict[str, Any]:
-    """{"a/b": x} as {"a": {"b": x}}."""
-    tree: dict[str, Any] = {}
-    for name, array in flat.items():
-        *above, last = name.split("/")
-        inside = tree
-        for part in above:
-            inside = inside.setdefault(part, {})
-        inside[last] = array
-    return tree
 
 
 def export_huggingface(
@@ -188,33 +187,44 @@ def export_huggingface(
     tokenizer = tokenizers.load(source.tokenizer)
     length = cfg.data.length
     vocab = cfg.model.vocab or vocabulary(cfg.data.objective, length, tokenizer)
-    config_json.to_json(cfg.model, vocab, length, stacked=False)  # before much is read
+    if cfg.data.objective.kind == "prefix" and cfg.model.kind == "decoder":
+        raise UserError(
+            f"{source.config} has data.objective.kind='prefix': the model reads its prompt from both sides, and the "
+            f"decoders of Hugging Face's that jaxlm writes from one, so they would write something else: use it by "
+            f"jaxlm.load"
+        )
+    if isinstance(cfg.model, RecurrentConfig):  # before much is read
+        torch_folder.require_layout(cfg.model)
+    else:
+        config_json.to_json(cfg.model, vocab, length, stacked=False)
     prefix = "average/" if averaged(cfg.optimizer) else "params/"
     with Checkpoints(source.checkpoints, CheckpointConfig(), read_only=True) as checkpoints:
         step, flat, _ = checkpoints.read(step, prefix=prefix)
     params = {name.removeprefix(prefix): array for name, array in flat.items()}
     with new_folder(target) as building:
-        arch = huggingface.write(
-            building,
-            cfg.model,
-            params,
-            length=length,
-            generation=generation(tokenizer, len(params["embedding"]), writes=cfg.model.kind == "encoder_decoder"),
-            dtype=dtype,
-            progress=progress,
-        )
-        tokenizer_files.write(tokenizer, building, length=getattr(cfg.model, "max_length", None) or length)
+        added = vocabulary(cfg.data.objective, length, tokenizer) - tokenizer.vocab
+        writes = cfg.model.kind == "encoder_decoder"
+        ids = generation(tokenizer, len(params["embedding"]), added, writes=writes)
+        if isinstance(cfg.model, RecurrentConfig):
+            kind = torch_folder.write(building, cfg.model, params, ids=ids, dtype=dtype, progress=progress)
+        else:
+            kind = huggingface.write(
+                building, cfg.model, params, length=length, generation=ids, dtype=dtype, progress=progress
+            ).model_type
+        most, more = getattr(cfg.model, "max_length", None) or length, tokenizer_files.added(cfg.data.objective, added)
+        tokenizer_files.write(tokenizer, building, length=most, more=more)
     size = sum(array.size for array in params.values())
-    return Exported(str(target), str(run), step, arch.model_type, size, dtype)
+    return Exported(str(target), str(run), step, kind, size, dtype)
 
 
-def generation(tokenizer: Tokenizer, vocab: int, *, writes: bool = False) -> dict[str, Any]:
+def generation(tokenizer: Tokenizer, vocab: int, added: int = 0, *, writes: bool = False) -> dict[str, Any]:
     """generation_config.json: what opens and closes a text, and that padded ids are none.
 
-    `writes`: an encoder-decoder, which begins to write with a token of its own.
+    `added` ids of the objective come after those of the tokenizer. `writes`: an encoder-decoder, which begins to write
+    with a token of its own.
     """
     ids = {"bos_token_id": tokenizer.separator, "eos_token_id": tokenizer.closing}
     ids["pad_token_id"] = tokenizer.specials.get("pad", tokenizer.closing)
     ids |= {START: tokenizer.start} if writes else {}
-    padded = range(tokenizer.vocab, vocab)
+    padded = range(tokenizer.vocab + added, vocab)
     return ids | ({"suppress_tokens": list(padded)} if 0 < len(padded) <= MOST_SUPPRESSED else {})

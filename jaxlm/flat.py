@@ -7,6 +7,7 @@ Left out: typed PRNG keys. A key is made from seed and step, it is not state.
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -33,6 +34,18 @@ def flatten(tree: Any) -> dict[str, Any]:
 def unflatten(like: Any, flat: dict[str, Any]) -> Any:
     """The arrays of `flat` in the structure of `like`, which has the same names."""
     return jax.tree.unflatten(jax.tree.structure(like), [flat[name] for name in flatten(like)])
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """{"a/b": x} as {"a": {"b": x}}."""
+    tree: dict[str, Any] = {}
+    for name, array in flat.items():
+        *above, last = name.split("/")
+        inside = tree
+        for part in above:
+            inside = inside.setdefault(part, {})
+        inside[last] = array
+    return tree
 
 
 def kinds(flat: dict[str, Any]) -> dict[str, str]:

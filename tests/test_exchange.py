@@ -13,7 +13,7 @@ from jaxlm.checkpoint import Checkpoints
 from jaxlm.checkpoint_folder import CheckpointConfig
 from jaxlm.config import dump
 from jaxlm.errors import JaxlmError, UserError
-from jaxlm.flat import flatten, parameters_sha256
+from jaxlm.flat import flatten, nested, parameters_sha256
 from jaxlm.interop import config_json, huggingface
 from jaxlm.models.family import tokens
 from jaxlm.models.transformer import TransformerConfig
@@ -160,7 +160,7 @@ def test_where_there_is_a_moving_average_it_goes_out(runs, tmp_path):
     saved = {name: 2 * array for name, array in parameters(MODELS["llama"]).items()}
     with Checkpoints(run.checkpoints, CheckpointConfig(asynchronous=False)) as checkpoints:
         zeros = jax.tree.map(np.zeros_like, saved)
-        checkpoints.save(9, {"params": exchange.nested(zeros), "average": exchange.nested(saved)}, meta={})
+        checkpoints.save(9, {"params": nested(zeros), "average": nested(saved)}, meta={})
     config = read_json(run.config)
     write_json(run.config, config | {"optimizer": config["optimizer"] | {"average": 0.9}})
     assert jaxlm.export_huggingface(run.path, tmp_path / "out").step == 9

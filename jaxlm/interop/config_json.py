@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from jaxlm.config import Config, dump, parse
 from jaxlm.errors import UserError
 from jaxlm.interop.layouts import ARCHITECTURES, FREE, NEEDED, ONLY, Architecture, Field
+from jaxlm.interop.torch_recurrent import MODEL_TYPES
 from jaxlm.models.build import ModelConfig
 
 log = logging.getLogger("jaxlm")
@@ -67,12 +68,12 @@ def from_json(config: Mapping[str, Any], origin: str) -> Imported:
     arch = architecture(config, origin)
     plain = _flat(config, origin)
     _refuse_others(arch, plain, origin)
-    told = {field.ours: _told(field, plain, origin) for field in arch.fields}
+    say = {field.ours: told(field, plain, origin) for field in arch.fields}
     try:
-        cfg: Any = parse({**told, **arch.constant, "precision": "float32"}, arch.config, origin)
+        cfg: Any = parse({**say, **arch.constant, "precision": "float32"}, arch.config, origin)
     except UserError as error:
         raise UserError(_in_their_words(str(error), arch)) from None
-    theirs = facts(cfg, told["vocab"], told["max_length"])
+    theirs = facts(cfg, say["vocab"], say["max_length"])
     if OURS not in config:
         return Imported(arch, cfg, theirs, False)
     try:
@@ -82,7 +83,7 @@ def from_json(config: Mapping[str, Any], origin: str) -> Imported:
         raise UserError(f"{origin}: its key {OURS!r} is not as this jaxlm writes it: {why}; remove that key") from None
     if not isinstance(ours.model, arch.config):
         raise UserError(f"{origin}: its key {OURS!r} holds a {ours.model.kind}, not a {arch.model_type}: remove it")
-    exact = facts(ours.model, told["vocab"], told["max_length"])
+    exact = facts(ours.model, say["vocab"], say["max_length"])
     if differ := difference(arch, exact, theirs):
         name, (a, b) = next(iter(differ.items()))
         field = arch.field(name)
@@ -90,7 +91,7 @@ def from_json(config: Mapping[str, Any], origin: str) -> Imported:
             f"{origin} was edited since jaxlm wrote it: its key {OURS!r} says {name}={a!r}, "
             f"{field.theirs if field else 'the rest'} says {b!r}; mend one, or remove the key {OURS!r}"
         )
-    sizes = {"vocab": told["vocab"], "max_length": told["max_length"]}
+    sizes = {"vocab": say["vocab"], "max_length": say["max_length"]}
     return Imported(arch, ours.model.model_copy(update=sizes), exact, ours.stacked)
 
 
@@ -108,9 +109,10 @@ def architecture(config: Mapping[str, Any], origin: str) -> Architecture:
     """The row of the table that `config` names."""
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in ARCHITECTURES:
-        near = difflib.get_close_matches(str(kind), ARCHITECTURES, n=1)
+        known = [*ARCHITECTURES, *MODEL_TYPES]
+        near = difflib.get_close_matches(str(kind), known, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise UserError(f"{origin}: model_type={kind!r}{hint}; jaxlm reads {', '.join(ARCHITECTURES)}")
+        raise UserError(f"{origin}: model_type={kind!r}{hint}; jaxlm reads {', '.join(known)}")
     arch, named = ARCHITECTURES[kind], config.get("architectures")
     if named and (not isinstance(named, list) or named[0] not in arch.classes):
         raise UserError(f"{origin}: architectures={named!r}; of {kind}, jaxlm reads {' and '.join(arch.classes)}")
@@ -163,11 +165,13 @@ def _same(found: Any, value: Any) -> bool:
     return found == value and isinstance(found, bool) == isinstance(value, bool)
 
 
-def _told(field: Field, config: Mapping[str, Any], origin: str) -> Any:
+def told(field: Field, config: Mapping[str, Any], origin: str) -> Any:
     """What config.json says of `field`, in our words."""
     value = config.get(field.theirs, field.default)
     if value is NEEDED:
-        raise UserError(f"{origin} has no {field.theirs}, and what its library takes then is not what jaxlm computes")
+        raise UserError(f"{origin} has no {field.theirs}, and jaxlm guesses none: add it")
+    if field.codec is not None:
+        return field.codec.read(value, f"{origin}: {field.theirs}")
     if value is None and (field.optional or field.default is None):
         return None
     kinds = (int, float) if field.kind is float else field.kind
@@ -207,10 +211,9 @@ def to_json(cfg: ModelConfig, vocab: int, length: int, *, stacked: bool) -> tupl
         if not differ:
             config["architectures"] = [arch.written(cfg)]
             return arch.of(cfg), config | {OURS: {"model": dump(cfg), "stacked": stacked}}
-        told = [f"model.{name}={ours!r} (it has {theirs!r})" for name, (ours, theirs) in differ.items()]
-        near.append((len(differ), f"{arch.model_type}, which does not have {', '.join(told)}"))
-    if not near:
-        raise UserError(f"model.kind={cfg.kind!r} has no layout of Hugging Face's in jaxlm: export a Transformer")
+        lacks = [f"model.{name}={ours!r} (it has {theirs!r})" for name, (ours, theirs) in differ.items()]
+        near.append((len(differ), f"{arch.model_type}, which does not have {', '.join(lacks)}"))
+    assert near, f"{cfg.kind} is not Hugging Face's: torch_folder.py"
     raise UserError(
         f"no model of Hugging Face's that jaxlm writes ({', '.join(ARCHITECTURES)}) computes what this one does; "
         f"nearest is {min(near)[1]}"
@@ -230,9 +233,11 @@ def _written(arch: Architecture, ours: Mapping[str, Any]) -> dict[str, Any]:
     for field in arch.fields:
         back = {word: theirs for theirs, word in reversed(list(field.words.items()))}
         config[field.theirs] = back.get(ours[field.ours], next(iter(field.words), None)) if back else ours[field.ours]
+        if field.codec is not None:
+            config[field.theirs] = field.codec.write(ours[field.ours])
     config |= {key: values[0] for key, values in arch.only.items() if values[0] is not None}
     config |= {key: values[config[other]] for key, (other, values) in arch.implied.items()}
     if arch.field("rope_base"):  # as version 5 writes it, and as those before it
-        config["rope_parameters"] = {"rope_theta": config["rope_theta"], "rope_type": "default"}
-        config["rope_scaling"] = None
+        scaling = config["rope_scaling"] or {"rope_type": "default"}
+        config["rope_parameters"] = {"rope_theta": config["rope_theta"]} | scaling
     return config | {"use_cache": True}

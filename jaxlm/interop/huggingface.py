@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from jaxlm.errors import UserError
 from jaxlm.flat import flatten
 from jaxlm.interop import config_json, safetensors_file, tensors
 from jaxlm.interop.layouts import Architecture
-from jaxlm.interop.safetensors_file import READ, SHARD_BYTES, Float, Tensor
+from jaxlm.interop.safetensors_file import READ, SHARD_BYTES, Float, Progress, Tensor
 from jaxlm.interop.tensors import Place, Sizes
 from jaxlm.models.build import ModelConfig, build
 from jaxlm.models.family import Family
@@ -23,8 +23,6 @@ CONFIG, GENERATION = "config.json", "generation_config.json"
 CONFIG_LIMIT = 10_000_000  # bytes, chosen: a config.json has some thousand
 FRESH_SEED = 0  # chosen: of what a folder lacks
 SHOWN = 3  # of the tensors that do not fit
-
-Progress = Callable[[int, int | None, str], None]  # (done, total, what)
 
 
 class Found(NamedTuple):
@@ -39,6 +37,24 @@ class Found(NamedTuple):
     tensors: dict[str, Tensor]  # by the names of the table
     fresh: tuple[str, ...]  # parameters of heads that it lacks: they are drawn at random, from FRESH_SEED
 
+    @property
+    def model_type(self) -> str:
+        return self.arch.model_type
+
+    @property
+    def objective(self) -> str:
+        """Kind of what it was trained for."""
+        return self.arch.objective
+
+    @property
+    def vocab(self) -> int:
+        return self.facts["vocab"]
+
+    @property
+    def length(self) -> int | None:
+        """Most tokens of its rows."""
+        return self.facts["max_length"]
+
     def read(self, progress: Progress = lambda *_: None) -> dict[str, np.ndarray]:
         """Its parameters, named as `flat.flatten` names them; float32."""
         params: dict[str, np.ndarray] = {}
@@ -46,12 +62,7 @@ class Found(NamedTuple):
         there = [place for place in tensors.places(self.arch, self.sizes) if place.theirs in self.tensors]
         for done, place in enumerate(there, 1):
             progress(done, len(there), "reading tensors")
-            tensor = self.tensors[place.theirs].read()
-            if not np.isfinite(tensor).all():
-                raise UserError(
-                    f"{self.tensors[place.theirs].file}: {place.theirs!r} holds numbers that are not finite: the file "
-                    f"is damaged, or its training diverged; take another"
-                )
+            tensor = self.tensors[place.theirs].finite()
             if has(wanted, place):
                 params |= place.split(tensor, self.sizes)
             else:
@@ -75,7 +86,7 @@ class Found(NamedTuple):
         if copy_of is None:
             if tensor.any():
                 raise UserError(f"{file}: {place.theirs!r} is not 0, as jaxlm wrote it: remove 'jaxlm' from {CONFIG}")
-        elif not np.array_equal(tensor, self.tensors[copy_of].read(), equal_nan=True):
+        elif not np.array_equal(tensor, self.tensors[copy_of].read()):
             raise UserError(
                 f"{file}: {place.theirs!r} differs from {copy_of!r}, but {CONFIG} says that they are one "
                 f"(tie_word_embeddings): set that to false, or remove the tensor"
@@ -84,12 +95,7 @@ class Found(NamedTuple):
 
 def look(folder: Path) -> Found:
     """What model is in `folder`; no number is read yet. UserError where there is none that jaxlm computes."""
-    if not folder.is_dir():
-        raise UserError(f"{str(folder)!r} is no folder: name the one of a Hugging Face model")
-    path = folder / CONFIG
-    if not path.is_file():
-        raise UserError(f"{folder} has no {CONFIG}: name the folder of a Hugging Face model")
-    config = read_object(path, CONFIG_LIMIT)
+    path, config = folder / CONFIG, read_config(folder)
     arch, cfg, facts, stacked = config_json.from_json(config, str(path))
     found = safetensors_file.find(folder)
     sizes = tensors.sizes(facts)
@@ -103,6 +109,16 @@ def look(folder: Path) -> Found:
     arch = arch.of(cfg)
     fresh = _require_fit(folder, arch, facts["tied"], sizes, named)
     return Found(cfg, facts, stacked, config, arch, sizes, named, fresh)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of `folder`; UserError where there is none."""
+    if not folder.is_dir():
+        raise UserError(f"{str(folder)!r} is no folder: name the one of a Hugging Face model")
+    path = folder / CONFIG
+    if not path.is_file():
+        raise UserError(f"{folder} has no {CONFIG}: name the folder of a Hugging Face model")
+    return read_object(path, CONFIG_LIMIT)
 
 
 def has(params: Mapping[str, Any], place: Place) -> bool:

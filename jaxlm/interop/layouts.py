@@ -8,8 +8,9 @@ What an architecture cannot say is not here: import refuses it, by its key and v
 architecture or refuses. Dropout is a matter of training and comes along in neither direction.
 """
 
+from jaxlm.interop import rope
 from jaxlm.interop.layouts_two_sided import BERT, T5
-from jaxlm.interop.table import NEEDED, Field, Row, affine, layernorm
+from jaxlm.interop.table import NEEDED, Codec, Field, Row, affine, layernorm
 from jaxlm.interop.table import Architecture as Architecture
 from jaxlm.models.transformer import TransformerConfig
 
@@ -95,7 +96,6 @@ _NORMS = (
 _UNGATED = (_linear("mlp.up_proj", "F D", "mlp/up/w", "D F"), _linear("mlp.down_proj", "D F", "mlp/down/w", "F D"))
 _GATED = (_linear("mlp.gate_proj", "F D", "mlp/gate/w", "D F"), *_UNGATED)
 _SILU = {"silu": "swiglu", "swish": "swiglu"}
-_PLAIN_ROPE = (None, {"rope_type": "default"}, {"type": "default"})
 
 
 def _fields(*others: Field, act: Field, vocab: int, width: int, ff: int, length: int, eps: float) -> tuple[Field, ...]:
@@ -109,6 +109,7 @@ def _fields(*others: Field, act: Field, vocab: int, width: int, ff: int, length:
         Field("max_position_embeddings", "max_length", length),
         Field("rms_norm_eps", "norm_eps", eps, float),
         Field("tie_word_embeddings", "tied", False, bool),
+        Field("rope_scaling", "rope_scaling", None, codec=Codec(rope.read, rope.write)),
         act,
         *others,
     )
@@ -130,7 +131,6 @@ LLAMA = Architecture(
         vocab=32_000, width=4_096, ff=11_008, length=2_048, eps=1e-6,
     ),
     only={
-        "rope_scaling": _PLAIN_ROPE,
         "attention_bias": (False,),
         "mlp_bias": (False,),
         "sliding_window": (None,),

@@ -29,6 +29,7 @@ BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "F8_E8M0": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
     "I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8, "C64": 8,
 }  # fmt: skip
+Progress = Callable[[int, int | None, str], None]  # (done, total, what)
 Float = Literal["float32", "bfloat16", "float16"]
 FLOATS: dict[str, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 READ = ("F32", "F16", "BF16")  # all of their values are float32 numbers too
@@ -50,6 +51,16 @@ class Tensor(NamedTuple):
                 return file.get_tensor(self.name).astype(np.float32, copy=False)
         except (SafetensorError, OSError) as error:
             raise UserError(f"{self.file}: {self.name!r} cannot be read: {error}") from None
+
+    def finite(self) -> np.ndarray:
+        """`read`; UserError where a number is not finite."""
+        numbers = self.read()
+        if not np.isfinite(numbers).all():
+            raise UserError(
+                f"{self.file}: {self.name!r} holds numbers that are not finite: the file is damaged, or its training "
+                f"diverged; take another"
+            )
+        return numbers
 
 
 def find(folder: Path) -> dict[str, Tensor]:

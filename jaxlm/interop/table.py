@@ -1,7 +1,7 @@
 """What a row of the table of layouts is: a tensor of theirs and parameters of ours, a key and a field."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxlm.config import Config
@@ -27,6 +27,13 @@ class Row(NamedTuple):
     when: tuple[str, tuple] | None = None  # (field, values): the row is only in models whose field has one of them
 
 
+class Codec(NamedTuple):
+    """Between a value of config.json that has parts, and a field's."""
+
+    read: Callable[[Any, str], Any]  # (value, where it stands) -> ours
+    write: Callable[[Any], Any]
+
+
 class Field(NamedTuple):
     """A key of config.json and the field of our config that says the same."""
 
@@ -36,6 +43,7 @@ class Field(NamedTuple):
     kind: type = int
     words: Mapping[str, str] = {}  # theirs -> ours, where a choice has other words; of several the first is written
     optional: bool = False  # null is a value of its own, also where that is not the default
+    codec: Codec | None = None  # where it is more than a number or a word
 
 
 NEEDED = object()

@@ -14,10 +14,12 @@ A piece stands here as it stands in the text, space and tab included: their mode
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxlm.data.masking import Masked
+from jaxlm.data.objectives import ObjectiveConfig
 from jaxlm.data.tokenizer import Piece, SentencePieceTokenizer
 from jaxlm.data.tokenizer_base import Tokenizer
 from jaxlm.data.tokenizer_config import SentencePieceConfig
@@ -25,18 +27,32 @@ from jaxlm.data.tokenizer_huggingface import HuggingFaceTokenizer
 from jaxlm.data.tokenizer_json import byte_alphabet
 
 SEPARATOR = "<separator>"
+MASK, SENTINEL = "<mask>", "<extra_id_{}>"  # as RoBERTa's and T5's are called
 UNKNOWN = "\ufdd0unknown\ufdd0"
 FILE, CONFIG = "tokenizer.json", "tokenizer_config.json"
 
 
-def write(tokenizer: Tokenizer, folder: Path, *, length: int) -> None:
-    """Write the files of `tokenizer` into `folder`; `length` is the most tokens that its model reads."""
+def write(tokenizer: Tokenizer, folder: Path, *, length: int, more: Sequence[str] = ()) -> None:
+    """Write the files of `tokenizer` into `folder`; `length` is the most tokens that its model reads.
+
+    `more` are names of ids that come after the tokenizer's own: `added(objective, count)`.
+    """
     if isinstance(tokenizer, HuggingFaceTokenizer):
         for name, content in tokenizer.files.items():
             (folder / name).write_bytes(content)
         return
-    _write_json(folder / FILE, as_json(tokenizer))
-    named = {"bos_token": SEPARATOR, "eos_token": SEPARATOR, "pad_token": SEPARATOR}
+    made = as_json(tokenizer)
+    known = made["model"]["vocab"]
+    spelled = known if isinstance(known, dict) else {piece for piece, _ in known}
+    more = [_not_in(spelled, name) for name in more]
+    made["added_tokens"] += [_special(tokenizer.vocab + n, name) for n, name in enumerate(more)]
+    _write_json(folder / FILE, made)
+    named: dict[str, Any] = {"bos_token": SEPARATOR, "eos_token": SEPARATOR, "pad_token": SEPARATOR}
+    masks = [name for name in more if name.startswith(MASK.rstrip(">"))]
+    if masks:
+        named |= {"mask_token": masks[0], "cls_token": SEPARATOR, "sep_token": SEPARATOR}
+    if sentinels := [name for name in more if name not in masks]:
+        named["additional_special_tokens"] = sentinels
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": length,
@@ -45,6 +61,20 @@ def write(tokenizer: Tokenizer, folder: Path, *, length: int) -> None:
         "add_eos_token": False,
     }
     _write_json(folder / CONFIG, settings | named)
+
+
+def added(objective: ObjectiveConfig, count: int) -> list[str]:
+    """Names of the `count` ids that `objective` added to those of a tokenizer."""
+    if isinstance(objective, Masked):
+        return [MASK] * count
+    return [SENTINEL.format(n) for n in range(count)]
+
+
+def _not_in(spelled: Collection[str], name: str) -> str:
+    """`name`, or one like it that is no piece: the library would take the piece for the token."""
+    while name in spelled:
+        name = f"{name[:-1]}_>"
+    return name
 
 
 def as_json(tokenizer: Tokenizer) -> dict[str, Any]:

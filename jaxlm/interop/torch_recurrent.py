@@ -11,6 +11,9 @@ import numpy as np
 from jaxlm.models.cells import CELLS
 from jaxlm.models.recurrent import RecurrentConfig
 
+MODULES = {"tanh": "rnn", "relu": "rnn", "lstm": "lstm", "gru": "gru"}  # cell -> model_type
+MODEL_TYPES = tuple(dict.fromkeys(MODULES.values()))
+
 
 def from_torch(cfg: RecurrentConfig, weights: Mapping[str, np.ndarray]) -> dict:
     """The parameters of the layers of `cfg`: {"layer_0": ..., "layer_0_reverse": ..., ...}."""

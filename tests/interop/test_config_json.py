@@ -1,6 +1,7 @@
 """config.json is read to the last key: what would change the numbers is refused by its key and value."""
 
 import copy
+import math
 
 import pytest
 
@@ -9,8 +10,7 @@ from jaxlm.interop import config_json
 from jaxlm.interop.config_json import from_json, to_json
 from jaxlm.models.encoder import MODERN, EncoderConfig
 from jaxlm.models.encoder_decoder import VASWANI, EncoderDecoderConfig
-from jaxlm.models.positions import LinearScaling, Llama3Scaling
-from jaxlm.models.recurrent import RecurrentConfig
+from jaxlm.models.positions import LinearScaling, Llama3Scaling, YarnScaling
 from jaxlm.models.transformer import TransformerConfig
 from tests.interop.test_layouts import ALL, SIZES
 
@@ -19,6 +19,8 @@ LLAMA = {"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1, "num_a
 BERT = {"model_type": "bert", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
 T5 = {"model_type": "t5", "is_encoder_decoder": True, "d_model": 8, "num_layers": 1, "num_heads": 2}
 APERTUS = {**LLAMA, "model_type": "apertus", "hidden_act": "relu2"}
+LINEAR = {"rope_type": "linear", "factor": 2.0}
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
 
 
 def read(config: dict) -> TransformerConfig:
@@ -33,6 +35,33 @@ def test_what_a_config_does_not_say_is_as_in_the_library():
     cfg = read(LLAMA)
     assert (cfg.vocab, cfg.dims.G, cfg.dims.K, cfg.norm_eps, cfg.tied) == (32_000, 2, 4, 1e-6, False)
     assert cfg.rope_base == 10_000.0 and cfg.precision == "float32"
+
+
+@pytest.mark.parametrize(
+    "theirs, ours",
+    [
+        (LINEAR, LinearScaling(factor=2.0)),
+        ({"type": "linear", "factor": 2}, LinearScaling(factor=2.0)),
+        (
+            {
+                "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 8192,
+            },
+            Llama3Scaling(factor=32.0),
+        ),
+        (YARN | {"attention_factor": 0.1 * math.log(4) + 1, "truncate": True}, YarnScaling(factor=4.0, original=64)),
+        (YARN | {"beta_fast": 8, "beta_slow": 2.0}, YarnScaling(factor=4.0, original=64, fast=8.0, slow=2.0)),
+    ],
+    ids=["linear", "as before 4.45", "llama3", "yarn", "yarn told whole"],
+)  # fmt: skip
+def test_stretched_positions_come_in_and_go_out(theirs, ours):
+    old, new = LLAMA | {"rope_scaling": theirs}, LLAMA | {"rope_parameters": theirs | {"rope_theta": 1e4}}
+    cfg = read(old)
+    assert cfg.rope_scaling == ours == read(new).rope_scaling
+    arch, written = to_json(cfg, 13, 7, stacked=False)
+    assert arch.model_type == "llama" and written["rope_parameters"]["rope_theta"] == 1e4
+    for key in ("rope_scaling", "rope_parameters"):
+        assert read({name: value for name, value in written.items() if name != key}).rope_scaling == ours
 
 
 def test_what_a_two_sided_model_does_not_say_is_as_in_the_library():
@@ -99,11 +128,22 @@ REFUSED = {
         "use_sliding_window=True",
     ),
     "layers of two types": ({**LLAMA, "layer_types": ["sliding_attention"]}, "layer_types="),
-    "scaled positions": ({**LLAMA, "rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling=.*linear"),
-    "positions of Llama 3": (
-        {**LLAMA, "rope_parameters": {"rope_theta": 1e4, "rope_type": "llama3", "factor": 8.0}},
-        "rope_scaling=.*llama3.*'default'",
+    "positions that depend on the text": (
+        {**LLAMA, "rope_scaling": {"type": "dynamic", "factor": 2.0}},
+        "rope_scaling=.*dynamic.*'default', 'linear', 'llama3', 'yarn'",
     ),
+    "half of Llama 3's positions": (
+        {**LLAMA, "rope_parameters": {"rope_theta": 1e4, "rope_type": "llama3", "factor": 8.0}},
+        "rope_scaling=.*lacks low_freq_factor",
+    ),
+    "positions of two kinds": ({**LLAMA, "rope_scaling": LINEAR | {"type": "yarn"}}, "names two kinds"),
+    "positions of no kind": ({**LLAMA, "rope_scaling": {"factor": 2.0}}, "rope_scaling=.*stretches"),
+    "positions as list": ({**LLAMA, "rope_scaling": [2.0]}, "should be null or an object"),
+    "positions shrunk": ({**LLAMA, "rope_scaling": LINEAR | {"factor": 0.5}}, "factor=0.5"),
+    "a factor as text": ({**LLAMA, "rope_scaling": LINEAR | {"factor": "two"}}, 'factor="two"'),
+    "positions with a key too many": ({**LLAMA, "rope_scaling": LINEAR | {"beta_fast": 3}}, "beta_fast=3 of 'linear'"),
+    "sharper than YaRN": ({**LLAMA, "rope_scaling": YARN | {"attention_factor": 1.5}}, "attention_factor=1.5"),
+    "YaRN of a multimodal model": ({**LLAMA, "rope_scaling": YARN | {"mscale": 0.7}}, "mscale=0.7 of 'yarn'"),
     "part of a head turned": ({**LLAMA, "partial_rotary_factor": 0.5}, "partial_rotary_factor=0.5"),
     "positions left to the library": (APERTUS, "has no rope_theta"),
     "quantised": ({**GPT2, "quantization_config": {"bits": 4}}, "quantization_config=.*None only"),
@@ -207,10 +247,6 @@ def test_our_key_is_believed_only_where_it_agrees(change, words):
         ({"head_width": 8}, "model.head_width=8"),
         ({"qk_norm": True}, "model.qk_norm=True"),
         ({"embedding_scale": True, "bias": True}, "nearest is gpt2, which does not have model.embedding_scale=True"),
-        (
-            {"position": "rotary", "norm": "rmsnorm", "activation": "swiglu", "rope_scaling": Llama3Scaling()},
-            "nearest is llama, which does not have model.rope_scaling=Llama3Scaling",
-        ),
     ],
     ids=str,
 )
@@ -262,11 +298,6 @@ def test_a_two_sided_model_that_neither_computes_is_refused_with_the_nearest(cfg
         to_json(cfg, 13, 7, stacked=False)
 
 
-def test_a_recurrent_model_has_no_layout():
-    with pytest.raises(UserError, match=r"model\.kind=.recurrent. has no layout"):
-        to_json(RecurrentConfig(width=8), 13, 7, stacked=False)
-
-
 ROTARY, LOCAL = {"position": "rotary"}, {"window": 3, "global_every": 3}
 
 
@@ -278,7 +309,7 @@ def test_every_field_of_a_decoder_counts_or_is_known_not_to():
         "activation": "relu2", "bias": True, "tied": False, "qk_norm": True, "window": 3, "softcap": 3.0,
         "embedding_scale": True, "embedding_norm": True, "first_norm": False, "post_norm": True, "scale_scores": False,
         "global_every": 2, "global_first": True, "rope_scaling": LinearScaling(factor=2.0), "local_rope_base": 9.0,
-        "buckets": 8, "bucket_reach": 9,
+        "buckets": 8, "bucket_reach": 99,
     }  # fmt: skip
     assert other.keys() == config_json.facts(TransformerConfig(**SIZES), 13, 7).keys()
     needed = {"rope_base": ROTARY, "rope_scaling": ROTARY, "local_rope_base": ROTARY | LOCAL, "global_every": LOCAL}

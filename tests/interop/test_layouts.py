@@ -13,6 +13,7 @@ from jaxlm.interop.layouts import ARCHITECTURES
 from jaxlm.models.build import ModelConfig, build
 from jaxlm.models.encoder import EncoderConfig
 from jaxlm.models.encoder_decoder import V1_1, EncoderDecoderConfig
+from jaxlm.models.positions import Llama3Scaling
 from jaxlm.models.transformer import TransformerConfig
 
 SIZES = {"layers": 2, "heads": 6, "width": 24, "ff_width": 20, "vocab": 13, "max_length": 7, "precision": "float32"}
@@ -32,6 +33,7 @@ MORE = {
     "gpt2 without biases": {**SIZES},
     "gpt2 with a head": {**SIZES, "bias": True, "tied": False},
     "gpt2 of squares": {**SIZES, "bias": True, "activation": "relu2"},
+    "llama 3": {**CONFIGS["llama"], "rope_scaling": Llama3Scaling(original=4)},
     "bert without a pooler": {**SIZES, "kind": "encoder", "activation": "gelu"},
     "t5 v1.1": {**CONFIGS["t5"], **V1_1},
     "t5 in one": {**SIZES, "kind": "encoder_decoder", "activation": "swiglu"},

@@ -8,6 +8,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from jaxlm.data import tokenizer as tokenizers
+from jaxlm.data.masking import Masked, Spans
+from jaxlm.data.objectives import NextToken
 from jaxlm.data.tokenizer_base import Tokenizer as Ours
 from jaxlm.data.tokenizer_huggingface import open_folder
 from jaxlm.interop import tokenizer_files
@@ -79,6 +81,34 @@ def test_the_folder_says_what_opens_and_closes_a_text(name, tmp_path):
         assert again.lossless
         for text in CODE[:5]:
             assert again.encode(text).tolist() == trained(name).encode(text).tolist()
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_what_an_objective_adds_has_a_name_there(name, tmp_path):
+    vocab = trained(name).vocab
+    for objective, count, names in (
+        (Masked(), 1, ["<mask>"]),
+        (Spans(), 2, ["<extra_id_0>", "<extra_id_1>"]),
+        (NextToken(), 0, []),
+    ):
+        folder = tmp_path / objective.kind
+        folder.mkdir()
+        more = tokenizer_files.added(objective, count)
+        assert more == names
+        tokenizer_files.write(trained(name), folder, length=64, more=more)
+        library = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        assert [library.token_to_id(word) for word in more] == list(range(vocab, vocab + count))
+        for word in more:
+            ids = library.encode(f"a {word}").ids
+            assert ids == [*trained(name).encode("a ").tolist(), library.token_to_id(word)]
+        again = open_folder(folder)
+        assert again.vocab == vocab + count and again.separator == again.closing == trained(name).separator
+        assert again.mask == (vocab if objective.kind == "masked" else None)
+        assert list(again.sentinels) == (list(range(vocab, vocab + 2)) if objective.kind == "spans" else [])
+
+
+def test_a_name_that_is_a_piece_is_not_taken(tmp_path):
+    assert tokenizer_files._not_in({"<mask>", "<mask_>", "a"}, "<mask>") == "<mask__>"
 
 
 def test_what_was_imported_goes_out_as_it_came(tmp_path):

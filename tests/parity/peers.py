@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jaxlm.batch import Batch
-from jaxlm.exchange import nested
+from jaxlm.flat import nested
 from jaxlm.interop import huggingface, tensors
 from jaxlm.interop.huggingface import Found
 from jaxlm.models.family import Family

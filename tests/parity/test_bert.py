@@ -60,7 +60,7 @@ def test_pretraining_gives_the_same_logits_loss_and_gradients(seed):
         hidden, head, bias = family.apply(params, batch), family.head(params), family.bias(params)
         nats = cross_entropy(hidden.array, head, batch.target, batch.weight, precision="float32", bias_V=bias)[0]
         logits = hidden.array @ head.T + bias[None, None]
-        return (nats + hidden.penalty) / batch.weight.sum(), logits
+        return (nats + hidden.penalty.sum()) / batch.weight.sum(), logits
 
     (got, logits), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params, jax.tree.map(jnp.asarray, batch))
     labels = np.full((B, L), -100)

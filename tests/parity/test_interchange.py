@@ -19,8 +19,7 @@ from jaxlm.config import dump
 from jaxlm.data import tokenizer as tokenizers
 from jaxlm.data.dataset import DataConfig
 from jaxlm.data.tokenizer_config import BytesConfig, SentencePieceConfig
-from jaxlm.exchange import nested
-from jaxlm.flat import flatten, unflatten
+from jaxlm.flat import flatten, nested, unflatten
 from jaxlm.generation.sampling import SamplingConfig
 from jaxlm.interop import huggingface, tensors
 from jaxlm.models.build import build
@@ -43,6 +42,15 @@ with warnings.catch_warnings():
 
 SHAPES = [("gpt2", seed) for seed in range(20)] + [("llama", seed) for seed in range(20)]
 SHAPES += [(name, seed) for name in ("mistral", "qwen3", "arcee", "apertus") for seed in range(2)]
+SCALINGS = [
+    {"rope_type": "default"},
+    {"rope_type": "linear", "factor": 4.0},
+    {
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 16,
+    },
+    {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8, "beta_fast": 2.0},
+]  # fmt: skip
 CLASSES = {
     "gpt2": "GPT2", "llama": "Llama", "mistral": "Mistral", "qwen3": "Qwen3", "arcee": "Arcee", "apertus": "Apertus",
 }  # fmt: skip
@@ -67,6 +75,7 @@ def peer(name: str, rng: np.random.Generator):
     of = lambda low, high: int(rng.integers(low, high))
     one = lambda *choices: choices[rng.integers(len(choices))]
     common = {"vocab_size": of(5, 40), "tie_word_embeddings": one(True, False), "bos_token_id": 0, "eos_token_id": 1}
+    common |= {"pad_token_id": None}  # torch's embedding gives the row of a padding token no gradient
     if name == "gpt2":
         heads, layers = of(1, 5), of(1, 3)
         sizes = {"n_embd": heads * of(1, 9), "n_head": heads, "n_layer": layers, "n_positions": of(12, 20)}
@@ -77,7 +86,7 @@ def peer(name: str, rng: np.random.Generator):
         sizes = {"hidden_size": kv_heads * groups * of(1, 9), "intermediate_size": of(1, 40)}
         sizes |= {"num_attention_heads": kv_heads * groups, "num_key_value_heads": kv_heads}
         sizes |= {"num_hidden_layers": of(1, 3), "head_dim": 2 * of(1, 6), "max_position_embeddings": of(12, 20)}
-        sizes |= {"rope_parameters": {"rope_type": "default", "rope_theta": one(1e4, 5e5)}}
+        sizes |= {"rope_parameters": one(*SCALINGS) | {"rope_theta": one(1e4, 5e5)}}
         config = {**common, **sizes, "rms_norm_eps": one(1e-6, 1e-2)}
         config |= {"sliding_window": one(None, of(1, 9))} if name == "mistral" else {}
         config |= {"hidden_act": one("relu2", "gelu_pytorch_tanh")} if name in ("arcee", "apertus") else {}

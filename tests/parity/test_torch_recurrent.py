@@ -3,11 +3,15 @@
 Its float64 has no rounding to speak of; two float32 programs differ in a sum that cancels by more than either is off.
 """
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxlm.flat import flatten
+from jaxlm.interop import torch_folder
 from jaxlm.interop.torch_recurrent import from_torch, to_torch
 from jaxlm.models.build import build
 from jaxlm.models.cells import CELLS
@@ -16,6 +20,7 @@ from jaxlm.models.recurrent import RecurrentConfig
 
 pytestmark = pytest.mark.parity
 torch = pytest.importorskip("torch")
+import safetensors.torch  # noqa: E402  # needs torch
 
 CELL = {"tanh": ("RNN", {"nonlinearity": "tanh"}), "relu": ("RNN", {"nonlinearity": "relu"})}
 CELL |= {"lstm": ("LSTM", {}), "gru": ("GRU", {})}
@@ -125,3 +130,29 @@ def test_a_state_dict_comes_back_as_it_went(cell):
     name, options = CELL[cell]
     module = getattr(torch.nn, name)(6, 6, 2, bidirectional=True, **options)
     module.load_state_dict({k: torch.tensor(v) for k, v in to_torch(cfg, params).items()})
+
+
+@pytest.mark.parametrize("cell", ["relu", "lstm", "gru"])
+def test_an_export_opens_in_pytorch_and_gives_the_same_logits(cell, tmp_path):
+    """As the README's lines open it."""
+    cfg = RecurrentConfig(cell=cell, width=6, embedding=4, layers=2, tied=False, vocab=9, precision="float32")
+    family = build(cfg, vocab=9, length=7, packed=False, platform="cpu")
+    params = jax.tree.map(lambda x: x + 0.3, family.init(jax.random.key(0)))
+    torch_folder.write(tmp_path, cfg, {name: np.asarray(x) for name, x in flatten(params).items()}, ids={})
+
+    config = json.loads((tmp_path / "config.json").read_text())
+    name, options = CELL[cell]
+    sizes = [config[key] for key in ("input_size", "hidden_size", "num_layers")]
+    model = torch.nn.ModuleDict(
+        {
+            "embedding": torch.nn.Embedding(config["vocab_size"], config["input_size"]),
+            "rnn": getattr(torch.nn, name)(*sizes, batch_first=True, **options),
+            "head": torch.nn.Linear(config["hidden_size"], config["vocab_size"]),
+        }
+    )
+    model.load_state_dict(safetensors.torch.load_file(tmp_path / "model.safetensors"))
+    token = np.random.default_rng(0).integers(0, 9, (3, 7))
+    theirs = model["head"](model["rnn"](model["embedding"](torch.tensor(token)))[0]).detach()
+    batch = tokens(jnp.array(token), jnp.broadcast_to(jnp.arange(7), (3, 7)))
+    ours = family.hidden(params, batch) @ family.head(params).T + family.bias(params)[None, None]
+    assert relative(ours, theirs) < 1e-5
