@@ -134,6 +134,7 @@ def build_family(cfg: RunConfig, vocab: int, platform: str) -> Family:
         platform=platform,
         head=head(cfg.data.objective),
         source_length=None if batch.source is None else batch.source.token.shape[1],
+        prefix=batch.prefix is not None,
     )
 
 
@@ -160,7 +161,7 @@ def make_loss(family: Family, cfg: LossConfig):
             bias_V=family.bias(params),
         )
         sums = {"loss": nats, "weight": batch.weight.sum(), "tokens": tokens_read(batch)}
-        return objective + hidden.penalty, (sums, hidden.carry if carry != () else ())
+        return objective + jax.numpy.sum(hidden.penalty), (sums, hidden.carry if carry != () else ())
 
     return loss
 

@@ -72,6 +72,8 @@ def _show(found: dict[str, Any]) -> None:
     print(f"  perplexity     {found['perplexity']:.3f}")
     if found["accuracy"] is not None:
         print(f"  accuracy       {found['accuracy']:.4f}")
+    if found["order"] is not None:
+        print(f"  order          {found['order']:.4f} nats/row (chance: 0.6931)")
     if found["bits_per_byte"] is None:  # not all of the text was asked for
         return
     print(f"  bits per byte  {found['bits_per_byte']:.4f}")

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlm.batch import Batch
+from jaxlm.errors import UserError
 from jaxlm.losses import row_scores
 from jaxlm.models.family import Family
 
@@ -25,13 +26,17 @@ class Score(NamedTuple):
     tokens: int  # predicted
     bytes: int | None  # of source text, where all of it was asked for
     standard_error: float  # of loss, rows taken as independent
+    order: float | None = None  # nats a row of whether its parts stand in order; None: not asked
 
 
 Sums = Callable[[Any, Batch, Any], tuple[jax.Array, Any]]
 
 
 def row_sums(family: Family) -> Sums:
-    """`f(params, batch, carry) -> (3, B), carry`: nats, hits and weight of each row; whoever knows the mesh jits it."""
+    """`f(params, batch, carry) -> (4, B), carry`: nats, hits, weight, and nats of the order, weighted, of each row.
+
+    Whoever knows the mesh jits it.
+    """
 
     def sums(params: Any, batch: Batch, carry: Any) -> tuple[jax.Array, Any]:
         hidden = family.apply(params, batch, None, carry)
@@ -44,7 +49,8 @@ def row_sums(family: Family) -> Sums:
             softcap=family.softcap,
             bias_V=family.bias(params),
         )
-        return jnp.stack([*scores, batch.weight.sum(1)]), hidden.carry if carry != () else ()
+        order_B = jnp.broadcast_to(jnp.float32(hidden.penalty), len(batch.weight))  # without noise there is no other
+        return jnp.stack([*scores, batch.weight.sum(1), order_B]), hidden.carry if carry != () else ()
 
     return sums
 
@@ -53,7 +59,7 @@ def score(sums: Sums, params: Any, batches: Iterable[Batch], source_bytes: int |
     """The Score of `params` over all rows of `batches`; at most two batches are in flight.
 
     `source_bytes` is None where the batches ask for less than all of the source. `carry` is the recurrent state
-    before the first batch, where rows of a batch go on in the next.
+    before the first batch, where rows of a batch go on in the next. UserError where the batches ask for nothing.
     """
     waiting, rows = [], []
     for batch in batches:
@@ -62,13 +68,23 @@ def score(sums: Sums, params: Any, batches: Iterable[Batch], source_bytes: int |
         if len(waiting) > 2:
             rows.append(np.asarray(waiting.pop(0), np.float64))
     rows += [np.asarray(w, np.float64) for w in waiting]
-    nats_B, hits_B, weight_B = np.concatenate(rows, axis=1)
-    return from_rows(nats_B, hits_B, weight_B, source_bytes)
+    nats_B, hits_B, weight_B, *order = np.concatenate(rows, axis=1)
+    found = from_rows(nats_B, hits_B, weight_B, source_bytes)
+    asked = bool(order) and order[0].any()
+    return found._replace(order=float(order[0].sum() / weight_B.sum())) if asked else found
 
 
 def from_rows(nats_B: np.ndarray, hits_B: np.ndarray, weight_B: np.ndarray, source_bytes: int | None) -> Score:
-    """Mean over tokens; its standard error is that of a ratio of sums over rows (Cochran 1977, eq. 6.13)."""
+    """Mean over tokens; its standard error is that of a ratio of sums over rows (Cochran 1977, eq. 6.13).
+
+    UserError where no row asks for anything.
+    """
     kept = weight_B > 0
+    if not kept.any():
+        raise UserError(
+            "the text has tokens, but the objective asks for nothing in any of its rows: score more text, or a run of "
+            "shorter rows (data.length)"
+        )
     nats_B, hits_B, weight_B = nats_B[kept], hits_B[kept], weight_B[kept]
     tokens, rows = weight_B.sum(), len(nats_B)
     loss = nats_B.sum() / tokens

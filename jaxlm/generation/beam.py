@@ -147,9 +147,10 @@ def step(model: Model, weights: Weights, goal: Goal, beams: Beams) -> Beams:
     of_rows = lambda x_B: jnp.repeat(x_B, K)
     rows = Rows(beams.state, beams.token_BK.reshape(-1), of_rows(beams.position_B), of_rows(beams.done_B))
     logits_RV, state = next_logits(model, weights, rows)
+    nats_RV = logits_RV - jax.nn.logsumexp(logits_RV, axis=-1, keepdims=True)
     if model.closing != model.separator:  # which only opens texts, so that one id ends them
-        logits_RV = logits_RV.at[:, model.separator].set(NOWHERE)
-    nats_BC, parent_BC, token_BC = extensions(logits_RV, beams.nats_BK, model.vocab)
+        nats_RV = nats_RV.at[:, model.separator].set(NOWHERE)
+    nats_BC, parent_BC, token_BC = extensions(nats_RV, beams.nats_BK, model.vocab)
     token_BC = jnp.where(token_BC == model.closing, model.separator, token_BC)
     text_BCT = pick(beams.text_BKT, parent_BC).at[:, :, beams.steps].set(token_BC)
 
@@ -176,13 +177,12 @@ def step(model: Model, weights: Weights, goal: Goal, beams: Beams) -> Beams:
     )
 
 
-def extensions(logits_RV: Float[Array, "R V"], nats_BK: Float[Array, "B K"], vocab: int):
+def extensions(nats_RV: Float[Array, "R V"], nats_BK: Float[Array, "B K"], vocab: int):
     """The 2 K likeliest of K beams by one id below `vocab`: log-probability, beam, id.
 
     At most one extension of a beam ends, so K of them go on.
     """
     B, K = nats_BK.shape
-    nats_RV = logits_RV - jax.nn.logsumexp(logits_RV, axis=-1, keepdims=True)
     nats_BKV = nats_BK[..., None] + nats_RV[:, :vocab].reshape(B, K, vocab)
     # What is no number wins, and so is reported: what sorting would make of it depends on the device.
     nats_BKV = jnp.where(jnp.isnan(nats_BKV), jnp.inf, nats_BKV)

@@ -27,6 +27,7 @@ from jaxlm.models.family import Family
 from jaxlm.models.layers import Precision
 
 TOKENS = 200  # new ones, where nobody says how many; chosen: a screen of text
+MOST_TOKENS = 2**20  # chosen: beyond any use, so that a slip of a digit is told and not computed
 PIECE = 512  # most tokens of a prompt fed at once; chosen: scores are PIECE x slots, not prompt x slots
 SHORTEST = 16  # prompts and caches are padded to powers of two from here on, so few programs are compiled
 
@@ -46,6 +47,7 @@ class Model(NamedTuple):
     separator: int
     closing: int  # ends a text as the separator does; another id where a model made elsewhere has two
     start: int  # begins what an encoder-decoder writes; the separator, but for models made elsewhere
+    prefix: bool  # the prompt is read from both sides
 
 
 class Weights(NamedTuple):
@@ -69,7 +71,7 @@ def model_of(family: Family, tokenizer: Tokenizer) -> Model:
     assert family.decode is not None
     return Model(
         family.init_state, family.read, family.decode, family.reorder, family.head, family.bias, family.softcap,
-        family.precision, tokenizer.vocab, tokenizer.separator, tokenizer.closing, tokenizer.start,
+        family.precision, tokenizer.vocab, tokenizer.separator, tokenizer.closing, tokenizer.start, family.prefix,
     )  # fmt: skip
 
 
@@ -128,8 +130,8 @@ def check(family: Family, tokenizer: Tokenizer, ids: list[np.ndarray], tokens: i
     """Raise UserError for what the model cannot do."""
     if family.decode is None:
         raise UserError("this model reads a text in both directions, so it cannot write one: generate with a decoder")
-    if tokens < 1:
-        raise UserError(f"tokens={tokens}: ask for at least one new token")
+    if not 1 <= tokens <= MOST_TOKENS:
+        raise UserError(f"tokens={tokens}: ask for 1 to {MOST_TOKENS:,} new tokens")
     if tokenizer.vocab > family.vocab:
         raise UserError(
             f"the tokenizer has {tokenizer.vocab} ids but the model {family.vocab}: "
@@ -158,16 +160,21 @@ def check(family: Family, tokenizer: Tokenizer, ids: list[np.ndarray], tokens: i
 
 
 def prefill(model: Model, weights: Weights, state: Any, ids: list[np.ndarray], slots: int) -> Rows:
-    """Rows that have taken in their ids but for the last one, which the first step feeds."""
+    """Rows that have taken in their ids but for the last one, which the first step feeds.
+
+    A prompt that is read from both sides goes in as one piece, its last token too: the first step feeds that again,
+    and writes over it what is there.
+    """
     length_B = np.array([len(row) for row in ids], np.int32)
-    before = int(length_B.max()) - 1
-    width = min(padded(before, PIECE), slots)
-    token_BP = np.full((len(ids), -(-before // width) * width), model.separator, np.int32)
-    for n, row in enumerate(ids):
-        token_BP[n, : len(row) - 1] = row[:-1]
+    fed_B = length_B if model.prefix else length_B - 1
+    longest = int(fed_B.max())
+    width = min(padded(longest, None if model.prefix else PIECE), slots)
+    token_BP = np.full((len(ids), -(-longest // width) * width), model.separator, np.int32)
+    for row, of_row, fed in zip(token_BP, ids, fed_B, strict=True):
+        row[:fed] = of_row[:fed]
     for start in range(0, token_BP.shape[1], width):
         piece = token_BP[:, start : min(start + width, slots)]
-        state = feed(model, weights.params, state, piece, start, length_B - 1)
+        state = feed(model, weights.params, state, piece, start, fed_B)
     last_B = np.array([row[-1] for row in ids], np.int32)
     return Rows(state, last_B, length_B - 1, np.zeros(len(ids), bool))
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from jaxlm.mesh import constrain
 from jaxlm.models.attention import attend
@@ -95,10 +95,12 @@ class Attention(nn.Module):
             q_BLHK, k_BMGK = rotate(q_BLHK, turns), rotate(k_BMGK, turns)
         q_BLGRK = q_BLHK.reshape(q_BLGRK.shape)
         segments = positions = None
+        prefix_BM = seen.prefix_BL
         precision = s.precision if cache is None else of_cache(s.precision)
         if cache is not None:
             cache, positions = remember(cache, k_BMGK, v_BMGK, seen.position_BL)
             k_BMGK, v_BMGK = as_attended(cache["k"]), as_attended(cache["v"])
+            prefix_BM = None if prefix_BM is None else by_slot(prefix_BM, seen.position_BL, k_BMGK.shape[1])
         elif s.packed:
             segments = seen.segment_BL, seen.segment_BL  # positions: in a segment, as in the row
         o_BLGRK = attend(
@@ -110,7 +112,7 @@ class Attention(nn.Module):
             positions=positions,
             causal=s.causal,
             window=c.window if self.local else None,
-            prefix=seen.prefix_BL,
+            prefix=prefix_BM,
             scale=score_scale(c),
             bias=self.bias(seen),
             platform=s.platform,
@@ -237,6 +239,12 @@ def remember(cache: dict, k_BLGK: Array, v_BLGK: Array, position_BL: Int[Array, 
     cache = cache | {"k": put(cache["k"], k_BLGK), "v": put(cache["v"], v_BLGK)}
     slots_1M = jnp.arange(cache["k"].shape[2])[None]
     return cache, (position_BL, slots_1M)
+
+
+def by_slot(prefix_BL: Bool[Array, "B L"], position_BL: Int[Array, "B L"], slots: int) -> Bool[Array, "B M"]:
+    """Which slots of a cache hold tokens of a prefix."""
+    B = prefix_BL.shape[0]
+    return jnp.zeros((B, slots), bool).at[jnp.arange(B)[:, None], position_BL].set(prefix_BL)
 
 
 def to_cache(k_BMGK: Array) -> Array:

@@ -32,7 +32,11 @@ def build(
     platform: str,
     head: Head = TOKENS,
     source_length: int | None = None,
+    prefix: bool = False,
 ) -> Family:
-    """The family of `cfg` for rows of `length` tokens over `vocab` ids on `platform` (cpu, gpu, tpu)."""
+    """The family of `cfg` for rows of `length` tokens over `vocab` ids on `platform` (cpu, gpu, tpu).
+
+    `head`, `source_length` and `prefix` are those of `Setting`.
+    """
     assert (head.kind in ("classes", "tags")) == (head.classes > 1), f"{head}: two classes or more, where there are any"
-    return FAMILIES[type(cfg)](cfg, Setting(vocab, length, packed, platform, head, source_length))
+    return FAMILIES[type(cfg)](cfg, Setting(vocab, length, packed, platform, head, source_length, prefix))

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pydantic
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from jaxlm.batch import Batch
 from jaxlm.errors import UserError
@@ -111,7 +111,7 @@ class Encoder(nn.Module):
         s, D = self.spec, self.spec.cfg.dims.D
         return Einsum("BPD,DF->BPF", (D, D), ("width", "ff"), s.precision, s.cfg.std, s.cfg.bias, name=name)
 
-    def order(self, pooled_B1D: Array, batch: Batch) -> Array:
+    def order(self, pooled_B1D: Array, batch: Batch) -> Float[Array, " B"]:
         """Cross-entropy of the order of each row's parts, times what the row weighs.
 
         Divided by the weight of all, as the loss of tokens is, this is the mean over rows where each row is asked
@@ -121,11 +121,11 @@ class Encoder(nn.Module):
         table_CD = table(self, "order", 2, "class", s)
         bias_C = parameter(self, "order_b", nn.initializers.zeros, (2,), ("class",))
         if batch.label is None:
-            return jnp.zeros(())
+            return jnp.zeros(len(batch.token))
         logits_B1C = einsum("BLD,CD->BLC", pooled_B1D, table_CD, exact(s.precision)) + bias_C[None, None]
         of_label_B1 = jnp.take_along_axis(logits_B1C, jnp.maximum(batch.label, 0)[..., None], axis=-1)[..., 0]
         nats_B1 = jax.nn.logsumexp(logits_B1C, axis=-1) - of_label_B1
-        return jnp.where(batch.label >= 0, nats_B1 * batch.weight.sum(1, keepdims=True), 0.0).sum()
+        return jnp.where(batch.label >= 0, nats_B1 * batch.weight.sum(1, keepdims=True), 0.0)[:, 0]
 
 
 def family(cfg: EncoderConfig, setting: Setting) -> Family:

@@ -20,7 +20,7 @@ class Hidden(NamedTuple):
 
     array: jax.Array  # "B L D", or "B P D" where the batch asks for P positions of each row
     carry: Any = ()  # recurrent state after the last token
-    penalty: jax.Array | float = 0.0  # to be minimised beside the loss: a sum over tokens, in nats
+    penalty: jax.Array | float = 0.0  # to be minimised beside the loss: a sum over tokens, in nats; or one of each row
 
 
 class Family(NamedTuple):
@@ -44,6 +44,7 @@ class Family(NamedTuple):
     # (params, token_BL, position_BL, real_BL, state) -> hidden_BLD, state; where `real` is False, nothing happened.
     # None: the family cannot generate
     decode: Callable[..., tuple[jax.Array, Any]] | None = None
+    prefix: bool = False  # `decode` lets tokens of one call see each other: a prompt is to come whole
     # (params, source, slots) -> decoding state of an encoder-decoder that has read its source; None: it has none
     read: Callable[..., Any] | None = None
     # (state, row_B) -> state whose row b is what row row_B[b] was; for beams
@@ -101,3 +102,4 @@ class Setting(NamedTuple):
     platform: str  # cpu, gpu, tpu
     head: Head = TOKENS
     source_length: int | None = None  # tokens that an encoder-decoder reads; None: as many as it writes
+    prefix: bool = False  # a decoder's rows begin with tokens that are read from both sides

@@ -1,7 +1,8 @@
 """Which backend runs a recurrence: a pure function of what is known when a model is built.
 
 scan    everywhere: the loops of recurrence.py
-cudnn   NVIDIA's LSTM, through `jax.experimental.rnn`: recurrence_cudnn.py
+cudnn   NVIDIA's LSTM, through `jax.experimental.rnn`: recurrence_cudnn.py. Only where it is asked for, as long as it
+        was tested by its definition alone, and on no GPU
 """
 
 import functools
@@ -29,19 +30,18 @@ class Case(NamedTuple):
 
 class Choice(NamedTuple):
     name: Literal["scan", "cudnn"]
-    reason: str = ""  # why not cuDNN, where there is a GPU; "": nothing else was to be had
+    reason: str = ""  # why not cuDNN, where it could run; "": nothing else was to be had, or asked for
 
 
 def choose(case: Case, wanted: Backend = "auto") -> Choice:
     """The backend for `case`; UserError where `wanted` names one that cannot run it."""
-    if wanted == "scan":
-        return Choice("scan")
     why = refusal(case)
-    if wanted == "cudnn" and why:
-        raise UserError(f"model.backend='cudnn' cannot run here: {why}. Mend that, or use 'auto'")
-    if not why:
+    if wanted == "cudnn":
+        if why:
+            raise UserError(f"model.backend='cudnn' cannot run here: {why}. Mend that, or use 'auto'")
         return Choice("cudnn")
-    return Choice("scan", f"not cudnn, because {why}" if case.platform == "gpu" and case.cell == "lstm" else "")
+    could = wanted == "auto" and not why
+    return Choice("scan", "model.backend='cudnn' may be faster, but was not run on a GPU by us" if could else "")
 
 
 def refusal(case: Case) -> str | None:
@@ -64,5 +64,5 @@ def refusal(case: Case) -> str | None:
 @functools.cache
 def announce(choice: Choice) -> None:
     """Log a choice, once each in a process."""
-    level = logging.WARNING if choice.reason else logging.DEBUG
+    level = logging.INFO if choice.reason else logging.DEBUG
     logger.log(level, "recurrence by %s%s", choice.name, choice.reason and f": {choice.reason}")

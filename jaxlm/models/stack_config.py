@@ -96,6 +96,11 @@ class StackConfig(Config):
             raise ValueError(f"model.heads={heads} is not a multiple of model.kv_heads={kv_heads}")
         if self.position == "rotary" and self.dims.K % 2:
             raise ValueError(f"model.position='rotary' turns pairs, but a head has width {self.dims.K}: make it even")
+        if self.position == "buckets" and self.bucket_reach <= self.buckets // 2:
+            raise ValueError(
+                f"model.bucket_reach={self.bucket_reach} is not over the {self.buckets // 2} distances that have a "
+                f"bucket each, half of model.buckets={self.buckets}: raise it, or lower those"
+            )
         if self.position == "sinusoidal" and width % 2:
             raise ValueError(f"model.position='sinusoidal' fills pairs, but model.width={width}: make it even")
         return self

@@ -95,7 +95,9 @@ def family(cfg: TransformerConfig, setting: Setting) -> Family:
 
     def decode(params, token_BL, position_BL, real_BL, state):
         # No query sees a slot after its own position, so what padding writes is never read.
-        return module.apply({"params": params}, tokens(token_BL, position_BL), None, state)
+        batch = tokens(token_BL, position_BL)
+        batch = batch._replace(prefix=real_BL) if setting.prefix and token_BL.shape[1] > 1 else batch
+        return module.apply({"params": params}, batch, None, state)
 
     def reorder(state, row_B):
         return jax.tree.map(lambda x: jnp.take(x, row_B, axis=int(spec.scan), mode="clip"), state)
@@ -113,7 +115,6 @@ def family(cfg: TransformerConfig, setting: Setting) -> Family:
         flops_per_token=functools.partial(flops_per_token, spec, setting.head),
         softcap=cfg.softcap if writes else None,
         length=spec.length if cfg.position == "learned" else None,
-        reorder=lambda state, row_B: jax.tree.map(
-            lambda x: jnp.take(x, row_B, axis=int(spec.scan), mode="clip"), state
-        ),
+        reorder=reorder,
+        prefix=setting.prefix,
     )

@@ -89,6 +89,23 @@ def test_every_family_finds_what_the_search_spelled_out_finds(name):
         assert_same(found[3 * n : 3 * n + 3], wanted, NINE, cfg.length_penalty)
 
 
+def test_log_probabilities_are_the_models_own_where_another_token_closes():
+    """Of all ids, the separator too, which only opens texts there."""
+    five = Few(5)
+    five.closing = 0  # an "a" ends a text
+    family, params = of_history(6)
+    stopped = 0
+    for found in search(family, params, five, ["b", "cdb"], BeamConfig(beams=3, best=3, length_penalty=0.0), tokens=5):
+        ids, nats = [five.separator, *five.encode(found.prompt).tolist()], 0.0
+        new = [*found.tokens, *[five.closing] * found.stopped]
+        for token in new:
+            nats += log_probabilities(params, ids)[token]
+            ids.append(token)
+        np.testing.assert_allclose(found.log_probability, nats / len(new), rtol=1e-4)
+        stopped += found.stopped
+    assert stopped
+
+
 @settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),

@@ -129,6 +129,33 @@ def test_a_text_ends_at_what_closes_it_as_at_the_separator():
         assert b.tokens == wanted and b.stopped == (a.stopped or 4 in a.tokens)
 
 
+def test_a_prompt_is_read_from_both_sides_where_a_prefix_was(monkeypatch):
+    """As one piece, however long it is, and by the full forward pass with that prefix."""
+    cfg = TransformerConfig(layers=2, heads=4, width=32, std=None, residual="plain", precision="float32")
+    family = build(cfg, vocab=32, length=LENGTH, packed=True, platform="cpu", prefix=True)
+    params, hidden = jax.jit(family.init)(jax.random.key(1)), jax.jit(family.hidden)
+    monkeypatch.setattr(prompts, "PIECE", 4)
+
+    def greedy(prompt, both_sides):
+        ids = [Letters.separator, *Letters().encode(prompt).tolist()]
+        prefix, new = len(ids), []
+        while len(new) < 16 and new[-1:] != [Letters.separator]:
+            token_1L = np.zeros((1, LENGTH), np.int32)
+            token_1L[0, : len(ids)] = ids
+            position_1L = np.arange(LENGTH)[None]
+            batch = Batch(token_1L, token_1L, token_1L, np.ones_like(token_1L), position_1L)
+            batch = batch._replace(prefix=position_1L < prefix) if both_sides else batch
+            row_V = np.asarray(hidden(params, batch)[0, len(ids) - 1] @ family.head(params).T)[: Letters.vocab]
+            new.append(int(row_V.argmax()))
+            ids.append(new[-1])
+        return new
+
+    of_both, of_one = ([greedy(prompt, both) for prompt in PROMPTS] for both in (True, False))
+    assert of_both != of_one
+    found = generate(family, params, Letters(), PROMPTS, GREEDY, tokens=16, seed=0)
+    assert [c.tokens + [Letters.separator] * c.stopped for c in found] == of_both
+
+
 def test_a_model_of_packed_rows_generates_the_same():
     packed, params = model("learned", packed=True)
     got = generate(packed, params, Letters(), PROMPTS, GREEDY, tokens=24, seed=0)
@@ -262,8 +289,9 @@ def test_rotary_positions_have_no_limit():
 
 
 def test_no_new_tokens_are_refused():
-    with pytest.raises(UserError, match="tokens=0"):
-        run("learned", tokens=0)
+    for tokens in (0, 3_000_000_000):
+        with pytest.raises(UserError, match=f"tokens={tokens}: ask for 1 to 1,048,576 new tokens"):
+            run("rotary_grouped", tokens=tokens)
 
 
 def test_a_tokenizer_larger_than_the_model_is_refused():

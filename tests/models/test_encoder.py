@@ -8,6 +8,7 @@ import pytest
 from jaxlm.batch import Batch
 from jaxlm.config import parse
 from jaxlm.errors import UserError
+from jaxlm.evaluation import perplexity
 from jaxlm.models.build import build
 from jaxlm.models.encoder import MODERN, EncoderConfig
 from jaxlm.models.family import Head
@@ -41,7 +42,7 @@ def test_the_order_of_sentences_costs_the_mean_over_rows_beside_the_mean_over_to
     where = np.array([[1, 2], [3, 4], [5, 6]], np.int32)
     asks = dict(where=where, target=where, weight=np.ones((3, 2), np.float32))
     label = np.array([[1], [0], [1]], np.int32)
-    got = apply(params, rows(**asks, label=label)).penalty / 6  # the weight of all, as the loss is divided
+    got = apply(params, rows(**asks, label=label)).penalty.sum() / 6  # the weight of all, as the loss is divided
     # The hidden states behind the head, from the same parameters with another one.
     tags = build(EncoderConfig(**BERT), vocab=VOCAB, length=LENGTH, packed=True, platform="cpu", head=Head("tags", 2))
     rest = {"classifier": jnp.zeros((2, 16)), "classifier_b": jnp.zeros(2)}
@@ -57,15 +58,15 @@ def test_a_row_that_is_not_asked_for_its_order_or_for_tokens_does_not_count():
     _, params, apply = family(sentence_order=True)
     label = np.array([[1], [0], [-1]], np.int32)
     all_rows = apply(params, rows(label=label)).penalty
+    assert all_rows[2] == 0
     two = jax.tree.map(lambda x: x[:2], rows(label=label))
-    np.testing.assert_allclose(all_rows, apply(params, two).penalty, rtol=1e-6)
+    np.testing.assert_allclose(all_rows[:2], apply(params, two).penalty, rtol=1e-6)
     weight = np.ones((3, LENGTH), np.float32)
     weight[1] = 0
     one = jax.tree.map(lambda x: x[:1], rows(label=label))
-    np.testing.assert_allclose(
-        apply(params, rows(label=label, weight=weight)).penalty, apply(params, one).penalty, rtol=1e-6
-    )
-    assert apply(params, rows()).penalty == 0
+    lone = apply(params, rows(label=label, weight=weight)).penalty
+    np.testing.assert_allclose(lone, [apply(params, one).penalty[0], 0, 0], rtol=1e-6)
+    assert (apply(params, rows()).penalty == 0).all()
 
 
 def test_microbatches_have_the_penalty_of_the_batch():
@@ -73,7 +74,21 @@ def test_microbatches_have_the_penalty_of_the_batch():
     weight = np.array([[1], [2], [5]]) * np.ones((3, LENGTH), np.float32)
     batch = rows(label=np.array([[1], [0], [1]], np.int32), weight=weight.astype(np.float32))
     parts = [apply(params, jax.tree.map(lambda x, n=n: x[n : n + 1], batch)).penalty for n in range(3)]
-    np.testing.assert_allclose(sum(parts), apply(params, batch).penalty, rtol=1e-5)
+    np.testing.assert_allclose(np.concatenate(parts), apply(params, batch).penalty, rtol=1e-5)
+
+
+def test_a_score_says_what_the_order_of_sentences_costs():
+    model, params, apply = family(sentence_order=True)
+    weight = np.ones((3, LENGTH), np.float32)
+    weight[2] = 0  # a row that fills up the batch
+    batch = rows(label=np.array([[1], [0], [1]], np.int32), weight=weight)
+    sums = jax.jit(perplexity.row_sums(model))
+    found = perplexity.score(sums, params, [batch, batch], None)
+    np.testing.assert_allclose(found.order, apply(params, batch).penalty.sum() / weight.sum(), rtol=1e-5)
+    assert 0.3 < found.order < 1.5
+    assert perplexity.score(sums, params, [rows()], None).order is None
+    with pytest.raises(UserError, match="asks for nothing in any of its rows"):
+        perplexity.score(sums, params, [rows(weight=0 * weight)], None)
 
 
 def test_a_label_without_a_head_for_it_is_refused_with_the_field_to_set():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxlm.batch import Batch, Source
+from jaxlm.losses import LossConfig
 from jaxlm.models.build import build
 from jaxlm.models.encoder import MODERN, EncoderConfig
 from jaxlm.models.encoder_decoder import V1_1, VASWANI, EncoderDecoderConfig
@@ -16,6 +17,7 @@ from jaxlm.models.family import Family
 from jaxlm.models.recurrent import RecurrentConfig
 from jaxlm.models.stack_config import StackConfig
 from jaxlm.models.transformer import TransformerConfig
+from jaxlm.parts import make_loss
 
 VOCAB, LENGTH, SOURCE = 11, 12, 9
 SMALL = {"layers": 2, "width": 16, "precision": "float32"}
@@ -219,3 +221,40 @@ def test_flops_are_counted_from_the_weights_in_products(name, ready):
 def test_what_sees_both_ways_cannot_write(name, ready):
     assert ready(name).model.decode is None
     assert ready(name).model.init_state is None
+
+
+@pytest.mark.parametrize("name", ["lstm", "gpt2", "bert", "t5"])
+def test_training_holds_a_chunk_of_the_logits_and_not_all(name):
+    rows, length, vocab = 4, 512, 50_257  # all logits: 412 MB, and as much again for each of their gradients
+    model = build(FAMILIES[name], vocab=vocab, length=length, packed=False, platform="cpu")
+    tokens = jax.ShapeDtypeStruct((rows, length), np.int32)
+    source = Source(tokens, tokens, tokens) if name in PAIRS else None
+    weight = jax.ShapeDtypeStruct((rows, length), np.float32)
+    batch = Batch(tokens, tokens, weight, tokens, tokens, source=source)
+    params = jax.eval_shape(model.init, jax.random.key(0))
+
+    def temporary_bytes(chunk):
+        loss = make_loss(model, LossConfig(chunk=chunk))
+        gradient = jax.jit(jax.grad(lambda params, batch: loss(params, batch, None, ())[0]))
+        return gradient.lower(params, batch).compile().memory_analysis().temp_size_in_bytes
+
+    assert 2 * temporary_bytes(None) < temporary_bytes(length)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "scanned", "gemma", "bloom", "buckets"])
+def test_decoding_reads_a_prompt_from_both_sides_where_training_did(name):
+    model = build(FAMILIES[name], vocab=VOCAB, length=LENGTH, packed=True, platform="cpu", prefix=True)
+    params, batch = jax.jit(model.init)(jax.random.key(0)), rows(name)
+    length_B = np.array([6, 2, 4])
+    prefix_BL = np.arange(LENGTH)[None] < length_B[:, None]
+    hidden, decode = jax.jit(model.hidden), jax.jit(model.decode)
+    wanted, causal = hidden(params, batch._replace(prefix=prefix_BL)), hidden(params, batch)
+    state = model.init_state(3, LENGTH)
+    _, state = decode(params, batch.token[:, :6], batch.position[:, :6], prefix_BL[:, :6], state)
+    for ahead in range(4):  # the last token of the prompt once more, then those after it
+        place = (length_B - 1 + ahead)[:, None]
+        token = np.take_along_axis(batch.token, place, axis=1)
+        got, state = decode(params, token, place, np.ones((3, 1), bool), state)
+        at = lambda x, place=place: np.take_along_axis(np.asarray(x), place[..., None], axis=1)[:, 0]
+        close(got[:, 0], at(wanted))
+        assert np.abs(at(wanted) - at(causal)).max() > 1e-4

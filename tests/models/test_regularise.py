@@ -2,7 +2,7 @@
 
 What is masked has a gradient of 0, so a mask can be seen from outside; the model without noise, with that mask
 multiplied into its weights, must then be the model with noise, at every position of every row. `mutants.py` breaks
-the sources in some forty ways, and these tests must see each.
+the sources in dozens of ways, and these tests must see each.
 """
 
 import functools
