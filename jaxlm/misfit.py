@@ -1,6 +1,6 @@
 """Which objective asks for what which model cannot say."""
 
-from jaxlm.data.objectives import Masked, ObjectiveConfig
+from jaxlm.data.objectives import Masked, ObjectiveConfig, parts
 from jaxlm.models.build import ModelConfig
 
 
@@ -27,6 +27,11 @@ def misfit(objective: ObjectiveConfig, model: ModelConfig) -> str | None:
         mend += ", or data.objective.at='last'" if objective.kind == "classification" else ""
         return (
             f"{asks} asks for what follows from both sides, and {kind} reads from one: use model.kind='encoder'{mend}"
+        )
+    if model.kind == "encoder" and model.kinds == 1 and parts(objective) == 2:
+        return (
+            f"{asks} makes rows of two parts, and model.kinds=1 calls both the same: set model.kinds=2, or 0 for a "
+            f"model that tells none apart"
         )
     orders = isinstance(objective, Masked) and objective.sentence_order
     if orders and not (model.kind == "encoder" and model.sentence_order):

@@ -14,7 +14,7 @@ from jaxlm.config import dump
 from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.prepare import prepare
 from jaxlm.data import tokenizer as tokenizers
-from jaxlm.data.loader import batches, evaluation_batches
+from jaxlm.data.loader import asks, batches, evaluation_batches
 from jaxlm.data.objectives import vocabulary
 from jaxlm.data.shards import Shards
 from jaxlm.errors import Interrupted, UserError
@@ -81,6 +81,7 @@ def train(
                 RunFolder(warm).require()  # before text is prepared for it
             shards = open_shards(cfg, folder, Path(shards_dir), workers, progress)
             require_held_out(cfg, shards)
+            require_asked(cfg, shards)
             if warm is not None:
                 require_same_tokens(warm, folder.tokenizer)
             cfg = layered(cfg, folder)
@@ -145,6 +146,17 @@ def require_held_out(cfg: RunConfig, shards: Shards) -> None:
             f"optimizer.kind='nt_asgd' averages from when the held-out loss no longer falls, but the validation split "
             f"of {str(shards.folder)!r} is empty: give data.split a part for it, or use optimizer.kind='sgd'"
         )
+
+
+def require_asked(cfg: RunConfig, shards: Shards) -> None:
+    """UserError where the rows of a split are too short for the objective to ask for anything."""
+    for split in ("train", "validation"):
+        if shards.counts(split)["predicted"] and not asks(shards, cfg.data, split):
+            raise UserError(
+                f"data.objective.kind={cfg.data.objective.kind!r} asks for nothing in any row of the {split} split of "
+                f"{str(shards.folder)!r}: give it more text (data.split, data.source), or lower data.length="
+                f"{cfg.data.length}"
+            )
 
 
 def layered(cfg: RunConfig, folder: RunFolder) -> RunConfig:

@@ -8,6 +8,7 @@ import pydantic
 from jaxlm.checkpoint_folder import CheckpointConfig
 from jaxlm.config import Config, load
 from jaxlm.data.dataset import DataConfig
+from jaxlm.data.objectives import example
 from jaxlm.losses import LossConfig
 from jaxlm.mesh import MeshConfig
 from jaxlm.misfit import misfit
@@ -80,9 +81,15 @@ class RunConfig(Config):
                     "data.rows='lanes' counts positions on through each document, and model.position='learned' has "
                     "only data.length of them: use model.position='rotary', or data.rows='chunked' or 'packed'"
                 )
-            longest = self.model.max_length
+            rows, longest = example(self.data.objective, 1, self.data.length), self.model.max_length
             if longest is not None and longest < self.data.length:
                 raise ValueError(f"model.max_length={longest} is under data.length={self.data.length}: raise it")
+            read = 0 if rows.source is None else rows.source.token.shape[1]
+            if longest is not None and longest < read:
+                raise ValueError(
+                    f"model.max_length={longest} is under the {read} tokens of a source that "
+                    f"data.objective.kind={self.data.objective.kind!r} makes here: raise it"
+                )
         return self
 
     @pydantic.model_validator(mode="after")

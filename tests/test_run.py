@@ -289,6 +289,42 @@ def test_fields_that_contradict_each_other_are_refused_before_anything_runs(unbr
     assert all(word in str(error.value) for word in words)
 
 
+@pytest.mark.parametrize(
+    "objective, model, words",
+    [
+        (
+            {"kind": "seq2seq", "source_length": 200},
+            {"kind": "encoder_decoder", "position": "learned", "max_length": 64},
+            "model.max_length=64 is under the 200 tokens of a source that data.objective.kind='seq2seq' makes",
+        ),
+        ({"kind": "extraction", "question_length": 20, "stride": 11}, {"kind": "encoder"}, "objective.stride=11"),
+        (
+            {"kind": "extraction", "question_length": 8, "stride": 8},
+            {"kind": "encoder", "kinds": 1},
+            "model.kinds=1 calls both the same: set model.kinds=2",
+        ),
+        (
+            {"kind": "next_token"},
+            {"kind": "decoder", "position": "buckets", "bucket_reach": 16},
+            "model.bucket_reach=16 is not over the 16 distances that have a bucket each",
+        ),
+    ],
+    ids=["sources", "stride", "kinds", "buckets"],
+)
+def test_what_fits_on_no_row_is_refused_before_anything_runs(unbroken, objective, model, words):
+    told = dump(unbroken.config())
+    told["data"] |= {"objective": objective, "length": 32, "rows": "packed"}
+    told["model"] = {"layers": 1, "heads": 2, "width": 8} | model
+    with pytest.raises(UserError, match=words):
+        parse(told, RunConfig)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_a_seed_that_no_generator_takes_is_refused(unbroken, seed):
+    with pytest.raises(UserError, match=r"data\.seed"):
+        unbroken.config(f"data.seed={seed}")
+
+
 @pytest.mark.parametrize("size", ["model.width=2000000000", "data.batch=10000000000", "data.length=100000000000"])
 def test_sizes_that_no_machine_has_are_refused_before_anything_runs(unbroken, size):
     with pytest.raises(UserError, match=size.partition("=")[0]):

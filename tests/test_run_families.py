@@ -15,6 +15,7 @@ from jaxlm import parts, run
 from jaxlm.config import parse
 from jaxlm.data.loader import batches
 from jaxlm.data.objectives import vocabulary
+from jaxlm.errors import UserError
 from jaxlm.mesh import MeshConfig
 from jaxlm.run_config import RunConfig
 from jaxlm.training.layout import Layout
@@ -126,3 +127,11 @@ def test_a_run_that_stopped_goes_on_bit_for_bit(name, tmp_path, monkeypatch):
     run.train(cfg, tmp_path / "run", shards_dir=tmp_path / "shards")
     assert tiny_run.parameters(tmp_path / "run") == tiny_run.parameters(tmp_path / "whole")
     assert tiny_run.metrics(tmp_path / "run") == tiny_run.metrics(tmp_path / "whole")
+
+
+def test_rows_that_ask_for_nothing_are_told_before_training(tmp_path):
+    cfg = config("half", tmp_path)
+    wide = cfg.model_copy(update={"data": cfg.data.model_copy(update={"length": 2**20})})
+    with pytest.raises(UserError, match="'prefix' asks for nothing in any row of the train split"):
+        run.train(wide, tmp_path / "run", shards_dir=tmp_path / "shards")
+    assert not (tmp_path / "run").exists()

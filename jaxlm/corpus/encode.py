@@ -66,10 +66,11 @@ def add(writer: Writer, tokenizer: Tokenizer, piece: Piece, tokens: np.ndarray, 
     labels = None
     if labelled:
         labels = np.full(1 + tokens.size, NOTHING, np.int32)
-        starts = tokenizer.starts(tokens)
+        # Asked only for labels within the text: not every tokenizer can say it.
+        starts = tokenizer.starts(tokens) if any(place != WHOLE for place, _ in piece.labels) else None
         for character, label in piece.labels:
             byte = len(piece.text[: max(character, 0)].encode("utf-8"))
-            place = 0 if character == WHOLE else int(np.searchsorted(starts, byte, side="right"))
+            place = 0 if starts is None or character == WHOLE else int(np.searchsorted(starts, byte, side="right"))
             labels[place] = label if labels[place] == NOTHING else labels[place] | label
     writer.add(tokens, len(piece.text.encode("utf-8")), labels)
 

@@ -53,7 +53,7 @@ class DataConfig(Config):
     batch: int = pydantic.Field(gt=0, le=2**20)  # rows a step, over all devices and processes
     rows: Literal["packed", "chunked", "lanes"] = "packed"
     objective: ObjectiveConfig = NextToken()
-    seed: int = 0  # of the order of rows and of the tokenizer's sample
+    seed: int = pydantic.Field(default=0, ge=0, lt=2**32)  # of rows' order, what is hidden, the tokenizer's sample
     prefetch: int = pydantic.Field(default=4, ge=0)  # batches read ahead
 
     @pydantic.model_validator(mode="after")
@@ -69,10 +69,11 @@ class DataConfig(Config):
                 f"rows='lanes' go on from batch to batch, for objective.kind='next_token' only, and {asks}: set "
                 f"rows='packed'"
             )
-        if objective.kind == "extraction" and objective.question_length >= self.length:
+        if objective.kind == "extraction" and objective.question_length + 1 + objective.stride >= self.length:
             raise ValueError(
-                f"objective.question_length={objective.question_length} leaves no room for a text in length="
-                f"{self.length}: lower it, or raise length"
+                f"objective.question_length={objective.question_length}, a separator and the objective.stride="
+                f"{objective.stride} tokens that rows of one text share leave no room for new ones in length="
+                f"{self.length}: lower them, or raise length"
             )
         if objective.kind == "masked" and objective.sentence_order and self.length < 8:
             raise ValueError(f"length={self.length} has no room for two pieces and three separators: make it 8 or more")

@@ -5,7 +5,7 @@ each token (-1: none), written and cut as the tokens are. What a class as a whol
 opens its text. So examples share shards, rows and loader with plain text.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import pydantic
@@ -82,8 +82,6 @@ class Pairs:
         sizes = np.diff(offsets).reshape(-1, 2) + np.array([int(opens), 0])
         self._start = offsets[:-1].reshape(-1, 2) + np.array([int(not opens), 0])
         self._count = np.minimum(sizes, [source_length, length])
-        self.pairs = len(sizes)
-        self.cut_short = tuple(map(int, np.sum(sizes > self._count, axis=0)))  # sources and targets
         row = place_pairs(self._count, np.array([source_length, length]))
         self._order = np.argsort(row, kind="stable")
         self._first = np.searchsorted(row[self._order], np.arange(row.max(initial=-1) + 2))
@@ -119,26 +117,31 @@ def place_pairs(count: np.ndarray, room: np.ndarray) -> np.ndarray:
 
 
 class Questions:
-    """Row by row a question and a piece of the text that may answer it; long texts have several rows."""
+    """Row by row a question, a separator and a piece of the text that may answer it; long texts have several rows."""
 
     def __init__(self, offsets: np.ndarray, objective: Extraction, length: int):
         self.length = length
         start = offsets[:-1].reshape(-1, 2)
-        asked, text = np.minimum(np.diff(offsets).reshape(-1, 2), [objective.question_length, np.iinfo(np.int64).max]).T
-        room = length - asked
-        step = np.maximum(room - objective.stride, 1)
+        asked, text = (np.diff(offsets).reshape(-1, 2) - [0, 1]).T  # the separator before the text is in each row
+        asked = np.minimum(asked, objective.question_length)
+        room = length - asked - 1
+        step = room - objective.stride
         pieces = 1 + np.maximum(-(-(text - room) // step), 0)
         example = np.repeat(np.arange(len(start)), pieces)
         piece = np.arange(example.size) - np.repeat(np.cumsum(pieces) - pieces, pieces)
         begin = piece * step[example]
-        self._question = start[example, 0], asked[example]
-        self._text = start[example, 1] + begin, np.minimum(text[example] - begin, room[example])
-        self.example, self.rows = example, example.size
+        separator = start[example, 1]
+        self._parts = (
+            (start[example, 0], asked[example]),
+            (separator, np.ones_like(separator)),
+            (separator + 1 + begin, np.minimum(text[example] - begin, room[example])),
+        )
+        self.rows = example.size
 
     def spans(self, rows: np.ndarray) -> Spans:
         there = np.flatnonzero(rows < self.rows)
-        of_both = lambda n: np.stack([part[n][rows[there]] for part in (self._question, self._text)], axis=1).ravel()
-        return Spans(np.repeat(there, 2), of_both(0), of_both(1), np.zeros(2 * there.size, np.int64))
+        of_all = lambda n: np.stack([part[n][rows[there]] for part in self._parts], axis=1).ravel()
+        return Spans(np.repeat(there, 3), of_all(0), of_all(1), np.zeros(3 * there.size, np.int64))
 
 
 def plan(shards: Shards, split: str, objective: Labelled, length: int) -> "Pairs | Questions | Packed":
@@ -150,7 +153,45 @@ def plan(shards: Shards, split: str, objective: Labelled, length: int) -> "Pairs
         return Questions(offsets, objective, length)
     if isinstance(objective, Tagging):
         return best_fit_decreasing(offsets, length)
-    return best_fit_decreasing(offsets[:: shards.parts], length, most=objective.texts, whole=True)
+    more = int(closes(objective, shards))
+    return best_fit_decreasing(offsets[:: shards.parts], length, most=objective.texts, whole=True, more=more)
+
+
+def closes(objective: Labelled, shards: Shards) -> bool:
+    """Does each text end with a token of its own, as BERT has it?
+
+    Where the last token is asked, that is a text's own: a model that is read from one side ends its rows so.
+    """
+    return shards.closing != shards.separator and isinstance(objective, Classification) and objective.at == "first"
+
+
+class Cut(NamedTuple):
+    """Texts that are longer than their rows, and so lose their end."""
+
+    count: int
+    texts: int
+    what: str
+    field: str  # that says how long a row is
+
+
+def cuts(shards: Shards, split: str, objective: Labelled, length: int) -> list[Cut]:
+    """What a plan leaves out; [] where nothing."""
+    offsets = np.asarray(shards.offsets(split), np.int64)
+    documents = np.diff(offsets)
+    rooms: list[tuple[str, str, np.ndarray, int]] = []
+    if isinstance(objective, SequenceToSequence):
+        sources = documents[::2] + int(shards.start == shards.separator)
+        rooms = [
+            ("sources", "data.objective.source_length", sources, objective.source_length),
+            ("targets", "data.length", documents[1::2], length),
+        ]
+    elif isinstance(objective, Extraction):
+        rooms = [("questions", "data.objective.question_length", documents[::2], objective.question_length)]
+    elif isinstance(objective, Classification):
+        whole = np.diff(offsets[:: shards.parts]) + int(closes(objective, shards))
+        rooms = [("examples", "data.length", whole, length)]
+    found = [Cut(int((sizes > room).sum()), sizes.size, what, field) for what, field, sizes, room in rooms]
+    return [cut for cut in found if cut.count]
 
 
 def build(objective: Labelled, plan, shards: Shards, split: str, rows: np.ndarray) -> Batch:
@@ -171,11 +212,16 @@ def build(objective: Labelled, plan, shards: Shards, split: str, rows: np.ndarra
         return Batch(text.token, np.maximum(label_BL, 0), asked, text.segment, text.position)
     if isinstance(objective, Extraction):
         return answers(text, label_BL)
-    return classes(objective, text, label_BL, shards.separator)
+    return classes(objective, text, label_BL, shards.separator, shards.closing if closes(objective, shards) else None)
 
 
-def classes(objective: Classification, text: Rows, label_BL: np.ndarray, separator: int) -> Batch:
-    """`where` is the first or the last token of each example of a row."""
+def classes(
+    objective: Classification, text: Rows, label_BL: np.ndarray, separator: int, closing: int | None = None
+) -> Batch:
+    """`where` is the first or the last token of each example of a row.
+
+    With `closing`, it stands after each text, and the separator before each example alone, as BERT has it.
+    """
     B, L = text.token.shape
     opens = (text.position == 0) & (text.segment > 0)
     ends = (text.segment > 0) & (np.diff(text.segment, axis=1, append=0) != 0)
@@ -185,17 +231,17 @@ def classes(objective: Classification, text: Rows, label_BL: np.ndarray, separat
     turn = text.segment[row, place] - 1
     label = label_BL[opens]  # in the order of `row` and `turn`, as each example opens once and ends once
     where[row, turn], target[row, turn], weight[row, turn] = place, np.maximum(label, 0), label >= 0
-    kind = None
+    kind, second = None, (text.token == separator) & ~opens & (text.segment > 0)
     if objective.second_field is not None:
-        second = (text.token == separator) & ~opens & (text.segment > 0)
-        so_far = np.cumsum(second, axis=1)
+        so_far = np.cumsum(second, axis=1) - (0 if closing is None else second)  # what closes a text is its own
         before = np.take_along_axis(so_far, np.maximum.accumulate(np.where(opens, np.arange(L), 0), axis=1), axis=1)
         kind = ((so_far - before) * (text.segment > 0)).astype(np.int32)
-    return Batch(text.token, target, weight, text.segment, text.position, kind=kind, where=where)
+    token = text.token if closing is None else np.where(second | ends, np.int32(closing), text.token)
+    return Batch(token, target, weight, text.segment, text.position, kind=kind, where=where)
 
 
 def answers(text: Rows, label_BL: np.ndarray) -> Batch:
-    """`target` is the first and the last token of the answer, "B 2"; the first two spans of a row are its example."""
+    """`target` is the first and the last token of the answer, "B 2"; a row's spans are its question and two of text."""
     real = text.segment > 0
     marks_BL = np.maximum(label_BL, 0)
     first_BL, last_BL = (marks_BL & FIRST) > 0, (marks_BL & LAST) > 0
@@ -204,5 +250,5 @@ def answers(text: Rows, label_BL: np.ndarray) -> Batch:
     target = np.where(np.expand_dims(found, 1), ends, 0).astype(np.int32)
     weight = np.tile(real[:, :1].astype(np.float32), 2)
     place = np.where(real, np.arange(real.shape[1], dtype=np.int32)[None], 0)
-    kind = np.maximum(text.segment - 1, 0).astype(np.int32)
+    kind = (text.segment > 1).astype(np.int32)
     return Batch(text.token, target, weight, real.astype(np.int32), place, kind=kind)

@@ -17,10 +17,10 @@ import numpy as np
 from jaxlm.batch import Batch
 from jaxlm.data import tokenizer
 from jaxlm.data.dataset import DataConfig
-from jaxlm.data.examples import Pairs
+from jaxlm.data.examples import cuts
 from jaxlm.data.ids import Ids
 from jaxlm.data.masking import Masked
-from jaxlm.data.objectives import BatchOfRows, ids, reader, row_plan
+from jaxlm.data.objectives import BatchOfRows, ids, labelled, reader, row_plan
 from jaxlm.data.order import Shuffled
 from jaxlm.data.shards import Shards
 from jaxlm.errors import UserError
@@ -68,8 +68,9 @@ def batches(
     Every epoch is a new order of all rows, except in lanes, which go on in the order of the text.
     """
     rows = row_plan(shards, split, config.objective, config.rows, config.length, config.batch)
-    if isinstance(rows, Pairs):
-        _tell_cuts(rows)
+    if labelled(config.objective):
+        for cut in cuts(shards, split, config.objective, config.length):
+            log.warning("%d of %d %s are longer than %s and lose their end", cut.count, cut.texts, cut.what, cut.field)
     local, first = _share(config.batch, process_index, process_count)
     shuffled = Shuffled(rows.rows, key=f"{shards.digest} {config.seed}")
 
@@ -105,12 +106,14 @@ def evaluation_batches(
     return Batches(source, 0, config.prefetch)
 
 
-def _tell_cuts(plan: Pairs) -> None:
-    """A line in the log where texts of pairs are longer than their rows: their ends are not read."""
-    fields = {"sources": "data.objective.source_length", "targets": "data.length"}
-    for (what, field), count in zip(fields.items(), plan.cut_short, strict=True):
-        if count:
-            log.warning("%d of %d %s are longer than %s and lose their end", count, plan.pairs, what, field)
+def asks(shards: Shards, config: DataConfig, split: str) -> bool:
+    """Is anything to be predicted in the rows of a split? Reads up to the first row that has something."""
+    few = config.model_copy(update={"batch": min(config.batch, 64), "prefetch": 0})  # 64: chosen, one read as a rule
+    source = evaluation_batches(shards, few, split)
+    try:
+        return any(batch.weight.any() for batch in source)
+    finally:
+        source.close()
 
 
 def ids_for(shards: Shards, config: DataConfig) -> Ids:

@@ -66,10 +66,15 @@ def generator(seed: int, row: int) -> np.random.Generator:
 
 
 def masked(cfg: Masked, rows: Rows, ids: Ids, seed: int, numbers: np.ndarray) -> Batch:
-    """`where` are the tokens asked for, in order; never a separator, which is not text."""
+    """`where` are the tokens asked for, in order; never a separator, which is not text.
+
+    A separator opens each document, and what `ids` closes it with stands after it, as BERT has it.
+    """
     B, L = rows.token.shape
     P = hidden_tokens(cfg.rate, L)
     token, segment, position = rows.token.copy(), rows.segment, rows.position
+    if not cfg.sentence_order:
+        token[(token == ids.separator) & (position > 0)] = ids.end
     where, target, weight = np.zeros((B, P), np.int32), np.zeros((B, P), np.int32), np.zeros((B, P), np.float32)
     kind = label = None
     if cfg.sentence_order:

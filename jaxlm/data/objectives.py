@@ -138,7 +138,8 @@ def row_plan(shards: Shards, split: str, objective: ObjectiveConfig, rows: Kind,
     """How a split becomes rows: `rows` is data.rows."""
     if labelled(objective):
         return examples.plan(shards, split, objective, length)
-    return text_plan(shards, split, rows, length, batch)
+    closed = isinstance(objective, Masked) and shards.closing != shards.separator
+    return text_plan(shards, split, rows, length, batch, closed=closed)
 
 
 def example(objective: ObjectiveConfig, batch: int, length: int) -> Batch:

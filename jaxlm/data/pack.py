@@ -83,8 +83,11 @@ class Packed:
 Plan = Packed | Chunked | Lanes  # `rows` rows of `length` tokens; a row asked for beyond them is empty
 
 
-def plan(shards: Shards, split: str, kind: Kind, length: int, batch: int) -> Plan:
-    """The row plan of a split; `batch` is the number of lanes, the other kinds do not depend on it."""
+def plan(shards: Shards, split: str, kind: Kind, length: int, batch: int, *, closed: bool = False) -> Plan:
+    """The row plan of a split; `batch` is the number of lanes, the other kinds do not depend on it.
+
+    `closed`: packed documents are read with the separator after them.
+    """
     predicted = shards.counts(split)["predicted"]
     if predicted == 0:
         raise UserError(
@@ -95,16 +98,19 @@ def plan(shards: Shards, split: str, kind: Kind, length: int, batch: int) -> Pla
         return Chunked(predicted, length)
     if kind == "lanes":
         return Lanes(np.asarray(shards.offsets(split), np.int64), length, batch)
-    return _stored(shards, split, length)
+    return _stored(shards, split, length, closed)
 
 
-def best_fit_decreasing(offsets: np.ndarray, length: int, most: int | None = None, whole: bool = False) -> Packed:
+def best_fit_decreasing(
+    offsets: np.ndarray, length: int, most: int | None = None, whole: bool = False, more: int = 0
+) -> Packed:
     """Pack the documents that lie between `offsets` into rows; longest first, each where it fits tightest.
 
     A document longer than a row is first cut into pieces of exactly `length` and a rest; where it must stay `whole`
-    the rest is left out. `most` documents share a row; None: as many as fit.
+    the rest is left out. `most` documents share a row; None: as many as fit. `more` tokens after a document belong to
+    it too: the separator that opens the next, for a model that reads what closes a text.
     """
-    document_tokens = np.diff(offsets)
+    document_tokens = np.diff(offsets) + more
     if whole:
         document_tokens = np.minimum(document_tokens, length)
     document, piece = _ranges(np.zeros_like(document_tokens), -(-document_tokens // length))
@@ -154,13 +160,13 @@ def _ranges(start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return owner, np.arange(owner.size) + np.repeat(start - (np.cumsum(sizes) - sizes), sizes)
 
 
-def _stored(shards: Shards, split: str, length: int) -> Packed:
+def _stored(shards: Shards, split: str, length: int, closed: bool) -> Packed:
     """The packed plan from `plans/`, made and kept there if it is missing or damaged."""
-    path = shards.folder / PLANS / f"{split}-packed-{length}.plan"
+    path = shards.folder / PLANS / f"{split}-packed-{length}{'-closed' if closed else ''}.plan"
     stored = _read(path, shards.digest, length)
     if stored is not None:
         return stored
-    packed = best_fit_decreasing(np.asarray(shards.offsets(split), np.int64), length)
+    packed = best_fit_decreasing(np.asarray(shards.offsets(split), np.int64), length, more=int(closed))
     content = np.concatenate([[packed.rows], packed.first, packed.start, packed.count]).astype("<i8").tobytes()
     beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}")  # processes may share the folder
     try:

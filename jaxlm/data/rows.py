@@ -43,7 +43,7 @@ def cut(stream: Integer[np.ndarray, " tokens"], spans: Spans, rows: int, length:
     following = np.append(token[1:], token[:1])
     real = segment > 0
     end = spans.start[real] + spans.count[real]
-    following[begin[real] + spans.count[real] - 1] = stream[end]
+    following[begin[real] + spans.count[real] - 1] = stream.take(end, mode="clip")  # nobody predicts after the last
     position = place + np.repeat((spans.position - begin).astype(np.int32), spans.count)
     segment = np.repeat(segment.astype(np.int32), spans.count)
     padding = np.flatnonzero(segment == 0)

@@ -1,7 +1,7 @@
 """What every tokenizer is: a table from ids to bytes, and a way from text to ids.
 
 We decode by our own table, so decode_bytes(a) + decode_bytes(b) = decode_bytes(a + b). What an id is, and how text
-becomes ids, is said by those who inherit: tokenizer.py and huggingface.py.
+becomes ids, is said by those who inherit: tokenizer.py and tokenizer_huggingface.py.
 """
 
 import hashlib

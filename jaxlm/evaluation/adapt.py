@@ -89,7 +89,13 @@ def recut(data: DataConfig, batch: int | None, length: int | None, cache: CacheC
             f"{options} cuts lanes anew, but the rows of this run are data.rows={data.rows!r}, which begin from "
             f"nowhere: leave it out"
         )
-    return data.model_copy(update=asked)
+    return parse({"data": dump(data) | asked}, Recut, origin="--batch and --length").data if asked else data
+
+
+class Recut(Config):
+    """What gives the fields a name in errors."""
+
+    data: DataConfig
 
 
 def require_finite(loss: float, dynamic: DynamicConfig | None, origin: str) -> None:

@@ -5,13 +5,17 @@ import json
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from jaxlm.corpus.prepare import prepare
 from jaxlm.data import examples, tokenizer
 from jaxlm.data.dataset import DataConfig, HashSplit
 from jaxlm.data.loader import batches, evaluation_batches
-from jaxlm.data.tokenizer_config import SentencePieceConfig
+from jaxlm.data.masking import Masked
+from jaxlm.data.shards import Shards
+from jaxlm.data.tokenizer_config import HuggingFaceConfig, SentencePieceConfig
 from jaxlm.errors import UserError
+from tests.data.huggingface_kinds import TEXTS, write
 
 SEPARATOR = 1
 WORDS = [
@@ -127,10 +131,32 @@ def test_pairs_fill_their_rows():
     assert len(held) <= 1.05 * max(count[:, 0].sum() / 128, count[:, 1].sum() / 100)
 
 
-def test_pairs_know_how_many_lose_their_end():
-    sizes = [9, 4, 6, 12, 30, 31]  # three pairs; a source has a separator more
-    pairs = examples.Pairs(np.cumsum([0, *sizes]), source_length=9, length=12)
-    assert (pairs.pairs, pairs.cut_short) == (3, (2, 1))
+@pytest.mark.parametrize(
+    "kind, sizes, told",
+    [
+        ("seq2seq", [48, 4, 6, 12, 90, 61], ["2 of 3 sources are longer than data.objective.source_length",
+                                             "1 of 3 targets are longer than data.length"]),
+        ("classification", [40, 41, 3], ["1 of 3 examples are longer than data.length"]),
+        ("extraction", [9, 90, 8, 7], ["1 of 2 questions are longer than data.objective.question_length"]),
+        ("tagging", [90], []),
+    ],
+)  # fmt: skip
+def test_it_is_told_how_many_lose_their_end(tmp_path, kind, sizes, told):
+    class Sized(Shards):
+        __init__ = object.__init__
+        parts = 2 if kind in ("seq2seq", "extraction") else 1
+        start = separator = closing = SEPARATOR
+        offsets = staticmethod(lambda split: np.cumsum([0, *sizes]))
+
+    cfg = config(tmp_path, kind)
+    found = examples.cuts(Sized(), "train", cfg.objective, cfg.length)
+    assert [f"{c.count} of {c.texts} {c.what} are longer than {c.field}" for c in found] == told
+
+
+def test_training_says_which_texts_lose_their_end(tmp_path, caplog):
+    shards = prepare(cfg := config(tmp_path, "classification"), tmp_path / "shards", workers=1)
+    batches(shards, cfg.model_copy(update={"length": 12})).close()
+    assert "examples are longer than data.length and lose their end" in caplog.text
 
 
 @pytest.mark.parametrize("at", ["first", "last"])
@@ -178,10 +204,12 @@ def test_each_word_has_its_tag_at_its_first_token(tmp_path):
 def test_an_answer_is_found_in_the_rows_that_hold_it(tmp_path):
     cfg = config(tmp_path, "extraction")
     _, tok, found = read(cfg, tmp_path / "shards")
+    answers = {record["text"]: record["answers"]["text"] for record in records("extraction")}
     answered = unanswered = 0
     for batch in found:
         for row in np.flatnonzero(batch.weight[:, 0]):
             first, last = batch.target[row]
+            assert batch.token[row, batch.kind[row] == 1][0] == SEPARATOR
             text = tok.decode(batch.token[row, batch.kind[row] == 1])
             if first:
                 assert tok.decode(batch.token[row, first : last + 1]).strip() == "treasure"
@@ -189,8 +217,8 @@ def test_an_answer_is_found_in_the_rows_that_hold_it(tmp_path):
                 answered += 1
             else:
                 unanswered += 1
-                number = text.split(" ")[0]
-                assert "treasure" not in text or not number.isdigit() or int(number) % 4 == 0 or len(text) < 200
+                whole = next(t for t in answers if text in t)
+                assert not answers[whole] or "treasure" not in text
     assert answered > 8 and unanswered > 8
 
 
@@ -205,6 +233,10 @@ def test_every_token_of_a_long_text_is_in_some_row(tmp_path):
         covered[start : start + count] = True
     assert covered.all()
     assert (np.bincount(spans.row, spans.count) <= cfg.length).all()
+    text = spans.start[2::3]
+    again = np.flatnonzero(np.diff(spans.start[::3]) == 0)  # rows that go on with a text: by all but the stride
+    assert again.size > 8
+    assert (text[again] + spans.count[2::3][again] - text[again + 1] == cfg.objective.stride).all()
 
 
 @pytest.mark.parametrize(
@@ -252,3 +284,53 @@ def test_other_classes_are_other_shards_but_another_length_is_not(tmp_path):
 def test_no_class_has_a_name_twice(tmp_path, kind):
     with pytest.raises(ValueError, match="'good' stands there twice"):
         config(tmp_path, kind, classes=["good", "bad", "good"])
+
+
+@pytest.mark.parametrize("second", [None, "other"])
+def test_a_tokenizer_that_closes_texts_closes_examples_as_the_library_does(tmp_path, second):
+    """Labels of a whole text need no tokenizer that keeps all of it."""
+    write("wordpiece", tmp_path / "bert")
+    theirs = Tokenizer.from_file(str(tmp_path / "bert" / "tokenizer.json"))
+    theirs.no_truncation()
+    theirs.no_padding()
+    cfg = config(tmp_path, "classification", second_field=second)
+    cfg = cfg.model_copy(update={"tokenizer": HuggingFaceConfig(path=str(tmp_path / "bert"))})
+    given = list(records("classification"))
+    wanted = {}
+    for record in given:
+        of = theirs.encode(record["text"], *([record["other"]] if second else []))
+        ids, kinds = of.ids[: cfg.length], of.type_ids[: cfg.length]
+        ids[-1] = of.ids[-1]  # where its end is cut off
+        wanted[tuple(ids)] = kinds, record["label"]
+    seen = 0
+    _, _, found = read(cfg, tmp_path / "shards")
+    for batch in found:
+        for row, n in zip(*np.nonzero(batch.weight), strict=True):
+            mine = batch.segment[row] == n + 1
+            kinds, label = wanted[tuple(batch.token[row, mine].tolist())]
+            assert cfg.objective.classes[batch.target[row, n]] == label
+            assert second is None or batch.kind[row, mine].tolist() == kinds
+            seen += 1
+    assert seen > 10
+
+
+def test_a_text_is_masked_between_what_opens_and_what_closes_it(tmp_path):
+    write("wordpiece", tmp_path / "bert")
+    (tmp_path / "text").mkdir()
+    for n in range(40):
+        (tmp_path / "text" / f"{n}.txt").write_text(TEXTS[n][: 40 + 7 * n], encoding="utf-8")
+    cfg = DataConfig(
+        source=str(tmp_path / "text"), length=64, batch=4, split=HashSplit(validation=0.5, test=0),
+        tokenizer=HuggingFaceConfig(path=str(tmp_path / "bert")), objective=Masked(replaced=0, kept=1),
+    )  # fmt: skip
+    shards, tok, found = read(cfg, tmp_path / "shards")
+    opened = closed = 0
+    for batch in found:
+        for row in range(4):
+            for n in range(1, batch.segment[row].max() + 1):
+                token = batch.token[row, batch.segment[row] == n]
+                assert (token[1:] != tok.separator).all() and (token[:-1] != tok.closing).all()
+                opened, closed = opened + (token[0] == tok.separator), closed + (token[-1] == tok.closing)
+        asked = batch.token[np.arange(4)[:, None], batch.where][batch.weight > 0]
+        assert not np.isin(asked, [tok.separator, tok.closing]).any()
+    assert opened == closed == shards.counts("validation")["documents"] > 10
