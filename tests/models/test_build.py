@@ -94,7 +94,7 @@ def test_loss_and_gradients_agree_on_every_mesh(model):
     def loss(params, batch):
         hidden, head = model.apply(params, batch), model.head(params)
         nats = cross_entropy(hidden.array, head, batch.target, batch.weight, precision=model.precision)[0]
-        return nats + hidden.penalty
+        return nats + jnp.sum(hidden.penalty)
 
     expected, grads = jax.jit(jax.value_and_grad(loss))(params, batch)
     for sizes in [dict(data=8), dict(fsdp=8), dict(data=2, fsdp=2, tensor=2)]:
