@@ -1,6 +1,7 @@
 """`jaxlm train` killed with -9 anywhere, and the same command again: it is the unbroken run, bit for bit.
 
-Each kill costs a process its start, so the fast suite has one of each kind; `make test-slow` has many seeds.
+Each kill costs a process its start, so the fast suite has two: between steps, and between a checkpoint and its manifest.
+`make test-slow` has every kind, and many seeds.
 """
 
 import json
@@ -87,7 +88,7 @@ def lines(folder):
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-# --- one of each kind
+# --- one by one
 
 
 def test_killed_between_two_steps(case):
@@ -97,6 +98,7 @@ def test_killed_between_two_steps(case):
     case.same("in_a_step")
 
 
+@pytest.mark.slow
 def test_killed_while_a_checkpoint_is_being_written(case):
     child = case.start("in_a_save")
     checkpoints = case.folder / "in_a_save" / "checkpoints"
@@ -111,7 +113,7 @@ def test_killed_while_a_checkpoint_is_being_written(case):
     [
         ("jaxlm.checkpoint_folder:CheckpointFolder.finish", 3),  # committed by Orbax, without our manifest
         pytest.param("jaxlm.checkpoint_folder:CheckpointFolder.remove_old", 4, marks=pytest.mark.slow),
-        ("jaxlm.training.telemetry:MetricsFile.sync", 3),
+        pytest.param("jaxlm.training.telemetry:MetricsFile.sync", 3, marks=pytest.mark.slow),
     ],
 )
 def test_killed_at_a_chosen_place(case, target, call):
@@ -123,9 +125,8 @@ def test_killed_at_a_chosen_place(case, target, call):
     case.same(name)
 
 
-@pytest.mark.parametrize(
-    "target", [pytest.param("jaxlm.data.shards:Writer.close", marks=pytest.mark.slow), "jaxlm.data.shards:commit"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["jaxlm.data.shards:Writer.close", "jaxlm.data.shards:commit"])
 def test_killed_while_the_text_is_prepared(case, target):
     name = f"in_{target.rpartition(':')[2]}"
     arm = f"from tests.faults import injector\ninjector.arm({target!r}, injector.kill)"
@@ -135,6 +136,7 @@ def test_killed_while_the_text_is_prepared(case, target):
     case.same(name)
 
 
+@pytest.mark.slow
 def test_told_to_stop_it_saves_ends_with_75_and_goes_on(case):
     child = case.start("terminated")
     while lines(case.folder / "terminated") < 3:
