@@ -4,6 +4,7 @@ A verb's module is imported when the verb is used, so `jaxlm --help` needs neith
 """
 
 import importlib
+import re
 import sys
 from typing import NamedTuple
 
@@ -50,8 +51,17 @@ def build(asked: str | None) -> typer.Typer:
     for name, verb in VERBS.items():
         module = importlib.import_module(verb.module) if name == asked else None
         function = module.main if module else lambda: None
-        app.command(name, help=module.__doc__ if module else verb.help, short_help=verb.help)(function)
+        app.command(name, help=flowing(module.__doc__ or "") if module else verb.help, short_help=verb.help)(function)
     return app
+
+
+def flowing(text: str) -> str:
+    """Paragraphs on one line each, for a terminal to break where it is wide.
+
+    >>> flowing("One line\\nand its rest.\\n\\nAnother.\\n    an example")
+    'One line and its rest.\\n\\nAnother.\\n    an example'
+    """
+    return re.sub(r"(?<=\S)\n(?=\S)", " ", text)
 
 
 def jaxlm(

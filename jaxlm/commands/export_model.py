@@ -1,10 +1,12 @@
 """Write RUN as a Hugging Face model into the new folder HF_DIR: config.json, safetensors, tokenizer.
 
 The architecture is the first of GPT-2, Llama, Mistral, Qwen3, Arcee, Apertus, BERT and T5 that computes what the model
-does; a model that none of them computes is refused, with what differs. A recurrent model becomes an embedding, PyTorch's
-nn.RNN, nn.LSTM or nn.GRU, and a head, by the names of their state dict. Prints the folder, which the library
+does; a model that none of them computes is refused, with what differs. Prints the folder, which the library
 transformers opens with AutoTokenizer and AutoModelForCausalLM, AutoModelForMaskedLM (or ForPreTraining) or
 AutoModelForSeq2SeqLM.
+
+A recurrent model becomes an embedding, PyTorch's nn.RNN, nn.LSTM or nn.GRU, and a head, by the names of their state
+dicts: README.md has the lines that open it.
 """
 
 from pathlib import Path

@@ -1,10 +1,12 @@
 """Make the run folder RUN of the Hugging Face model in the folder HF_DIR; nothing is downloaded.
 
 Reads config.json, safetensors and the tokenizer's files; no pickle, no program. What would compute other numbers here
-than there is refused by its key. Also reads an embedding, PyTorch's nn.RNN, nn.LSTM or nn.GRU, and a head, with
-model_type rnn, lstm or gru and the module's arguments in config.json. A BERT saved without its head gets one at random, and a warning. Prints the run
+than there is refused by its key. A BERT saved without its head gets one at random, and a warning. Prints the run
 folder, which eval --text, generate, inspect and export open, and training begins from: jaxlm train RUN --set
 data.source=TEXT --name NEW.
+
+Also an embedding, PyTorch's nn.RNN, nn.LSTM or nn.GRU, and a head: config.json then has model_type rnn, lstm or gru,
+the arguments of the module, and vocab_size.
 """
 
 from pathlib import Path

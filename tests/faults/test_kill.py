@@ -1,7 +1,7 @@
 """`jaxlm train` killed with -9 anywhere, and the same command again: it is the unbroken run, bit for bit.
 
-Each kill costs a process its start, so the fast suite has two: between steps, and between a checkpoint and its manifest.
-`make test-slow` has every kind, and many seeds.
+Each kill costs a process its start, so the fast suite has two: between steps, and between a checkpoint and its
+manifest. `make test-slow` has every kind, and many seeds.
 """
 
 import json
