@@ -52,10 +52,10 @@ def real_rows(token: np.ndarray, lengths: np.ndarray) -> Batch:
     return Batch(token, token, segment.astype(np.float32), segment, position)
 
 
-def relative(got, wanted) -> float:
-    """The greatest difference, relative to the greatest value."""
+def relative(got, wanted, floor: float = 1e-2) -> float:
+    """The greatest difference, relative to the greatest value; to `floor`, where that is what a sum cancelled to."""
     got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
-    return np.abs(got - wanted).max() / max(np.abs(wanted).max(), 1e-2)
+    return float(np.abs(got - wanted).max() / max(np.abs(wanted).max(), floor))
 
 
 def same_gradients(ours: dict, theirs: dict, limit: float = 1e-4) -> None:

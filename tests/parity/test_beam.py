@@ -3,15 +3,11 @@
 import functools
 import warnings
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxlm.generation.beam import BeamConfig, search
 from jaxlm.models.build import build
-from jaxlm.models.transformer import TransformerConfig
-from tests.parity.test_transformers import HEADS, LAYERS, LENGTH, VOCAB, WIDTH, K, from_gpt2, weights_of
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("default")]  # torch warns about itself
 
@@ -22,6 +18,7 @@ with warnings.catch_warnings():
 
     from tests.parity import peers
 
+VOCAB, LENGTH, LAYERS, WIDTH, HEADS, K = 61, 24, 2, 48, 6, 8
 BEAMS, TOKENS, SEPARATOR = 4, 12, 12  # this model likes to say 12, so some texts end early
 PROMPTS = [[], [7], [60, 3, 3, 8], [1, 2, 9, 11, 13, 17, 19]]
 
@@ -47,9 +44,7 @@ def gpt2():
             bos_token_id=SEPARATOR, eos_token_id=SEPARATOR,
         )
     ).eval()  # fmt: skip
-    params = jax.tree.map(jnp.asarray, from_gpt2(weights_of(peer)))
-    cfg = TransformerConfig(layers=LAYERS, heads=HEADS, width=WIDTH, ff_width=80, bias=True, precision="float32")
-    return peer, build(cfg, vocab=VOCAB, length=LENGTH, packed=False, platform="cpu"), params
+    return peer, *ours(peers.stirred(peer))
 
 
 @functools.cache
@@ -62,9 +57,13 @@ def t5():
         )
     ).eval()  # fmt: skip
     peers.stirred(peer, seed=3)  # with this one, too, some texts end early
+    return peer, *ours(peer)
+
+
+def ours(peer):
     found, params = peers.imported(peer)
     family = build(found.cfg, vocab=VOCAB, length=LENGTH, packed=False, platform="cpu")
-    return peer, family, peers.placed(family, params)
+    return family, peers.placed(family, params)
 
 
 def theirs(peer, ids: list[int], penalty: float) -> tuple[list[list[int]], list[float]]:

@@ -40,6 +40,8 @@ with warnings.catch_warnings():
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
 
+    from tests.parity import peers
+
 SHAPES = [("gpt2", seed) for seed in range(20)] + [("llama", seed) for seed in range(20)]
 SHAPES += [(name, seed) for name in ("mistral", "qwen3", "arcee", "apertus") for seed in range(2)]
 SCALINGS = [
@@ -100,12 +102,6 @@ def peer(name: str, rng: np.random.Generator):
     return model.eval()
 
 
-def relative(got, wanted) -> float:
-    """The greatest difference, relative to the greatest value."""
-    got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
-    return float(np.abs(got - wanted).max() / max(np.abs(wanted).max(), 1e-3))
-
-
 @pytest.mark.usefixtures("forget_some")
 @pytest.mark.parametrize(("name", "seed"), SHAPES)
 def test_a_random_shape_gives_the_same_logits_and_gradients(name, seed, tmp_path):
@@ -141,8 +137,33 @@ def test_a_random_shape_gives_the_same_logits_and_gradients(name, seed, tmp_path
     theirs = {path: parameter.grad.numpy() for path, parameter in model.named_parameters()}
     for place in tensors.places(found.arch, found.sizes):
         if flat.keys() >= place.ours.keys():
-            assert relative(place.join(flat, found.sizes), theirs.pop(place.theirs)) < 1e-4, place.theirs
+            got = place.join(flat, found.sizes)
+            assert peers.relative(got, theirs.pop(place.theirs), floor=1e-3) < 1e-4, place.theirs
     assert not theirs, "gradients that nobody compared"
+
+
+@pytest.mark.parametrize("scaling", SCALINGS[1:], ids=lambda scaling: scaling["rope_type"])
+def test_stretched_positions_of_wide_heads_give_the_same_logits(scaling):
+    """Of each kind some pairs of channels are left, some blended, some divided."""
+    model = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=61, hidden_size=48, intermediate_size=80, num_hidden_layers=2, head_dim=32,
+            num_attention_heads=6, num_key_value_heads=2, max_position_embeddings=256,
+            rope_parameters=scaling | {"rope_theta": 500.0},
+        )
+    )  # fmt: skip
+    found, params = peers.imported(peers.stirred(model))
+    token = np.random.default_rng(1).integers(0, 61, (3, 24))
+    batch = tokens(jnp.array(token), jnp.broadcast_to(jnp.arange(24), (3, 24)))
+
+    def logits(cfg):
+        family = build(cfg, vocab=61, length=24, packed=False, platform="cpu")
+        placed = peers.placed(family, params)
+        return np.asarray(family.hidden(placed, batch) @ family.head(placed).T)
+
+    theirs = model(torch.from_numpy(token)).logits.detach().numpy()
+    np.testing.assert_allclose(logits(found.cfg), theirs, atol=1e-4)
+    assert np.abs(logits(found.cfg.model_copy(update={"rope_scaling": None})) - theirs).max() > 1e-2
 
 
 # --- export

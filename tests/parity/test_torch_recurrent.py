@@ -3,6 +3,7 @@
 Its float64 has no rounding to speak of; two float32 programs differ in a sum that cancels by more than either is off.
 """
 
+import functools
 import json
 
 import jax
@@ -22,6 +23,10 @@ pytestmark = pytest.mark.parity
 torch = pytest.importorskip("torch")
 import safetensors.torch  # noqa: E402  # needs torch
 
+from tests.parity import peers  # noqa: E402
+
+relative = functools.partial(peers.relative, floor=1e-3)
+
 CELL = {"tanh": ("RNN", {"nonlinearity": "tanh"}), "relu": ("RNN", {"nonlinearity": "relu"})}
 CELL |= {"lstm": ("LSTM", {}), "gru": ("GRU", {})}
 CASES = [(cell, seed) for cell in CELL for seed in range(20)]
@@ -32,12 +37,6 @@ def forget_programs():
     """Each shape compiles its own; all of them at once are more than a process may map."""
     yield
     jax.clear_caches()
-
-
-def relative(got, wanted) -> float:
-    """The greatest difference, relative to the greatest value."""
-    got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
-    return np.abs(got - wanted).max() / max(np.abs(wanted).max(), 1e-3)
 
 
 @pytest.mark.parametrize(("cell", "seed"), CASES)
