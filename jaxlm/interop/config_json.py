@@ -178,7 +178,8 @@ def told(field: Field, config: Mapping[str, Any], origin: str) -> Any:
     if value is None or not isinstance(value, kinds) or isinstance(value, bool) != (field.kind is bool):
         raise UserError(f"{origin}: {field.theirs}={value!r} should be {_a(field.kind)}")
     if isinstance(value, int) and not 0 <= value - (field.kind is int) < 2**31:
-        raise UserError(f"{origin}: {field.theirs}={value!r} should be a number from 1 to 2**31 - 1")
+        least = int(field.kind is int)
+        raise UserError(f"{origin}: {field.theirs}={value!r} should be a number from {least} to 2**31 - 1")
     if field.words and str(value) not in field.words:
         raise UserError(f"{origin}: {field.theirs}={value!r}; jaxlm has {', '.join(field.words)}")
     return field.words[str(value)] if field.words else value

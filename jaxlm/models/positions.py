@@ -41,6 +41,12 @@ class Llama3Scaling(Config):
     fast: float = pydantic.Field(default=4.0, gt=0)
     original: int = pydantic.Field(default=8192, gt=0)  # tokens trained for
 
+    @pydantic.model_validator(mode="after")
+    def _slow_is_under_fast(self) -> "Llama3Scaling":
+        if self.slow >= self.fast:
+            raise ValueError(f"slow={self.slow} is not under fast={self.fast}: nothing lies between them to blend")
+        return self
+
 
 class YarnScaling(Config):
     """As Llama 3's, with a ramp over channels; scores get sharper too (Peng et al. 2023, arXiv:2309.00071, 3.4)."""

@@ -20,6 +20,10 @@ BERT = {"model_type": "bert", "hidden_size": 8, "num_hidden_layers": 1, "num_att
 T5 = {"model_type": "t5", "is_encoder_decoder": True, "d_model": 8, "num_layers": 1, "num_heads": 2}
 APERTUS = {**LLAMA, "model_type": "apertus", "hidden_act": "relu2"}
 LINEAR = {"rope_type": "linear", "factor": 2.0}
+LLAMA3 = {
+    "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}  # fmt: skip
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
 
 
@@ -139,6 +143,11 @@ REFUSED = {
     "positions of two kinds": ({**LLAMA, "rope_scaling": LINEAR | {"type": "yarn"}}, "names two kinds"),
     "positions of no kind": ({**LLAMA, "rope_scaling": {"factor": 2.0}}, "rope_scaling=.*stretches"),
     "positions as list": ({**LLAMA, "rope_scaling": [2.0]}, "should be null or an object"),
+    "positions that blend nothing": (
+        {**LLAMA, "rope_scaling": LLAMA3 | {"low_freq_factor": 4.0}},
+        "slow=4.0 is not under fast=4.0",
+    ),
+    "an epsilon under 0": ({**LLAMA, "rms_norm_eps": -1}, "rms_norm_eps=-1 should be a number from 0"),
     "positions shrunk": ({**LLAMA, "rope_scaling": LINEAR | {"factor": 0.5}}, "factor=0.5"),
     "a factor as text": ({**LLAMA, "rope_scaling": LINEAR | {"factor": "two"}}, 'factor="two"'),
     "positions with a key too many": ({**LLAMA, "rope_scaling": LINEAR | {"beta_fast": 3}}, "beta_fast=3 of 'linear'"),
