@@ -8,27 +8,24 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from jaxlm.errors import UserError
-from jaxlm.models.positions import LinearScaling, Llama3Scaling, RopeScaling, YarnScaling
+from jaxlm.models.positions import RopeScaling
 
 KIND, FORMER_KIND = "rope_type", "type"  # the latter until version 4.45
 _ORIGINAL = "original_max_position_embeddings"
 
 
 class _Keys(NamedTuple):
-    config: type
     needed: Mapping[str, str]  # theirs -> ours
     others: Mapping[str, str] = {}  # with a default, which ours has too
     still: Mapping[str, tuple] = {}  # keys that change the numbers -> the values that ours computes
 
 
 _KINDS = {
-    "linear": _Keys(LinearScaling, {"factor": "factor"}),
+    "linear": _Keys({"factor": "factor"}),
     "llama3": _Keys(
-        Llama3Scaling,
         {"factor": "factor", "low_freq_factor": "slow", "high_freq_factor": "fast", _ORIGINAL: "original"},
     ),
     "yarn": _Keys(
-        YarnScaling,
         {"factor": "factor", _ORIGINAL: "original"},
         {"beta_slow": "slow", "beta_fast": "fast"},
         {"mscale": (None,), "mscale_all_dim": (None,), "truncate": (None, True)},
@@ -53,7 +50,7 @@ def read(value: Any, where: str) -> dict[str, Any] | None:
         known = ", ".join(map(repr, ["default", *_KINDS]))
         raise UserError(f"{where}={value!r:.200}; jaxlm stretches positions by {known}")
     keys = _KINDS[kind]
-    if missing := [key for key in keys.needed if key not in told]:
+    if missing := [key for key in keys.needed if told.get(key) is None]:
         raise UserError(f"{where}={value!r:.200} lacks {missing[0]}, and {kind!r} is nothing without it")
     found: dict[str, Any] = {"kind": kind}
     for key, ours in {**keys.needed, **keys.others}.items():

@@ -148,6 +148,10 @@ REFUSED = {
         "slow=4.0 is not under fast=4.0",
     ),
     "an epsilon under 0": ({**LLAMA, "rms_norm_eps": -1}, "rms_norm_eps=-1 should be a number from 0"),
+    "a factor that is null": (
+        {**LLAMA, "rope_scaling": YARN | {"factor": None, "attention_factor": 1.1}},
+        "lacks factor",
+    ),
     "positions shrunk": ({**LLAMA, "rope_scaling": LINEAR | {"factor": 0.5}}, "factor=0.5"),
     "a factor as text": ({**LLAMA, "rope_scaling": LINEAR | {"factor": "two"}}, 'factor="two"'),
     "positions with a key too many": ({**LLAMA, "rope_scaling": LINEAR | {"beta_fast": 3}}, "beta_fast=3 of 'linear'"),
