@@ -14,7 +14,7 @@ from jaxlm.errors import UserError
 from jaxlm.flat import flatten
 from jaxlm.interop import config_json, safetensors_file, tensors
 from jaxlm.interop.layouts import Architecture
-from jaxlm.interop.safetensors_file import READ, SHARD_BYTES, Float, Progress, Tensor
+from jaxlm.interop.safetensors_file import SHARD_BYTES, Float, Progress, Tensor
 from jaxlm.interop.tensors import Place, Sizes
 from jaxlm.models.build import ModelConfig, build
 from jaxlm.models.family import Family
@@ -22,7 +22,6 @@ from jaxlm.models.family import Family
 CONFIG, GENERATION = "config.json", "generation_config.json"
 CONFIG_LIMIT = 10_000_000  # bytes, chosen: a config.json has some thousand
 FRESH_SEED = 0  # chosen: of what a folder lacks
-SHOWN = 3  # of the tensors that do not fit
 
 
 class Found(NamedTuple):
@@ -153,16 +152,12 @@ def _require_fit(
                 fresh += place.ours
             elif row.copy_of is None or not (tied or row.fills or not row.ours):
                 problems.append(f"{name!r} is missing")
-        elif found[name].shape != place.shape(sizes):
-            problems.append(f"{name!r} is {list(found[name].shape)}, not {list(place.shape(sizes))}")
+        elif problem := safetensors_file.unlike(name, found[name], place.shape(sizes)):
+            problems.append(problem)
         elif row.copy_of is not None and row.copy_of not in found:
             problems.append(f"{row.copy_of!r} is missing")
-        elif found[name].dtype not in READ:
-            problems.append(f"{name!r} is {found[name].dtype}, jaxlm reads {', '.join(READ)}")
     problems += [f"{name!r} is not one of {arch.model_type}'s" for name in found if name not in places]
-    if problems:
-        more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise UserError(f"{folder}: tensors do not fit {CONFIG}: {'; '.join(problems[:SHOWN])}{more}")
+    safetensors_file.require_none(problems, folder)
     return tuple(fresh)
 
 

@@ -7,7 +7,7 @@ bounded before they are believed, and the places of all tensors must cover the r
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -33,6 +33,7 @@ Progress = Callable[[int, int | None, str], None]  # (done, total, what)
 Float = Literal["float32", "bfloat16", "float16"]
 FLOATS: dict[str, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 READ = ("F32", "F16", "BF16")  # all of their values are float32 numbers too
+SHOWN = 3  # of the tensors that do not fit
 PICKLES = ("*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.msgpack", "*.h5")
 
 
@@ -61,6 +62,20 @@ class Tensor(NamedTuple):
                 f"diverged; take another"
             )
         return numbers
+
+
+def unlike(name: str, tensor: Tensor, shape: tuple[int, ...]) -> str | None:
+    """Why `tensor` cannot be read as one of `shape`; None: it can."""
+    if tensor.shape != shape:
+        return f"{name!r} is {list(tensor.shape)}, not {list(shape)}"
+    return None if tensor.dtype in READ else f"{name!r} is {tensor.dtype}, jaxlm reads {', '.join(READ)}"
+
+
+def require_none(problems: Sequence[str], folder: Path) -> None:
+    """UserError with the first of what does not fit the config.json of `folder`."""
+    if problems:
+        more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise UserError(f"{folder}: tensors do not fit config.json: {'; '.join(problems[:SHOWN])}{more}")
 
 
 def find(folder: Path) -> dict[str, Tensor]:

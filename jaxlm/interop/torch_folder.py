@@ -19,7 +19,7 @@ from jaxlm.config import Config, dump, parse
 from jaxlm.errors import UserError
 from jaxlm.flat import flatten, nested
 from jaxlm.interop import config_json, safetensors_file
-from jaxlm.interop.safetensors_file import READ, SHARD_BYTES, Float, Progress, Tensor
+from jaxlm.interop.safetensors_file import SHARD_BYTES, Float, Progress, Tensor
 from jaxlm.interop.table import NEEDED, Field
 from jaxlm.interop.torch_recurrent import MODULES, from_torch, names, to_torch
 from jaxlm.models.cells import CELLS
@@ -42,7 +42,6 @@ _FREE = {"model_type", "architectures", "batch_first", "dropout", "dtype", "torc
 _TABLES = {"embedding": "embedding.weight", "head": "head.weight", "head_b": "head.bias"}
 # As PyTorch's example word_language_model names them.
 _FORMER = {"encoder.weight": "embedding.weight", "decoder.weight": "head.weight", "decoder.bias": "head.bias"}
-_SHOWN = 3  # of the tensors that do not fit
 
 
 class _OurKey(Config):
@@ -100,7 +99,9 @@ def look(folder: Path, config: Mapping[str, Any], origin: str) -> Found:
     cfg = parse({**told, "precision": "float32"}, RecurrentConfig, origin)
     if config_json.OURS in config:
         cfg = _believed(config, cfg, origin)
-    found = {_FORMER.get(name, name): tensor for name, tensor in safetensors_file.find(folder).items()}
+    there = safetensors_file.find(folder)
+    renamed = {old: new for old, new in _FORMER.items() if new not in there}  # where both are, one is too many
+    found = {renamed.get(name, name): tensor for name, tensor in there.items()}
     if cfg.layers > len(found):
         raise UserError(f"{origin}: num_layers={cfg.layers:,}, but there are only {len(found):,} tensors")
     _require_fit(folder, cfg, kind, found)
@@ -139,14 +140,10 @@ def _require_fit(folder: Path, cfg: RecurrentConfig, kind: str, found: Mapping[s
     for name, shape in shapes.items():
         if name not in found:
             problems += [] if name in optional else [f"{name!r} is missing"]
-        elif found[name].shape != shape:
-            problems.append(f"{name!r} is {list(found[name].shape)}, not {list(shape)}")
-        elif found[name].dtype not in READ:
-            problems.append(f"{name!r} is {found[name].dtype}, jaxlm reads {', '.join(READ)}")
+        elif problem := safetensors_file.unlike(name, found[name], shape):
+            problems.append(problem)
     problems += [f"{name!r} is not one of {kind}'s" for name in found if name not in shapes]
-    if problems:
-        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        raise UserError(f"{folder}: tensors do not fit config.json: {'; '.join(problems[:_SHOWN])}{more}")
+    safetensors_file.require_none(problems, folder)
 
 
 def _shapes(cfg: RecurrentConfig) -> dict[str, tuple[int, ...]]:
