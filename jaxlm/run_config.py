@@ -81,11 +81,11 @@ class RunConfig(Config):
                     "data.rows='lanes' counts positions on through each document, and model.position='learned' has "
                     "only data.length of them: use model.position='rotary', or data.rows='chunked' or 'packed'"
                 )
-            rows, longest = example(self.data.objective, 1, self.data.length), self.model.max_length
+            longest = self.model.max_length
             if longest is not None and longest < self.data.length:
                 raise ValueError(f"model.max_length={longest} is under data.length={self.data.length}: raise it")
-            read = 0 if rows.source is None else rows.source.token.shape[1]
-            if longest is not None and longest < read:
+            source = example(self.data.objective, 1, self.data.length).source if longest is not None else None
+            if source is not None and longest < (read := source.token.shape[1]):
                 raise ValueError(
                     f"model.max_length={longest} is under the {read} tokens of a source that "
                     f"data.objective.kind={self.data.objective.kind!r} makes here: raise it"

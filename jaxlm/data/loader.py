@@ -20,7 +20,7 @@ from jaxlm.data.dataset import DataConfig
 from jaxlm.data.examples import cuts
 from jaxlm.data.ids import Ids
 from jaxlm.data.masking import Masked
-from jaxlm.data.objectives import BatchOfRows, ids, labelled, reader, row_plan
+from jaxlm.data.objectives import BatchOfRows, NextToken, ids, labelled, reader, row_plan
 from jaxlm.data.order import Shuffled
 from jaxlm.data.shards import Shards
 from jaxlm.errors import UserError
@@ -108,6 +108,8 @@ def evaluation_batches(
 
 def asks(shards: Shards, config: DataConfig, split: str) -> bool:
     """Is anything to be predicted in the rows of a split? Reads up to the first row that has something."""
+    if isinstance(config.objective, NextToken) or labelled(config.objective):
+        return True  # as every document and every example is
     few = config.model_copy(update={"batch": min(config.batch, 64), "prefetch": 0})  # 64: chosen, one read as a rule
     source = evaluation_batches(shards, few, split)
     try:
