@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jaxlm.corpus.prepare import prepare
     from jaxlm.exchange import export_huggingface, import_huggingface
+    from jaxlm.losses import logits
     from jaxlm.run import train
     from jaxlm.run_config import load_config
     from jaxlm.saved import evaluate, generate, load
 
 __version__ = "0.1.0"
 __all__ = [
-    "evaluate", "export_huggingface", "generate", "import_huggingface", "load", "load_config", "prepare", "train",
+    "evaluate", "export_huggingface", "generate", "import_huggingface", "load", "load_config", "logits", "prepare",
+    "train",
 ]  # fmt: skip
 
 _HOMES = {
@@ -31,6 +33,7 @@ _HOMES = {
     "load_config": "jaxlm.run_config",
     "evaluate": "jaxlm.saved",
     "generate": "jaxlm.saved",
+    "logits": "jaxlm.losses",
     "prepare": "jaxlm.corpus.prepare",
     "import_huggingface": "jaxlm.exchange",
     "export_huggingface": "jaxlm.exchange",

@@ -82,14 +82,14 @@ class CheckpointFolder:
             raise Damaged(f"{MANIFEST}: (format, step) is {found}, this jaxlm reads {wanted} in that folder")
         return facts
 
-    def names(self) -> list[str]:
-        """Of the arrays in the newest step whose manifest is whole; none where there is no such step."""
+    def arrays(self) -> dict[str, str]:
+        """Names and kinds (`flat.kinds`) in the newest step whose manifest is whole; none without such a step."""
         for step in reversed(self.finished()):
             try:
-                return list(self.manifest(step)["arrays"])
+                return self.manifest(step)["arrays"]
             except Damaged:  # whoever restores says what is wrong with it
                 continue
-        return []
+        return {}
 
     def problems(self, step: int) -> list[str]:
         """What is wrong with `step`, as lines `file: problem`; reads and hashes every byte."""

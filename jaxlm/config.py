@@ -7,9 +7,10 @@ What errors of validation look like is in `config_errors.py`.
 import ast
 import importlib.resources
 import json
+import re
 import runpy
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,6 +47,19 @@ def parse(saved: dict, kind: type[C], origin: str = "config") -> C:
         raise UserError(explain(error, kind, origin)) from None
 
 
+def parse_options(told: dict, kind: type[C], options: Mapping[str, str]) -> C:
+    """As `parse`, of what was given on a command line by `options`, {field: option}.
+
+    An error says `--top-k 0` for `top_k=0`.
+    """
+    try:
+        return parse(told, kind, "options")
+    except UserError as error:
+        fields = "|".join(map(re.escape, options))
+        fault = re.sub(rf"\b({fields})=", lambda field: f"{options[field[1]]} ", str(error))
+        raise UserError(fault.removeprefix("options: ")) from None
+
+
 def dump(config: Config) -> dict:
     """Plain JSON values, every default written out."""
     return config.model_dump(mode="json")
@@ -73,8 +87,13 @@ def override(config: C, assignments: Iterable[str]) -> C:
         return type(config).model_validate(saved)
     except pydantic.ValidationError as error:
         fault = explain(error, type(config), "")
-        named = [one for one in assignments if one.partition("=")[0] in fault]  # the others have no part in it
+        named = [one for one in assignments if _concerned(one.partition("=")[0], fault)]
         raise UserError(explain(error, type(config), "--set " + " ".join(named or assignments))) from None
+
+
+def _concerned(path: str, fault: str) -> bool:
+    """Does what was assigned to `path` have a part in `fault`? A kind has one in whatever is missing beside it."""
+    return path in fault or (path.endswith(".kind") and path.removesuffix("kind") in fault)
 
 
 def _when(assignment: str) -> tuple[bool, int]:

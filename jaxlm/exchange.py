@@ -18,7 +18,7 @@ import jax
 
 from jaxlm import __version__, host
 from jaxlm.checkpoint import Checkpoints
-from jaxlm.checkpoint_folder import CheckpointConfig
+from jaxlm.checkpoint_folder import CheckpointConfig, CheckpointFolder
 from jaxlm.config import dump, parse
 from jaxlm.data import tokenizer as tokenizers
 from jaxlm.data.dataset import DataConfig
@@ -35,6 +35,7 @@ from jaxlm.interop.safetensors_file import Float, Progress
 from jaxlm.interop.torch_recurrent import MODEL_TYPES
 from jaxlm.mesh import MeshConfig
 from jaxlm.models.recurrent import RecurrentConfig
+from jaxlm.parts import sized
 from jaxlm.run_config import IMPORTED, RunConfig
 from jaxlm.run_folder import RunFolder, read_json, write_json
 from jaxlm.training import layout as layouts
@@ -45,6 +46,7 @@ log = logging.getLogger("jaxlm")
 START = "decoder_start_token_id"
 LENGTH = 1_024  # chosen: most tokens of a row that an import is scored on, GPT-2's context
 BATCH = 4  # chosen: small, as the model may be large
+STAND_INS = {"masked": "mask token", "spans": "<extra_id_0>, <extra_id_1>, ... or too few"}
 MOST_SUPPRESSED = 4_096  # chosen: padded ids that generation_config.json forbids; more of them are no padding
 
 
@@ -93,12 +95,15 @@ def import_huggingface(
     cfg = config(found, source, target)
     needed = vocabulary(cfg.data.objective, cfg.data.length, theirs)
     if needed > found.vocab:
-        more = f", and data.objective.kind={cfg.data.objective.kind!r} needs {needed - theirs.vocab} more"
+        more = ""
+        if needed > theirs.vocab:
+            lacks = f"data.objective.kind={found.objective!r}, as it has no {STAND_INS[found.objective]}"
+            more = f", and needs {needed - theirs.vocab} more for {lacks}"
         raise UserError(
-            f"the tokenizer in {source if tokenizer is None else tokenizer} has {theirs.vocab:,} ids"
-            f"{more if needed > theirs.vocab else ''}, but the model in {source} only {found.vocab:,}: name "
-            f"the one it was trained with by --tokenizer"
+            f"the tokenizer in {source if tokenizer is None else tokenizer} has {theirs.vocab:,} ids{more}, but the "
+            f"model in {source} only {found.vocab:,}: name the one it was trained with by --tokenizer"
         )
+    tell(found, theirs, needed, source)
     if found.fresh:
         log.warning(
             "%s lacks parameters, which are drawn at random and worth nothing until they are trained: %s",
@@ -120,6 +125,34 @@ def import_huggingface(
         inside.write_environment(jax.devices()[:1], host.tune_allocator(), size)
     sha = parameters_sha256({f"params/{name}": array for name, array in params.items()})
     return Imported(str(target), 0, found.model_type, size, sha, theirs.vocab, theirs.lossless, [*found.fresh])
+
+
+def tell(found: Found, tokenizer: Tokenizer, needed: int, source: Path) -> None:
+    """What of config.json and tokenizer cannot be as their model had it, in the log."""
+    for role in ("bos", "eos", "pad", "cls", "sep", "mask"):
+        said, taken = found.json.get(key := f"{role}_token_id"), tokenizer.specials.get(role)
+        if said is not None and taken not in (said if isinstance(said, list) else [said]):
+            has = "no such token" if taken is None else taken
+            log.warning("%s: %s=%.80r is left out of account, as its tokenizer has %s", source / CONFIG, key, said, has)
+    dropped = [key for key, share in found.json.items() if re.search("pdrop|dropout", key) and share]
+    if dropped and found.cfg.kind != "recurrent":
+        keys = ", ".join(dropped)
+        log.info("%s: dropout (%s) is left out: to train on with it, set model.dropout", source / CONFIG, keys)
+    if needed > tokenizer.vocab:
+        log.warning(
+            "the tokenizer has no %s: ids from %d on, which the model has and no text uses, stand for what is hidden",
+            STAND_INS[found.objective],
+            tokenizer.vocab,
+        )
+    frame = [role for role in ("cls", "sep") if role not in tokenizer.specials] if found.cfg.kind == "encoder" else []
+    if frame:
+        log.warning(
+            "the tokenizer names no %s token: a text stands between ids %d and %d, which the model may not have "
+            "learned so; name it in tokenizer_config.json",
+            " and no ".join(frame),
+            tokenizer.separator,
+            tokenizer.closing,
+        )
 
 
 def look(folder: Path) -> Found:
@@ -179,14 +212,16 @@ def export_huggingface(
     source, target = RunFolder(run).require(), Path(folder)
     require_free(target)
     cfg = parse(read_json(source.config), RunConfig, origin=str(source.config))
+    tokenizer = tokenizers.load(source.tokenizer)
+    vocab = vocabulary(cfg.data.objective, cfg.data.length, tokenizer)
+    cfg = sized(cfg, CheckpointFolder(source.checkpoints).arrays(), vocab)
     if answers(cfg.data.objective):
         raise UserError(
             f"{source.config} has data.objective.kind={cfg.data.objective.kind!r}, whose head has no place in the "
             f"layouts that jaxlm writes: use it by jaxlm.load, or export the run that it began from"
         )
-    tokenizer = tokenizers.load(source.tokenizer)
-    length = cfg.data.length
-    vocab = cfg.model.vocab or vocabulary(cfg.data.objective, length, tokenizer)
+    length = cfg.model.max_length or cfg.data.length
+    added, vocab = vocab - tokenizer.vocab, cfg.model.vocab or vocab
     if cfg.data.objective.kind == "prefix" and cfg.model.kind == "decoder":
         raise UserError(
             f"{source.config} has data.objective.kind='prefix': the model reads its prompt from both sides, and the "
@@ -202,7 +237,6 @@ def export_huggingface(
         step, flat, _ = checkpoints.read(step, prefix=prefix)
     params = {name.removeprefix(prefix): array for name, array in flat.items()}
     with new_folder(target) as building:
-        added = vocabulary(cfg.data.objective, length, tokenizer) - tokenizer.vocab
         writes = cfg.model.kind == "encoder_decoder"
         ids = generation(tokenizer, len(params["embedding"]), added, writes=writes)
         if isinstance(cfg.model, RecurrentConfig):
@@ -211,8 +245,8 @@ def export_huggingface(
             kind = huggingface.write(
                 building, cfg.model, params, length=length, generation=ids, dtype=dtype, progress=progress
             ).model_type
-        most, more = getattr(cfg.model, "max_length", None) or length, tokenizer_files.added(cfg.data.objective, added)
-        tokenizer_files.write(tokenizer, building, length=most, more=more)
+        more = tokenizer_files.added(cfg.data.objective, added)
+        tokenizer_files.write(tokenizer, building, length=length, more=more)
     size = sum(array.size for array in params.values())
     return Exported(str(target), str(run), step, kind, size, dtype)
 

@@ -53,7 +53,14 @@ def kinds(flat: dict[str, Any]) -> dict[str, str]:
     return {name: f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]" for name, leaf in flat.items()}
 
 
-def require_same(saved: dict[str, str], wanted: dict[str, str], origin: str) -> None:
+def shape_of(kind: str) -> tuple[int, ...]:
+    """(3, 4) of "float32[3,4]"."""
+    return tuple(int(size) for size in kind.partition("[")[2].rstrip("]").split(",") if size)
+
+
+def require_same(
+    saved: dict[str, str], wanted: dict[str, str], origin: str, mend: str = "use the config of that run"
+) -> None:
     """UserError with the first differences where names, dtypes or shapes are not the same."""
     lines = []
     for name in sorted(saved.keys() | wanted.keys()):
@@ -67,7 +74,7 @@ def require_same(saved: dict[str, str], wanted: dict[str, str], origin: str) -> 
         more = len(lines) - _SHOWN_DIFFERENCES
         shown = lines[:_SHOWN_DIFFERENCES] + ([f"and {more} more"] if more > 0 else [])
         raise UserError(
-            f"{origin} was saved from another model, optimiser or precision; use the config of that run:"
+            f"{origin} was saved from another model, optimiser or precision; {mend}:"
             + "".join(f"\n  {line}" for line in shown)
         )
 

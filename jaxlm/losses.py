@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import pydantic
 from jaxtyping import Array, Float, Int
 
+from jaxlm.batch import Batch
 from jaxlm.config import Config
 from jaxlm.mesh import constrain, mesh_in_scope, row_shards
+from jaxlm.models.family import Family
 from jaxlm.models.layers import Precision, einsum, exact
 
 # Of logits. Chosen: smaller chunks add to the table's gradient more often, larger ones save less memory.
@@ -108,6 +110,16 @@ def of_rows(head, hidden_BLD, target_BL, weight_BL, precision: Precision, cfg: L
     """`weighted_sums` with all logits at once; `head` is (table_VD, bias_V or None)."""
     logits_BLV = constrain(logits_of(head, hidden_BLD, precision, softcap), ("batch", "length", "act_vocab"))
     return weighted_sums(logits_BLV, target_BL, weight_BL, cfg)
+
+
+def logits(model: Family, params: dict, batch: Batch) -> Float[Array, "B L V"]:
+    """What a model says of each token of `batch`, whose rows carry no state in; float32, bias and cap included.
+
+    Where the batch asks for P positions of each row, of those; a head of classes has logits of classes, one of spans
+    those of positions. All at once: V logits a token.
+    """
+    head = model.head(params), model.bias(params)
+    return logits_of(head, model.hidden(params, batch), model.precision, model.softcap)
 
 
 def logits_of(head, hidden_BLD: Array, precision: Precision, softcap: float | None) -> Array:

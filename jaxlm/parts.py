@@ -1,6 +1,6 @@
 """The parts of a run, put together: mesh, model, optimiser, compiled step. The only place that builds them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ from jaxlm.data.examples import Classification, Extraction, Tagging
 from jaxlm.data.objectives import ObjectiveConfig, example
 from jaxlm.errors import UserError
 from jaxlm.evaluation import perplexity
+from jaxlm.flat import shape_of
 from jaxlm.losses import LossConfig, cross_entropy
 from jaxlm.models import build as models
 from jaxlm.models.family import Family, Head
@@ -24,6 +25,8 @@ from jaxlm.training.compile import Compiled, compile_step, place, state_sharding
 from jaxlm.training.layout import Layout
 from jaxlm.training.state import TrainState
 from jaxlm.training.step import make_step
+
+POSITIONS = ("position", "encoder/position", "decoder/position")  # learned tables, in decoders and encoders or both
 
 
 class Parts(NamedTuple):
@@ -104,13 +107,40 @@ def check_microbatches(cfg: RunConfig, devices: int) -> None:
         )
 
 
-def as_saved(cfg: RunConfig, names: Iterable[str]) -> RunConfig:
-    """`cfg` with layers stacked as the arrays `names` of a checkpoint are: by default that depends on the platform."""
-    names = list(names)
-    if not isinstance(cfg.model, StackConfig) or cfg.model.scan_layers is not None or not names:
+def as_saved(cfg: RunConfig, arrays: Mapping[str, str], vocab: int) -> RunConfig:
+    """`cfg` with the shapes that it leaves open as in a checkpoint with these `arrays` (names, `flat.kinds`).
+
+    By default the platform decides whether layers are stacked; for the other shapes see `sized`.
+    """
+    cfg = sized(cfg, arrays, vocab)
+    if not isinstance(cfg.model, StackConfig) or cfg.model.scan_layers is not None or not arrays:
         return cfg
-    stacked = any("/blocks/" in name for name in names)
-    return cfg.model_copy(update={"model": cfg.model.model_copy(update={"scan_layers": stacked})})
+    return with_model(cfg, scan_layers=any("/blocks/" in name for name in arrays))
+
+
+def sized(cfg: RunConfig, arrays: Mapping[str, str], vocab: int) -> RunConfig:
+    """`cfg` with as many ids and learned positions as in a checkpoint with these `arrays`, if those are more.
+
+    By default the tokenizer and the objective, which need `vocab` ids, and the length of rows decide. A run that began
+    with another's parameters (`init`) keeps what that had; of two tables of positions, if both had as many.
+    """
+    if cfg.init is None:
+        return cfg
+    tables = {name.partition("/")[2]: shape_of(kind)[0] for name, kind in arrays.items() if shape_of(kind)}
+    found: dict[str, int] = {}
+    if cfg.model.vocab is None and tables.get("embedding", 0) > vocab:
+        found["vocab"] = tables["embedding"]
+    positions = {tables[name] for name in POSITIONS if name in tables}
+    if isinstance(cfg.model, StackConfig) and cfg.model.max_length is None and len(positions) == 1:
+        batch, most = abstract_batch(cfg), max(positions)
+        if most > max(x.token.shape[1] for x in (batch, batch.source) if x is not None):
+            found["max_length"] = most
+    return with_model(cfg, **found)
+
+
+def with_model(cfg: RunConfig, **fields: Any) -> RunConfig:
+    """`cfg` with these fields of its model."""
+    return cfg.model_copy(update={"model": cfg.model.model_copy(update=fields)}) if fields else cfg
 
 
 def carry(cfg: RunConfig, family: Family) -> Any:

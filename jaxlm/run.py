@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxlm import __version__, host
+from jaxlm import __version__, host, warm_start
 from jaxlm.checkpoint import Checkpoints
-from jaxlm.checkpoint_folder import CheckpointConfig, CheckpointFolder
+from jaxlm.checkpoint_folder import CheckpointFolder
 from jaxlm.config import dump
 from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.prepare import prepare
@@ -19,7 +19,6 @@ from jaxlm.data.objectives import vocabulary
 from jaxlm.data.shards import Shards
 from jaxlm.errors import Interrupted, UserError
 from jaxlm.evaluation import perplexity
-from jaxlm.flat import flatten, kinds, require_same, unflatten
 from jaxlm.parts import Parts, as_saved, build, carry
 from jaxlm.run_config import RunConfig, imported
 from jaxlm.run_folder import RunFolder, read_json, write_json
@@ -83,12 +82,14 @@ def train(
             require_held_out(cfg, shards)
             require_asked(cfg, shards)
             if warm is not None:
-                require_same_tokens(warm, folder.tokenizer)
-            cfg = layered(cfg, folder)
+                warm_start.require_same_tokens(warm, folder.tokenizer)
             vocab = vocabulary(cfg.data.objective, cfg.data.length, shards)
+            cfg = shaped(cfg, folder, vocab)
             layout = choose_layout(cfg, folder, vocab)
             host.start_jax(layout.devices)
             parts = build(cfg, layout, vocab)
+            if warm is not None:
+                warm_start.require_same_body(warm, parts, cfg.data.objective)
         size = sum(leaf.size for leaf in jax.tree.leaves(parts.abstract.params))
         folder.write_environment(list(parts.mesh.devices.flat), allocator, size)
         with Checkpoints(folder.checkpoints, cfg.checkpoint) as checkpoints:
@@ -159,12 +160,12 @@ def require_asked(cfg: RunConfig, shards: Shards) -> None:
             )
 
 
-def layered(cfg: RunConfig, folder: RunFolder) -> RunConfig:
-    """`cfg` with layers stacked as in the checkpoint that training begins from, whatever platform wrote it."""
+def shaped(cfg: RunConfig, folder: RunFolder, vocab: int) -> RunConfig:
+    """`cfg` with the shapes that it leaves open as in the checkpoint that training begins from."""
     start = CheckpointFolder(folder.checkpoints)
     if not start.finished() and cfg.init is not None:
         start = CheckpointFolder(RunFolder(cfg.init).require().checkpoints)
-    return as_saved(cfg, start.names())
+    return as_saved(cfg, start.arrays(), vocab)
 
 
 def choose_layout(cfg: RunConfig, folder: RunFolder, vocab: int) -> Layout:
@@ -185,6 +186,8 @@ def choose_layout(cfg: RunConfig, folder: RunFolder, vocab: int) -> Layout:
         layout.compile,
         layout.why,
     )
+    if cores is not None and (layout.devices or 0) > cores:
+        log.warning("%d devices share %d cores: a layout can be tried so, but fewer are faster", layout.devices, cores)
     write_json(folder.layout, layout.dump())
     return layout
 
@@ -201,31 +204,11 @@ def first_state(cfg: RunConfig, parts: Parts, checkpoints: Checkpoints, digest: 
         return step, state, meta["seconds"]
     state = parts.init()
     if cfg.init is not None:
-        state = state._replace(params=warm_params(cfg.init, parts))
+        params = warm_start.params(cfg.init, parts, cfg.data.objective, state.params)
+        state = state._replace(params=params)
         if optimizers.averaged(cfg.optimizer):
             state = state._replace(average=jax.tree.map(jax.numpy.copy, state.params))
     return 0, state, 0.0
-
-
-def require_same_tokens(run: str, tokenizer: Path) -> None:
-    """UserError where a warm start from `run` would read its ids as other text; told before anything is compiled."""
-    folder = RunFolder(run)
-    if tokenizers.load(folder.tokenizer).digest != tokenizers.load(tokenizer).digest:
-        raise UserError(
-            f"init={run!r} was trained on other tokens than this run: take its tokenizer too, with "
-            f"--set data.tokenizer.kind=saved --set data.tokenizer.path={folder.tokenizer}"
-        )
-
-
-def warm_params(run: str, parts: Parts) -> Any:
-    """The parameters of another run's newest checkpoint, laid out as this run's."""
-    folder = RunFolder(run)
-    with Checkpoints(folder.checkpoints, CheckpointConfig(), read_only=True) as saved:
-        _, flat, _ = saved.read(prefix="params/")
-    wanted = flatten({"params": parts.abstract.params})
-    require_same(kinds(flat), kinds(wanted), f"init={run!r}")
-    placed = {name: jax.device_put(flat[name], leaf.sharding) for name, leaf in wanted.items()}
-    return unflatten({"params": parts.abstract.params}, placed)["params"]
 
 
 class Session:

@@ -68,7 +68,7 @@ def load(run: str | Path, step: int | None = None) -> Saved:
     with Checkpoints(folder.checkpoints, CheckpointConfig(), read_only=True) as saved:
         step, flat, _ = saved.read(step, prefix=prefix)
     vocab = vocabulary(cfg.data.objective, cfg.data.length, tokenizer)
-    family = build_family(as_saved(cfg, flat), vocab, jax.devices()[0].platform)
+    family = build_family(as_saved(cfg, kinds(flat), vocab), vocab, jax.devices()[0].platform)
     abstract = jax.eval_shape(family.init, jax.random.key(0))
     flat = {name.removeprefix(prefix): jax.numpy.asarray(x) for name, x in flat.items()}
     require_same(kinds(flat), kinds(flatten(abstract)), f"checkpoint step {step} of {str(folder.path)!r}")

@@ -244,6 +244,12 @@ def test_a_value_of_the_wrong_type_names_the_field():
     )
 
 
+def test_what_a_kind_needs_is_told_with_that_kind_alone():
+    chosen = ["data.objective.kind=seq2seq", "data.source=x", "loop.steps=3"]
+    message = refusal(load_config, "bert_mini", *chosen)
+    assert message == "--set data.objective.kind=seq2seq: data.objective.source_length: is required and missing"
+
+
 # Python files
 
 

@@ -173,6 +173,30 @@ def test_an_import_goes_out_as_it_came_and_comes_back(name, folders, imports, tm
     assert again.parameters_sha256 == imports[name].parameters_sha256 and not again.fresh
 
 
+def test_what_cannot_be_as_the_model_had_it_is_told(folders, tmp_path, caplog):
+    folder = model_folder(tmp_path / "model", "masked")
+    data = json.loads((folder / "tokenizer.json").read_text())
+    data["added_tokens"] = [token for token in data["added_tokens"] if token["content"] not in ("[MASK]", "[SEP]")]
+    names = {"[MASK]": "gap", "[SEP]": "end"}
+    data["model"]["vocab"] = {names.get(name, name): i for name, i in data["model"]["vocab"].items()}
+    data["post_processor"] = None
+    (folder / "tokenizer.json").write_text(json.dumps(data))
+    edit(folder, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.0, eos_token_id=[10**6], bos_token_id="x")
+    with caplog.at_level("INFO", logger="jaxlm"):
+        exchange.import_huggingface(folder, tmp_path / "run")
+    for words in (
+        "eos_token_id=[1000000] is left out of account, as its tokenizer has no such token",
+        "bos_token_id='x' is left out of account",
+        "dropout (hidden_dropout_prob) is left out: to train on with it, set model.dropout",
+        "the tokenizer has no mask token: ids from",
+        "the tokenizer names no sep token: a text stands between ids",
+    ):
+        assert words in caplog.text
+    caplog.clear()
+    exchange.import_huggingface(folders["masked"], tmp_path / "whole")
+    assert "tokenizer" not in caplog.text
+
+
 def test_a_tokenizer_without_a_mask_needs_an_id_that_the_model_has_not(folders, tmp_path):
     folder = model_folder(tmp_path / "model", "masked")
     data = json.loads((folder / "tokenizer.json").read_text())
@@ -181,7 +205,9 @@ def test_a_tokenizer_without_a_mask_needs_an_id_that_the_model_has_not(folders, 
     vocab["gap"] = vocab.pop("[MASK]")
     vocab |= {f"more{n}": len(vocab) + n for n in range(310 - len(vocab))}
     (folder / "tokenizer.json").write_text(json.dumps(data))
-    with pytest.raises(UserError, match=r"has 310 ids, and data.objective.kind='masked' needs 1 more, but .* only 310"):
+    with pytest.raises(
+        UserError, match=r"310 ids, and needs 1 more for .*'masked', as it has no mask token, but .*310"
+    ):
         exchange.import_huggingface(folder, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

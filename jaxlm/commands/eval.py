@@ -69,7 +69,8 @@ def _show(found: dict[str, Any]) -> None:
     size = f"{found['tokens']:,} {asked}" + (f", {found['bytes']:,} bytes" if found["bytes"] else " asked for")
     print(f"{found['source']}, step {found['step']}: {size}")
     print(f"  loss           {found['loss']:.4f} nats/{asked.removesuffix('s')}  (standard error {error:.4f})")
-    print(f"  perplexity     {found['perplexity']:.3f}")
+    if asked == "tokens":
+        print(f"  perplexity     {found['perplexity']:.3f}")
     if found["accuracy"] is not None:
         print(f"  accuracy       {found['accuracy']:.4f}")
     if found["order"] is not None:

@@ -14,6 +14,10 @@ from jaxlm import host
 from jaxlm.commands import terminal
 from jaxlm.errors import UserError
 
+_option = lambda field: f"--{field.replace('_', '-')}"
+DRAWING = {field: _option(field) for field in ("temperature", "top_k", "top_p", "min_p")}
+SEARCHING = {field: _option(field) for field in ("beams", "length_penalty", "best")}
+
 
 def main(
     run: Annotated[str, typer.Argument(help="Run folder.")],
@@ -78,20 +82,20 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 def _way(drawing: dict[str, Any], searching: dict[str, Any]) -> dict[str, Any]:
     """What `saved.generate` is told of options that were given: to draw tokens, or to search with beams."""
-    from jaxlm.config import dump, parse
+    from jaxlm.config import dump, parse_options
     from jaxlm.generation.beam import BeamConfig
     from jaxlm.generation.sampling import READABLE, SamplingConfig
 
-    spelled = lambda options: ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in options.items())
+    spelled = lambda options: ", ".join(f"{_option(name)} {value}" for name, value in options.items())
     if "beams" not in searching:
         if searching:
             raise UserError(f"{spelled(searching)}: is for a search, so give --beams as well, or leave it out")
         seed = drawing.pop("seed", None)
-        return {"sampling": parse(dump(READABLE) | drawing, SamplingConfig, origin="options"), "seed": seed}
+        return {"sampling": parse_options(dump(READABLE) | drawing, SamplingConfig, DRAWING), "seed": seed}
     if drawing:
         beams = searching["beams"]
         raise UserError(f"{spelled(drawing)}: is for drawing tokens, and --beams {beams} draws none: leave one out")
-    return {"beams": parse(searching, BeamConfig, origin="options")}
+    return {"beams": parse_options(searching, BeamConfig, SEARCHING)}
 
 
 def _lines() -> list[str]:

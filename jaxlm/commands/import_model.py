@@ -3,7 +3,8 @@
 Reads config.json, safetensors and the tokenizer's files; no pickle, no program. What would compute other numbers here
 than there is refused by its key. A BERT saved without its head gets one at random, and a warning. Prints the run
 folder, which eval --text, generate, inspect and export open, and training begins from: jaxlm train RUN --set
-data.source=TEXT --name NEW.
+data.source=TEXTS --name NEW, where TEXTS has several documents (of one long text, --set data.split.kind=contiguous
+holds out the end).
 
 Also an embedding, PyTorch's nn.RNN, nn.LSTM or nn.GRU, and a head: config.json then has model_type rnn, lstm or gru,
 the arguments of the module, and vocab_size.

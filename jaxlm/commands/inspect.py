@@ -16,12 +16,13 @@ def main(
     from jaxlm.checkpoint_folder import CheckpointConfig
     from jaxlm.config import parse
     from jaxlm.flat import parameters_sha256
-    from jaxlm.run_config import RunConfig
+    from jaxlm.run_config import RunConfig, imported
     from jaxlm.run_folder import RunFolder, read_json
 
     folder = RunFolder(run).require()
     cfg = parse(read_json(folder.config), RunConfig, origin=str(folder.config))
-    facts: dict[str, Any] = {"run": run, "steps": cfg.loop.steps}
+    # An import was trained elsewhere; its config is for whoever trains on.
+    facts: dict[str, Any] = {"run": run, "steps": None if imported(cfg) else cfg.loop.steps}
     with Checkpoints(folder.checkpoints, CheckpointConfig(), read_only=True) as checkpoints:
         facts["saved_steps"] = checkpoints.steps()
         if facts["saved_steps"]:

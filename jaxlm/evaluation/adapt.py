@@ -7,13 +7,17 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from jaxlm.batch import Batch
-from jaxlm.config import Config, dump, parse
+from jaxlm.config import Config, dump, parse, parse_options
 from jaxlm.data.dataset import DataConfig
 from jaxlm.errors import Diverged, UserError
 from jaxlm.evaluation.cache import CacheConfig, empty, with_cache
 from jaxlm.evaluation.dynamic import DynamicConfig, DynamicRmsConfig, adapting, root_mean_square
 from jaxlm.evaluation.perplexity import Sums
 from jaxlm.models.family import Family
+
+# Field -> the option that sets it.
+CACHE = {"window": "--cache", "weight": "--cache-weight", "theta": "--cache-theta"}
+DYNAMIC = {"dynamic.kind": "--dynamic", "dynamic.rate": "--dynamic-rate", "dynamic.decay": "--dynamic-decay"}
 
 
 def adapted(
@@ -50,13 +54,13 @@ def adapted(
 def cache_of(**options: Any) -> CacheConfig | None:
     """The cache that `--cache` options ask for; None: none is asked."""
     found = _asked("cache", "window", options)
-    return None if found is None else parse(found, CacheConfig, origin="--cache")
+    return None if found is None else parse_options(found, CacheConfig, CACHE)
 
 
 def dynamic_of(**options: Any) -> DynamicConfig | None:
     """The dynamic evaluation that `--dynamic` options ask for; None: none is asked."""
     found = _asked("dynamic", "kind", options)
-    return None if found is None else parse({"dynamic": found}, Options, origin="options").dynamic
+    return None if found is None else parse_options({"dynamic": found}, Options, DYNAMIC).dynamic
 
 
 class Options(Config):

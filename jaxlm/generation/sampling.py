@@ -18,9 +18,12 @@ from jaxlm.config import Config
 
 COOLEST = 1e-6  # chosen: so near 0 the likeliest token is meant, and float32 soon cannot divide by it
 
+HOTTEST = 1e6  # chosen: all tokens are alike long before, and float32 ends at 3e38
+
 
 class SamplingConfig(Config):
-    temperature: float = pydantic.Field(default=1.0, ge=0)  # 1: the model's own distribution; 0: the likeliest token
+    # 1: the model's own distribution; 0: the likeliest token.
+    temperature: float = pydantic.Field(default=1.0, ge=0, le=HOTTEST)
     # Likeliest tokens kept (Fan et al. 2018, arXiv:1805.04833); None: all.
     top_k: int | None = pydantic.Field(default=None, gt=0)
     # Probability that the kept tokens reach together (Holtzman et al. 2020, arXiv:1904.09751); 1: all.

@@ -15,12 +15,14 @@ from typing import Any, NamedTuple
 
 from jaxlm.config import Config, dump, parse
 from jaxlm.errors import UserError
+from jaxlm.interop import rope
 from jaxlm.interop.layouts import ARCHITECTURES, FREE, NEEDED, ONLY, Architecture, Field
 from jaxlm.interop.torch_recurrent import MODEL_TYPES
 from jaxlm.models.build import ModelConfig
 
 log = logging.getLogger("jaxlm")
 OURS = "jaxlm"
+SLIP = 0.8  # chosen: how alike a name that was meant is; "lama" and "llama" are 0.89, but "mamba" is another model
 # Fields that the logits do not depend on. Whatever is not here counts, a field of tomorrow too.
 _NO_NUMBERS = {
     "kind", "size", "dropout", "std", "residual", "precision", "attention", "remat", "scan_layers", "sentence_order",
@@ -67,8 +69,13 @@ def from_json(config: Mapping[str, Any], origin: str) -> Imported:
     """What model `config` describes; UserError where jaxlm does not compute it."""
     arch = architecture(config, origin)
     plain = _flat(config, origin)
+    if arch.field("rope_scaling"):
+        length = told(arch.field("max_length"), plain, origin)
+        plain["rope_scaling"] = rope.with_original(plain.get("rope_scaling"), plain.pop(rope.ORIGINAL, None), length)
     _refuse_others(arch, plain, origin)
-    say = {field.ours: told(field, plain, origin) for field in arch.fields}
+    # Version 5 keeps the scaling of positions in an object with their base.
+    where = {"rope_scaling": "rope_parameters"} if isinstance(config.get("rope_parameters"), dict) else {}
+    say = {field.ours: told(field, plain, origin, where.get(field.theirs)) for field in arch.fields}
     try:
         cfg: Any = parse({**say, **arch.constant, "precision": "float32"}, arch.config, origin)
     except UserError as error:
@@ -102,6 +109,8 @@ class _Wrapped(Config):
 def _in_their_words(fault: str, arch: Architecture) -> str:
     """`fault` with the keys of config.json in the place of our fields."""
     theirs = {field.ours: field.theirs for field in arch.fields}
+    mend = lambda name: f", or set {theirs[name[1]]}" if name[1] in theirs else ""
+    fault = re.sub(r", or set model\.(\w+)", mend, fault)
     return re.sub(r"\b(?:model\.)?(\w+)(?==|: )", lambda name: theirs.get(name[1], name[0]), fault)
 
 
@@ -110,9 +119,10 @@ def architecture(config: Mapping[str, Any], origin: str) -> Architecture:
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in ARCHITECTURES:
         known = [*ARCHITECTURES, *MODEL_TYPES]
-        near = difflib.get_close_matches(str(kind), known, n=1)
+        near = difflib.get_close_matches(str(kind).lower(), known, n=1, cutoff=SLIP)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise UserError(f"{origin}: model_type={kind!r}{hint}; jaxlm reads {', '.join(known)}")
+        found = f": model_type={kind!r}{hint}" if "model_type" in config else " has no model_type"
+        raise UserError(f"{origin}{found}; jaxlm reads {', '.join(known)}")
     arch, named = ARCHITECTURES[kind], config.get("architectures")
     if named and (not isinstance(named, list) or named[0] not in arch.classes):
         raise UserError(f"{origin}: architectures={named!r}; of {kind}, jaxlm reads {' and '.join(arch.classes)}")
@@ -122,14 +132,16 @@ def architecture(config: Mapping[str, Any], origin: str) -> Architecture:
 def _flat(config: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """`config` as versions before 5 wrote it: the base of rotary positions and their scaling in two keys."""
     plain = dict(config)
-    rope = plain.pop("rope_parameters", None)
-    if rope is not None:
-        inside = dict(rope) if isinstance(rope, dict) else {}
+    parameters = plain.pop("rope_parameters", None)
+    if parameters is not None:
+        inside = dict(parameters) if isinstance(parameters, dict) else {}
         moved = {key: inside.pop(key) for key in ("rope_theta", "partial_rotary_factor") if key in inside}
-        moved["rope_scaling"] = (inside or None) if isinstance(rope, dict) else rope
+        moved["rope_scaling"] = (inside or None) if isinstance(parameters, dict) else parameters
         for key, value in moved.items():
             if plain.get(key) not in (None, value):
-                raise UserError(f"{origin}: {key}={plain[key]!r} is not what rope_parameters={rope!r} say: remove one")
+                raise UserError(
+                    f"{origin}: {key}={plain[key]!r} is not what rope_parameters={parameters!r} say: remove one"
+                )
         plain |= moved
     if (scaled := plain.pop("scale_decoder_outputs", None)) is not None:  # T5 of version 5, where that alone is left
         plain["tie_word_embeddings"] = scaled
@@ -165,13 +177,13 @@ def _same(found: Any, value: Any) -> bool:
     return found == value and isinstance(found, bool) == isinstance(value, bool)
 
 
-def told(field: Field, config: Mapping[str, Any], origin: str) -> Any:
-    """What config.json says of `field`, in our words."""
+def told(field: Field, config: Mapping[str, Any], origin: str, where: str | None = None) -> Any:
+    """What config.json says of `field`, in our words; `where`: the key that it stands in, if another."""
     value = config.get(field.theirs, field.default)
     if value is NEEDED:
         raise UserError(f"{origin} has no {field.theirs}, and jaxlm guesses none: add it")
     if field.codec is not None:
-        return field.codec.read(value, f"{origin}: {field.theirs}")
+        return field.codec.read(value, f"{origin}: {where or field.theirs}")
     if value is None and (field.optional or field.default is None):
         return None
     kinds = (int, float) if field.kind is float else field.kind

@@ -11,7 +11,7 @@ from jaxlm.errors import UserError
 from jaxlm.models.positions import RopeScaling
 
 KIND, FORMER_KIND = "rope_type", "type"  # the latter until version 4.45
-_ORIGINAL = "original_max_position_embeddings"
+ORIGINAL = "original_max_position_embeddings"
 
 
 class _Keys(NamedTuple):
@@ -23,10 +23,10 @@ class _Keys(NamedTuple):
 _KINDS = {
     "linear": _Keys({"factor": "factor"}),
     "llama3": _Keys(
-        {"factor": "factor", "low_freq_factor": "slow", "high_freq_factor": "fast", _ORIGINAL: "original"},
+        {"factor": "factor", "low_freq_factor": "slow", "high_freq_factor": "fast", ORIGINAL: "original"},
     ),
     "yarn": _Keys(
-        {"factor": "factor", _ORIGINAL: "original"},
+        {"factor": "factor", ORIGINAL: "original"},
         {"beta_slow": "slow", "beta_fast": "fast"},
         {"mscale": (None,), "mscale_all_dim": (None,), "truncate": (None, True)},
     ),
@@ -63,6 +63,17 @@ def read(value: Any, where: str) -> dict[str, Any] | None:
         if other not in keys.still.get(key, ()):
             raise UserError(f"{where}: {key}={other!r:.80} of {kind!r} is not what jaxlm computes")
     return found
+
+
+def with_original(scaling: Any, told: Any, length: int) -> Any:
+    """`scaling` with the length that its model was made for, where config.json says that elsewhere, or not at all.
+
+    In transformers a key of its own (`told`) comes first, and `length`, the most positions, last.
+    """
+    kind = scaling.get(KIND, scaling.get(FORMER_KIND)) if isinstance(scaling, dict) else None
+    if not isinstance(kind, str) or kind not in _KINDS or ORIGINAL not in _KINDS[kind].needed:
+        return scaling
+    return {**scaling, ORIGINAL: scaling.get(ORIGINAL, length) if told is None else told}
 
 
 def _is_yarns(sharper: Any, factor: Any) -> bool:

@@ -11,9 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxlm.models.attention_bias import Bias, of_run, of_scores
-from jaxlm.models.layers import Precision, einsum, exact
+from jaxlm.models.layers import HIDDEN, Precision, einsum, exact
 
-HIDDEN = -1e30  # a score no softmax sees; finite, so that a row with every key hidden stays finite
 # Of float32 scores at once. On two CPU cores faster than 16 or 64 MiB for 4 x 1,024 tokens by 6 heads.
 SCORES_BYTES = 2**25
 

@@ -14,9 +14,12 @@ from jaxtyping import Array, Float
 
 from jaxlm.batch import Batch
 from jaxlm.models.family import Head, asked
-from jaxlm.models.layers import Precision, einsum, exact, parameter
+from jaxlm.models.layers import HIDDEN, Precision, einsum, exact, parameter
 
-HIDDEN = -1e30  # a logit no softmax sees; finite, so that a row with every position hidden stays finite
+# Top-level parameters that turn hidden states into what is asked, in any family; the others are a model's body.
+HEADS = frozenset(
+    {"head", "head_b", "transform", "transform_norm", "pooler", "order", "order_b", "classifier", "classifier_b"}
+)
 
 
 def answer(

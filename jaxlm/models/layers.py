@@ -30,6 +30,8 @@ TALL, LONG = 8, 3
 # row as two, for else the compiler turns the matrix into float32 first.
 FEW, SUM = 16, 1024
 
+HIDDEN = -1e30  # a score that no softmax sees; finite, so that a row with all of them hidden stays finite
+
 Precision = Literal["float32", "bfloat16", "bfloat16_operands"]
 
 

@@ -42,6 +42,7 @@ def _evaluation_table(rows: list[dict[str, Any]]) -> str:
 def _evaluation_row(line: dict[str, Any]) -> list[str]:
     get = lambda name: number(line.get(name))
     loss, error, bits, perplexity = map(get, ("loss", "standard_error", "bits_per_byte", "perplexity"))
+    perplexity = perplexity if line.get("asked", "tokens") == "tokens" else None  # as `jaxlm eval` shows it
     scaled = lambda value: None if not (value and loss and error) else error * value / loss
     step = get("step")
     return [

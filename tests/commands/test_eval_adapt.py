@@ -74,9 +74,10 @@ def test_a_text_of_ones_own_is_adapted_to_as_well(jaxlm, lanes, tmp_path):
     [
         (["--cache-weight", "0.3"], ["--cache-weight 0.3", "give --cache too"]),
         (["--dynamic-rate", "0.3"], ["--dynamic-rate 0.3", "give --dynamic too"]),
-        (["--dynamic", "rmsprop"], ["dynamic.kind", "did you mean 'rms'"]),
-        (["--cache", "0"], ["--cache", "window", "0"]),
-        (["--cache", "5", "--cache-weight", "1"], ["--cache", "weight"]),
+        (["--dynamic", "rmsprop"], ["jaxlm: --dynamic \"rmsprop\": did you mean 'rms'"]),
+        (["--dynamic", "sgd", "--dynamic-rate", "-1"], ["jaxlm: --dynamic-rate -1.0: Input should be"]),
+        (["--cache", "0"], ["jaxlm: --cache 0: Input should be greater than 0"]),
+        (["--cache", "5", "--cache-weight", "1"], ["jaxlm: --cache-weight 1.0: Input should be"]),
         (["--dynamic", "sgd", "--dynamic-rate", "1e38"], ["--dynamic-rate", "not finite", "lower"]),
     ],
     ids=str,

@@ -292,14 +292,30 @@ def test_one_beam_says_what_temperature_0_says(jaxlm, copy):
         (["--beams", "4", "--top-k", "5", "--seed", "0"], "--top-k 5, --seed 0: is for drawing tokens"),
         (["--length-penalty", "1"], "--length-penalty 1.0: is for a search, so give --beams as well"),
         (["--best", "2"], "--best 2: is for a search"),
-        (["--beams", "2", "--best", "3"], "best=3 completions are more than beams=2 can find: give more beams"),
-        (["--beams", "2", "--length-penalty", "-1"], "length_penalty"),
+        (["--beams", "2", "--best", "3"], "--best 3 completions are more than --beams 2 can find: give more beams"),
+        (["--beams", "2", "--length-penalty", "-1"], "--length-penalty -1.0: Input"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_generate_searches_or_draws(jaxlm, trained, options, words):
     answer = jaxlm("generate", trained.path, "--prompt", "a", *options)
     assert (answer.code, answer.out) == (2, "") and words in answer.err and "Traceback" not in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--temperature", "-1"], "--temperature -1.0: Input should be greater than or equal to 0"),
+        (["--temperature", "1e300"], "--temperature 1e+300: Input should be less than or equal to 1000000"),
+        (["--top-k", "0"], "--top-k 0: Input should be greater than 0"),
+        (["--tokens", "3000000000"], "tokens=3000000000: ask for 1 to 1,048,576"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_option_that_cannot_be_is_named_as_it_was_given(jaxlm, trained, options, words):
+    answer = jaxlm("generate", trained.path, "--prompt", "a", *options)
+    assert (answer.code, answer.out) == (2, "") and answer.err.startswith(f"jaxlm: {words}")
     assert len(answer.err.strip().splitlines()) == 1
 
 

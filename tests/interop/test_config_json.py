@@ -68,6 +68,24 @@ def test_stretched_positions_come_in_and_go_out(theirs, ours):
         assert read({name: value for name, value in written.items() if name != key}).rope_scaling == ours
 
 
+@pytest.mark.parametrize("key", ["rope_scaling", "rope_parameters"])
+@pytest.mark.parametrize(
+    "stretched, more, original",
+    [
+        ({"rope_type": "yarn", "factor": 2.0}, {}, 2_048),  # the default of max_position_embeddings
+        ({"rope_type": "yarn", "factor": 2.0}, {"max_position_embeddings": 96}, 96),
+        (YARN, {"max_position_embeddings": 96}, 64),
+        (YARN, {"max_position_embeddings": 96, "original_max_position_embeddings": 32}, 32),
+        ({k: v for k, v in LLAMA3.items() if k != "original_max_position_embeddings"},
+         {"max_position_embeddings": 96}, 96),
+    ],
+    ids=["default", "most", "said", "said outside", "llama3"],
+)  # fmt: skip
+def test_the_length_that_positions_were_made_for_is_found(key, stretched, more, original, caplog):
+    cfg = read(LLAMA | {key: stretched} | more)
+    assert cfg.rope_scaling.original == original and not caplog.records
+
+
 def test_what_a_two_sided_model_does_not_say_is_as_in_the_library():
     bert, t5 = (from_json(config, "config.json").cfg for config in (BERT, T5))
     assert isinstance(bert, EncoderConfig) and isinstance(t5, EncoderDecoderConfig)
@@ -114,8 +132,10 @@ def test_the_base_of_rotary_positions_is_read_as_every_version_writes_it(rope):
 
 
 REFUSED = {
-    "no model_type": ({}, "model_type=None; jaxlm reads gpt2, llama"),
+    "no model_type": ({}, "config.json has no model_type; jaxlm reads gpt2, llama"),
     "another model": ({"model_type": "lama"}, r"model_type='lama' \(did you mean 'llama'\?\)"),
+    "a model of another name": ({"model_type": "mamba"}, "model_type='mamba'; jaxlm reads"),
+    "a name in capitals": ({"model_type": "BERT"}, r"\(did you mean 'bert'\?\)"),
     "a list as model_type": ({"model_type": ["gpt2"]}, r"model_type=\['gpt2'\]"),
     "another head": ({**GPT2, "architectures": ["GPT2ForSequenceClassification"]}, "reads GPT2LMHeadModel and GPT2Mod"),
     "no list of classes": ({**GPT2, "architectures": "GPT2LMHeadModel"}, "architectures='GPT2LMHeadModel'"),
@@ -138,7 +158,7 @@ REFUSED = {
     ),
     "half of Llama 3's positions": (
         {**LLAMA, "rope_parameters": {"rope_theta": 1e4, "rope_type": "llama3", "factor": 8.0}},
-        "rope_scaling=.*lacks low_freq_factor",
+        "rope_parameters=.*lacks low_freq_factor",
     ),
     "positions of two kinds": ({**LLAMA, "rope_scaling": LINEAR | {"type": "yarn"}}, "names two kinds"),
     "positions of no kind": ({**LLAMA, "rope_scaling": {"factor": 2.0}}, "rope_scaling=.*stretches"),
@@ -195,7 +215,8 @@ REFUSED = {
         "dense_act_fn='gelu' .*makes it 'gelu_new'",
     ),
     "no buckets": ({**T5, "relative_attention_num_buckets": 0}, "relative_attention_num_buckets=0"),
-    "heads that do not divide": ({**GPT2, "n_head": 3}, "config.json: n_embd=8 is not a multiple of n_head=3"),
+    "heads that do not divide": ({**GPT2, "n_head": 3}, "n_embd=8 is not a multiple of n_head=3: change one$"),
+    "heads that have a width": ({**LLAMA, "num_attention_heads": 3}, "num_attention_heads=3: .* or set head_dim$"),
 }
 
 

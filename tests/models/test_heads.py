@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxlm
 from jaxlm.batch import Batch
 from jaxlm.errors import UserError
 from jaxlm.losses import cross_entropy, row_scores
@@ -176,3 +177,16 @@ def test_penalties_weigh_all_tokens_of_a_row_by_what_is_asked_of_it():
 def test_an_encoder_decoder_has_no_head_of_a_task():
     with pytest.raises(UserError, match=r"'tags' are asked of it.*model.kind='encoder'"):
         family(EncoderDecoderConfig(heads=2, **SMALL), Head("tags", 3))
+
+
+@pytest.mark.parametrize("head", [TOKENS, Head("tags", 3), Head("span")], ids=lambda head: head.kind)
+def test_logits_are_what_the_losses_see(cfg, head):
+    model = family(cfg, head)
+    params = jax.tree.map(lambda x: x + 0.1, model.init(jax.random.key(0)))  # no bias of 0
+    batch = rows()
+    found = np.asarray(jaxlm.logits(model, params, batch))
+    hidden, table, bias = model.hidden(params, batch), model.head(params), model.bias(params)
+    wanted = np.asarray(hidden) if table is None else np.asarray(hidden) @ np.asarray(table).T
+    wanted = wanted if bias is None else wanted + np.asarray(bias)
+    wanted = wanted if model.softcap is None else model.softcap * np.tanh(wanted / model.softcap)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)

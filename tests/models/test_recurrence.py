@@ -85,6 +85,26 @@ def test_linear_recurrence_is_its_loop_with_saturated_gates(length):
         assert relative(ours, theirs) < 1e-5
 
 
+@pytest.mark.parametrize("length", [1, 100, 8192])
+@pytest.mark.parametrize("name", ["mingru", "minlstm"])
+def test_a_linear_cell_is_its_sequential_form_with_saturated_gates(name, length):
+    """Forward and gradients of what goes into the gates, float32 beside a scan in float64."""
+    z, of_h = 12 * random(0, length, 2, CELLS[name].gates * H), random(1, length, 2, H)
+
+    def sequential(z):
+        step = lambda h, ab: (ab[0] * h + ab[1],) * 2
+        return jax.lax.scan(step, jnp.zeros((2, H), z.dtype), linear_gates(name, z))[1]
+
+    got, pull = jax.vjp(lambda z: linear_recurrence(*linear_gates(name, z), jnp.zeros((2, H))), z)
+    with jax.enable_x64(True):
+        wanted, exactly = jax.vjp(sequential, jnp.asarray(np.asarray(z, np.float64)))
+        (wanted_z,) = exactly(jnp.asarray(np.asarray(of_h, np.float64)))
+    assert wanted.dtype == np.float64
+    relative = lambda x, y: np.abs(np.asarray(x) - np.asarray(y)).max() / np.abs(np.asarray(y)).max()
+    assert relative(got, wanted) < 1e-5
+    assert relative(pull(of_h)[0], wanted_z) < 1e-5
+
+
 @pytest.mark.parametrize("name", ["mingru", "minlstm"])
 def test_the_linear_cells_are_the_papers_in_log_space(name):
     """Feng et al. 2024, appendix B: cumulative log-sum-exp, in float64."""

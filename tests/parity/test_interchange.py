@@ -21,7 +21,7 @@ from jaxlm.data.dataset import DataConfig
 from jaxlm.data.tokenizer_config import BytesConfig, SentencePieceConfig
 from jaxlm.flat import flatten, nested, unflatten
 from jaxlm.generation.sampling import SamplingConfig
-from jaxlm.interop import huggingface, tensors
+from jaxlm.interop import config_json, huggingface, tensors
 from jaxlm.models.build import build
 from jaxlm.models.family import tokens
 from jaxlm.models.transformer import TransformerConfig
@@ -164,6 +164,17 @@ def test_stretched_positions_of_wide_heads_give_the_same_logits(scaling):
     theirs = model(torch.from_numpy(token)).logits.detach().numpy()
     np.testing.assert_allclose(logits(found.cfg), theirs, atol=1e-4)
     assert np.abs(logits(found.cfg.model_copy(update={"rope_scaling": None})) - theirs).max() > 1e-2
+
+
+@pytest.mark.parametrize("most, said", [(None, None), (96, None), (96, 32)])
+def test_the_length_that_positions_were_made_for_is_what_the_library_finds(most, said):
+    told = {"max_position_embeddings": most, "original_max_position_embeddings": said}
+    config = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "model_type": "llama"}
+    config |= {key: value for key, value in told.items() if value is not None}
+    config |= {"rope_parameters": {"rope_type": "yarn", "factor": 2.0, "rope_theta": 1e4}}
+    theirs = transformers.LlamaConfig(**json.loads(json.dumps(config))).rope_parameters
+    ours = config_json.from_json(config, "config.json").cfg
+    assert ours.rope_scaling.original == theirs["original_max_position_embeddings"]
 
 
 # --- export
