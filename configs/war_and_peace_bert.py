@@ -23,7 +23,7 @@ def config() -> RunConfig:
         "model.layers=5",
         "model.heads=4",
         "model.width=128",
-        "model.ff_width=344",
+        "model.ff_width=384",
         "model.position=rotary",
         "model.activation=geglu",
         "model.post_norm=false",

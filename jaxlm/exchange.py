@@ -220,7 +220,7 @@ def export_huggingface(
             f"{source.config} has data.objective.kind={cfg.data.objective.kind!r}, whose head has no place in the "
             f"layouts that jaxlm writes: use it by jaxlm.load, or export the run that it began from"
         )
-    length = cfg.model.max_length or cfg.data.length
+    length = getattr(cfg.model, "max_length", None) or cfg.data.length
     added, vocab = vocab - tokenizer.vocab, cfg.model.vocab or vocab
     if cfg.data.objective.kind == "prefix" and cfg.model.kind == "decoder":
         raise UserError(

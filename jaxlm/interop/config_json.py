@@ -69,8 +69,8 @@ def from_json(config: Mapping[str, Any], origin: str) -> Imported:
     """What model `config` describes; UserError where jaxlm does not compute it."""
     arch = architecture(config, origin)
     plain = _flat(config, origin)
-    if arch.field("rope_scaling"):
-        length = told(arch.field("max_length"), plain, origin)
+    if arch.field("rope_scaling") and (most := arch.field("max_length")):
+        length = told(most, plain, origin)
         plain["rope_scaling"] = rope.with_original(plain.get("rope_scaling"), plain.pop(rope.ORIGINAL, None), length)
     _refuse_others(arch, plain, origin)
     # Version 5 keeps the scaling of positions in an object with their base.
