@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import pydantic
 
 Class = type[pydantic.BaseModel]
+EXAMPLE = '"one", "other"'
 
 
 def explain(error: pydantic.ValidationError, kind: Class, origin: str) -> str:
@@ -109,6 +110,9 @@ def _complaint(item: Any, path: list[str], owner: Class) -> tuple[str, str]:
             return f"{where}.kind", f"is required and missing; kinds are: {', '.join(kinds)}"
         case "tuple_type":
             return f"{where}={show(item['input'])}", f"must be a list, such as [{show(item['input'])}]"
+        case "too_short":
+            least, found = item["ctx"]["min_length"], item["ctx"]["actual_length"]
+            return f"{where}={show(item['input'])}", f"has {found} and needs {least} or more, such as [{EXAMPLE}]"
         case _:
             return f"{where}={show(item['input'])}" if where else show(item["input"]), item["msg"]
 

@@ -77,7 +77,7 @@ def train(
         warm = cfg.init if not start else None
         with folder.undone(new):
             if warm is not None:
-                RunFolder(warm).require()  # before text is prepared for it
+                warm_start.require_checkpoint(warm)  # before text is prepared for it
             shards = open_shards(cfg, folder, Path(shards_dir), workers, progress)
             require_held_out(cfg, shards)
             require_asked(cfg, shards)

@@ -46,11 +46,15 @@ def require_same_tokens(run: str, tokenizer: Path) -> None:
         )
 
 
+def require_checkpoint(run: str) -> None:
+    """UserError where `run` is none, or has nothing to start from."""
+    if not CheckpointFolder(RunFolder(run).require().checkpoints).arrays():
+        raise UserError(f"init={run!r} has no whole checkpoint to start from: jaxlm verify {run} says what is wrong")
+
+
 def require_same_body(run: str, parts: Parts, objective: ObjectiveConfig) -> None:
     """UserError where the parameters of `run`, its heads aside, are not those of this model; no number is read."""
     found = CheckpointFolder(RunFolder(run).checkpoints).arrays()
-    if not found:
-        raise UserError(f"init={run!r} has no whole checkpoint to start from: jaxlm verify {run} says what is wrong")
     compare(run, of_model(found, prefix(found)), kinds(flatten(parts.abstract.params)), objective)
 
 
@@ -65,9 +69,9 @@ def params(run: str, parts: Parts, objective: ObjectiveConfig, drawn: Any) -> An
     flat, wanted = of_model(flat, of), flatten(parts.abstract.params)
     heads = compare(run, kinds(flat), kinds(wanted), objective)
     if heads.drawn and jax.process_index() == 0:
-        log.warning("init=%r: drawn at random, as it has no such head: %s", run, ", ".join(heads.drawn))
+        log.warning("init=%r: drawn at random, as it has no head that answers this: %s", run, ", ".join(heads.drawn))
     if heads.left and jax.process_index() == 0:
-        log.warning("init=%r: left behind, as this run has no such head: %s", run, ", ".join(heads.left))
+        log.warning("init=%r: left behind, as this run does not ask for it: %s", run, ", ".join(heads.left))
     own = {name: array for name, array in flatten(drawn).items() if top(name) in heads.drawn}
     placed = {name: jax.device_put(flat[name], leaf.sharding) for name, leaf in wanted.items() if name not in own}
     return unflatten(parts.abstract.params, placed | own)

@@ -244,6 +244,11 @@ def test_a_value_of_the_wrong_type_names_the_field():
     )
 
 
+def test_a_list_that_is_too_short_says_how_long_it_must_be():
+    message = refusal(load_config, "classify", "data.objective.classes=[]")
+    assert message.endswith('data.objective.classes=[]: has 0 and needs 2 or more, such as ["one", "other"]')
+
+
 def test_what_a_kind_needs_is_told_with_that_kind_alone():
     chosen = ["data.objective.kind=seq2seq", "data.source=x", "loop.steps=3"]
     message = refusal(load_config, "bert_mini", *chosen)
