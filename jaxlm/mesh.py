@@ -65,6 +65,11 @@ class MeshConfig(Config):
                 f"mesh.layout={self.layout!r} sets the sizes of the axes itself, but {sizes}: "
                 f"use mesh.layout='axes', or leave the sizes at 1"
             )
+        if self.layout == "single" and self.devices not in (None, 1):
+            raise ValueError(
+                f"mesh.devices={self.devices}, but mesh.layout='single' is one: set mesh.layout='replicated' or "
+                f"'sharded', or mesh.devices=none"
+            )
         if self.layout == "axes" and self.devices not in (None, product):
             raise ValueError(
                 f"mesh.devices={self.devices} but the axes {sizes} multiply to {product}: "

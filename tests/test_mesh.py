@@ -51,6 +51,7 @@ def test_more_devices_than_there_are_is_the_users_mistake(cfg):
     [
         ({"layout": "sharded", "tensor": 2}, ["'sharded'", "'tensor': 2", "mesh.layout='axes'"]),
         ({"layout": "axes", "devices": 3, "data": 2}, ["mesh.devices=3", "multiply to 2"]),
+        ({"layout": "single", "devices": 3}, ["mesh.devices=3", "is one", "mesh.devices=none"]),
         ({"fsdp": 0}, ["fsdp"]),
     ],
     ids=str,
