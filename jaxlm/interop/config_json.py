@@ -70,8 +70,7 @@ def from_json(config: Mapping[str, Any], origin: str) -> Imported:
     arch = architecture(config, origin)
     plain = _flat(config, origin)
     if arch.field("rope_scaling") and (most := arch.field("max_length")):
-        length = told(most, plain, origin)
-        plain["rope_scaling"] = rope.with_original(plain.get("rope_scaling"), plain.pop(rope.ORIGINAL, None), length)
+        plain["rope_scaling"] = rope.with_original(plain.get("rope_scaling"), told(most, plain, origin))
     _refuse_others(arch, plain, origin)
     # Version 5 keeps the scaling of positions in an object with their base.
     where = {"rope_scaling": "rope_parameters"} if isinstance(config.get("rope_parameters"), dict) else {}

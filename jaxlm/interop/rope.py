@@ -11,7 +11,7 @@ from jaxlm.errors import UserError
 from jaxlm.models.positions import RopeScaling
 
 KIND, FORMER_KIND = "rope_type", "type"  # the latter until version 4.45
-ORIGINAL = "original_max_position_embeddings"
+_ORIGINAL = "original_max_position_embeddings"
 
 
 class _Keys(NamedTuple):
@@ -23,10 +23,10 @@ class _Keys(NamedTuple):
 _KINDS = {
     "linear": _Keys({"factor": "factor"}),
     "llama3": _Keys(
-        {"factor": "factor", "low_freq_factor": "slow", "high_freq_factor": "fast", ORIGINAL: "original"},
+        {"factor": "factor", "low_freq_factor": "slow", "high_freq_factor": "fast", _ORIGINAL: "original"},
     ),
     "yarn": _Keys(
-        {"factor": "factor", ORIGINAL: "original"},
+        {"factor": "factor", _ORIGINAL: "original"},
         {"beta_slow": "slow", "beta_fast": "fast"},
         {"mscale": (None,), "mscale_all_dim": (None,), "truncate": (None, True)},
     ),
@@ -65,15 +65,15 @@ def read(value: Any, where: str) -> dict[str, Any] | None:
     return found
 
 
-def with_original(scaling: Any, told: Any, length: int) -> Any:
-    """`scaling` with the length that its model was made for, where config.json says that elsewhere, or not at all.
+def with_original(scaling: Any, length: int) -> Any:
+    """`scaling` with the length that its model was made for; where it is silent that is `length`, the most positions.
 
-    In transformers a key of its own (`told`) comes first, and `length`, the most positions, last.
+    So it is in transformers, where a key of that name beside `scaling` does not count.
     """
     kind = scaling.get(KIND, scaling.get(FORMER_KIND)) if isinstance(scaling, dict) else None
-    if not isinstance(kind, str) or kind not in _KINDS or ORIGINAL not in _KINDS[kind].needed:
+    if not isinstance(kind, str) or kind not in _KINDS or _ORIGINAL not in _KINDS[kind].needed:
         return scaling
-    return {**scaling, ORIGINAL: scaling.get(ORIGINAL, length) if told is None else told}
+    return {**scaling, _ORIGINAL: scaling.get(_ORIGINAL, length)}
 
 
 def _is_yarns(sharper: Any, factor: Any) -> bool:
