@@ -15,7 +15,6 @@ from typing import Annotated, Any
 import pydantic
 
 Class = type[pydantic.BaseModel]
-EXAMPLE = '"one", "other"'
 
 
 def explain(error: pydantic.ValidationError, kind: Class, origin: str) -> str:
@@ -112,7 +111,7 @@ def _complaint(item: Any, path: list[str], owner: Class) -> tuple[str, str]:
             return f"{where}={show(item['input'])}", f"must be a list, such as [{show(item['input'])}]"
         case "too_short":
             least, found = item["ctx"]["min_length"], item["ctx"]["actual_length"]
-            return f"{where}={show(item['input'])}", f"has {found} and needs {least} or more, such as [{EXAMPLE}]"
+            return f"{where}={show(item['input'])}", f'has {found} and needs {least} or more, such as ["one", "other"]'
         case _:
             return f"{where}={show(item['input'])}" if where else show(item["input"]), item["msg"]
 

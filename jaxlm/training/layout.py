@@ -76,8 +76,8 @@ def candidates(cfg: MeshConfig, way: Way | Literal["auto"], cores: int, batch: i
         kinds = ["replicated", "single", "sharded"]
     elif devices > 1:
         log.info("data.batch=%d does not divide over %d devices, so one is used", batch, devices)
-    counted = {"single": {"devices": None}}
-    layouts = [told(cfg.model_copy(update={"layout": kind, **counted.get(kind, {})}), way, cores) for kind in kinds]
+    of = lambda kind: cfg.model_copy(update={"layout": kind, "devices": None if kind == "single" else cfg.devices})
+    layouts = [told(of(kind), way, cores) for kind in kinds]
     if way in ("shard_map", "pmap"):
         layouts = [layout for layout in layouts if layout.mesh.layout != "sharded"]
     return layouts
