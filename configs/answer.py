@@ -10,8 +10,8 @@ that `jaxlm import` made a run of; its own config brings its shape, tokenizer an
 
     jaxlm train runs/bert --name answer --set data.source=questions.jsonl --set data.objective.kind=extraction
 
-Rows and questions are as long as in `run_squad.py` of Devlin et al. 2019 (arXiv:1810.04805); that script moves on by 128
-tokens in a long text, here two rows share as many. Batch and rates are chosen.
+Rows and questions are as long as in `run_squad.py` of Devlin et al. 2019 (arXiv:1810.04805); that script moves on by
+128 tokens in a long text, here two rows share as many. Batch and rates are chosen.
 """
 
 from jaxlm.data.dataset import DataConfig, HashSplit

@@ -3,8 +3,8 @@
     jaxlm train war_and_peace_bert --set data.source=warpeace_input.txt
 
 Five blocks of width 128; 15 % of the characters are hidden and seen from both sides, so its nats are a hidden
-character's (Devlin et al. 2019, arXiv:1810.04805). Rows are 128 characters, as those of 256 take over the 20 CPU minutes
-of the table. Rotary positions, gates and norms before each part are those of ModernBERT (Warner et al. 2024,
+character's (Devlin et al. 2019, arXiv:1810.04805). Rows are 128 characters, as those of 256 take over the table's 20
+CPU minutes. Rotary positions, gates and norms before each part are those of ModernBERT (Warner et al. 2024,
 arXiv:2412.13663): with BERT's own form, at this rate, 2,000 steps end at 2.79 nats, hardly better than counting
 characters, 3.09 (docs/log.md).
 """
