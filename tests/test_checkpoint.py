@@ -1,7 +1,7 @@
 import json
 import logging
-import threading
-import time
+import math
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax
@@ -306,21 +306,23 @@ def test_a_disk_that_fills_up_in_a_save_leaves_the_older_step_and_says_so(tmp_pa
     np.testing.assert_array_equal(reader(tmp_path).read(prefix="w")[1]["w"], large(3)["w"])
 
 
-def test_what_a_failed_save_writes_late_is_removed_too(tmp_path):
-    folder, late = CheckpointFolder(tmp_path), tmp_path / "2.orbax-checkpoint-tmp"
+def test_what_a_failed_save_writes_late_is_removed_too(tmp_path, monkeypatch):
+    folder, late, now = CheckpointFolder(tmp_path), tmp_path / "2.orbax-checkpoint-tmp", 0.0
+    writes = iter([0.05, 0.1, 0.4, 0.8, 1.2])  # seconds; each within the quiet time that the one before began
+    due = next(writes)
 
-    def write():
-        for _ in range(5):
-            time.sleep(0.05)
-            (late / "array_metadatas").mkdir(parents=True, exist_ok=True)
+    def sleep(seconds):  # a clock that stands still between sleeps: a slow machine does not change the outcome
+        nonlocal now, due
+        now += seconds
+        if now >= due:
+            (late / "array_metadatas").mkdir(parents=True)
+            due = next(writes, math.inf)
 
+    monkeypatch.setattr("jaxlm.checkpoint_folder.time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
     late.mkdir()
     (tmp_path / "2.removed" / "half").mkdir(parents=True)
-    writer = threading.Thread(target=write)
-    writer.start()
-    folder.remove_failed(2)
-    writer.join()
-    assert list(tmp_path.iterdir()) == []
+    folder.remove_failed(2, quiet_seconds=0.5)
+    assert due == math.inf and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("left", [1 << 19, 1 << 12])
