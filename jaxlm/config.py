@@ -50,13 +50,14 @@ def parse(saved: dict, kind: type[C], origin: str = "config") -> C:
 def parse_options(told: dict, kind: type[C], options: Mapping[str, str]) -> C:
     """As `parse`, of what was given on a command line by `options`, {field: option}.
 
-    An error says `--top-k 0` for `top_k=0`.
+    An error says `--top-k 0` for `top_k=0`, and no default: --help does, which may have another.
     """
     try:
-        return parse(told, kind, "options")
-    except UserError as error:
+        return kind.model_validate(told)
+    except pydantic.ValidationError as error:
         fields = "|".join(map(re.escape, options))
-        fault = re.sub(rf"\b({fields})=", lambda field: f"{options[field[1]]} ", str(error))
+        told_of = explain(error, kind, "options", defaults=False)
+        fault = re.sub(rf"\b({fields})=", lambda field: f"{options[field[1]]} ", told_of)
         raise UserError(fault.removeprefix("options: ")) from None
 
 

@@ -17,15 +17,17 @@ import pydantic
 Class = type[pydantic.BaseModel]
 
 
-def explain(error: pydantic.ValidationError, kind: Class, origin: str) -> str:
-    """One line for each error, with the path of the field, its value and the nearest name."""
+def explain(error: pydantic.ValidationError, kind: Class, origin: str, *, defaults: bool = True) -> str:
+    """One line for each error, with the path of the field, its value, and the nearest name or the default."""
     lines: dict[str, str] = {}  # by path: each member of a union of plain types complains on its own
+    ends: dict[str, str] = {}
     for item in error.errors(include_url=False):
         path, owner = _locate(kind, item["loc"])
         subject, fault = _complaint(item, path, owner)
-        lines[subject] = f"{lines[subject]}, or: {fault}" if subject in lines else fault
+        lines[subject] = f"{lines[subject]}, or {fault.removeprefix('must ')}" if subject in lines else fault
+        ends[subject] = _default(path, owner) if defaults and fault.startswith("must ") else ""
     told = [
-        fault if not subject or fault.startswith(f"{subject}.") else f"{subject}: {fault}"
+        (fault if not subject or fault.startswith(f"{subject}.") else f"{subject}: {fault}") + ends[subject]
         for subject, fault in lines.items()
     ]
     return f"{origin}: {told[0]}" if len(told) == 1 else "\n  ".join([f"{origin}:", *told])
@@ -113,7 +115,16 @@ def _complaint(item: Any, path: list[str], owner: Class) -> tuple[str, str]:
             least, found = item["ctx"]["min_length"], item["ctx"]["actual_length"]
             return f"{where}={show(item['input'])}", f'has {found} and needs {least} or more, such as ["one", "other"]'
         case _:
-            return f"{where}={show(item['input'])}" if where else show(item["input"]), item["msg"]
+            fault = item["msg"].replace("Input should", "must")
+            return f"{where}={show(item['input'])}" if where else show(item["input"]), fault
+
+
+def _default(path: list[str], owner: Class) -> str:
+    field = owner.model_fields.get(path[-1]) if path else None
+    if field is None or field.is_required():
+        return ""
+    value = field.get_default(call_default_factory=True)
+    return "" if isinstance(value, pydantic.BaseModel) else f"; the default is {show(value)}"
 
 
 def show(value: Any) -> str:

@@ -1,7 +1,7 @@
 """Training a run, from text to the last checkpoint; what it is told is in run_config.py, its parts in parts.py."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from jaxlm.training import asgd, loop, speed
 from jaxlm.training import layout as layouts
 from jaxlm.training import optimizer as optimizers
 from jaxlm.training.ahead import Ahead
-from jaxlm.training.interrupt import SKIPPED, profiled, stop_on_signals
+from jaxlm.training.interrupt import SKIPPED, end_on_signals, profiled, stop_on_signals
 from jaxlm.training.layout import Layout
 from jaxlm.training.meter import Reader
 from jaxlm.training.state import TrainState
@@ -57,13 +57,13 @@ def train(
     """Train `cfg` in its run folder, from where it stands; a finished run returns at once.
 
     `show` gets each line of metrics, `progress` (done, total, what) of the preparation. UserError where the
-    folder holds another run; Interrupted after SIGTERM or SIGINT, when everything is saved.
+    folder holds another run; Interrupted after SIGTERM or SIGINT, when everything is saved, or nothing is to be.
     """
     folder = RunFolder(run_dir or Path("runs") / cfg.name)
     refuse_import(cfg, folder)
     allocator = host.tune_allocator()
     done = None if fresh else finished(folder, cfg.loop.steps)
-    new = not folder.path.exists()
+    new = folder.missing()
     folder.claim(dump(cfg), fresh=fresh, finished=done is not None)
     with folder.locked():
         if done is not None and profile is None:
@@ -75,7 +75,7 @@ def train(
                 f"loop.steps={cfg.loop.steps} are left: ask for fewer, or train more"
             )
         warm = cfg.init if not start else None
-        with folder.undone(new):
+        with folder.undone(new), end_on_signals():
             if warm is not None:
                 warm_start.require_checkpoint(warm)  # before text is prepared for it
             shards = open_shards(cfg, folder, Path(shards_dir), workers, progress)
@@ -220,6 +220,10 @@ class Session:
         self.last: dict[str, float | None] = {}  # newest value of each metric
 
     def train(self, show: Show, profile: int | None) -> Outcome:
+        with stop_on_signals() as stop:
+            return self._train(show, profile, stop)
+
+    def _train(self, show: Show, profile: int | None, stop: Callable[[], bool]) -> Outcome:
         start, state, seconds = first_state(self.cfg, self.parts, self.checkpoints, self.shards.digest)
         if start:
             log.info("going on from step %d of %d", start, self.cfg.loop.steps)
@@ -228,8 +232,7 @@ class Session:
         source = batches(self.shards, self.cfg.data, start_step=start, process_index=rank, process_count=processes)
         ahead = Ahead(source, self.parts.compiled.place)
         try:
-            with stop_on_signals() as stop:
-                self._fit(state, ahead, start, seconds, stop, profile)
+            self._fit(state, ahead, start, seconds, stop, profile)
             self.checkpoints.wait()
         finally:
             ahead.close()

@@ -1,5 +1,6 @@
 """The run folder: whose it is, what is in it, and that only one process trains in it."""
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -16,7 +17,7 @@ from typing import Any
 
 from jaxlm import __version__, host
 from jaxlm.config import difference
-from jaxlm.errors import UserError
+from jaxlm.errors import Interrupted, UserError
 
 log = logging.getLogger("jaxlm")
 
@@ -129,15 +130,22 @@ class RunFolder:
                 ) from None
             yield
 
+    def missing(self) -> list[Path]:
+        """This folder and those above it, as far as they are yet to be made."""
+        return [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+
     @contextmanager
-    def undone(self, new: bool) -> Iterator[None]:
-        """A `new` folder goes again where the user's mistake shows before anything was trained in it."""
+    def undone(self, new: list[Path]) -> Iterator[None]:
+        """Where a mistake or a signal comes before anything was trained, the folders that were `missing` go again."""
         try:
             yield
-        except UserError:
+        except (UserError, Interrupted):
             made = {self.config.name, self.data.name, self.tokenizer.name, self.layout.name, "lock"}
             if new and {inside.name for inside in self.path.iterdir()} <= made:
                 shutil.rmtree(self.path)
+                with contextlib.suppress(OSError):  # others began to use it
+                    for above in new[1:]:
+                        above.rmdir()
             raise
 
     def write_environment(self, devices: list[Any], allocator: str, parameters: int) -> None:

@@ -100,10 +100,10 @@ def test_a_config_cannot_be_changed():
             "config: data.zzz: Data has no field 'zzz'; it has: source, length, include, note",
         ),
         ({"data": {}}, "config: data.source: is required and missing"),
-        ({"data": {"source": "x", "length": 0}}, "config: data.length=0: Input should be greater than 0"),
+        ({"data": {"source": "x", "length": 0}}, "config: data.length=0: must be greater than 0; the default is 64"),
         (
             {"schedule": {"kind": "stable", "decay": 2}},
-            "config: schedule.decay=2: Input should be less than or equal to 1",
+            "config: schedule.decay=2: must be less than or equal to 1; the default is 0.2",
         ),
         (
             {"schedule": {"kind": "stable", "warmup": 2}},
@@ -121,18 +121,18 @@ def test_a_config_cannot_be_changed():
         ),
         (
             {"after": {"kind": "stable", "decay": -1}},
-            "config: after.decay=-1: Input should be greater than or equal to 0",
+            "config: after.decay=-1: must be greater than or equal to 0; the default is 0.2",
         ),
         (
             {"stages": [{"kind": "cosine"}, {"kind": "cosine", "warmup": -1}]},
-            "config: stages.1.warmup=-1: Input should be greater than or equal to 0",
+            "config: stages.1.warmup=-1: must be greater than or equal to 0; the default is 10",
         ),
         (
             {"stages": [{"kind": "stable", "dekay": 1}]},
             "config: stages.0.dekay: Stable has no field 'dekay'; did you mean 'decay'?",
         ),
         ({"width": 130}, "config: width=130 does not divide over heads=4"),
-        ({"width": float("inf")}, "config: width=Infinity: Input should be a finite number"),
+        ({"width": float("inf")}, "config: width=Infinity: must be a finite number; the default is 128"),
     ],
 )
 def test_an_error_names_path_value_and_rule(changes, message):
@@ -141,8 +141,8 @@ def test_an_error_names_path_value_and_rule(changes, message):
 
 def test_a_union_of_plain_types_complains_once():
     message = refusal(parse, saved(devices="all"), Run)
-    assert message.startswith('config: devices="all": Input should be a valid integer')
-    assert message.endswith("or: Input should be 'auto'")
+    assert message.startswith('config: devices="all": must be a valid integer')
+    assert message.endswith(''', or be 'auto'; the default is "auto"''')
     assert "\n" not in message
 
 
@@ -150,8 +150,8 @@ def test_all_errors_come_in_one_message():
     message = refusal(parse, saved(widht=3, heads=0, data={"source": 5}), Run)
     assert message.splitlines() == [
         "config:",
-        "  data.source=5: Input should be a valid string",
-        "  heads=0: Input should be greater than 0",
+        "  data.source=5: must be a valid string",
+        "  heads=0: must be greater than 0; the default is 4",
         "  widht: Run has no field 'widht'; did you mean 'width'?",
     ]
 
@@ -240,7 +240,7 @@ def test_a_wrong_assignment_names_the_mend(assignment, message):
 
 def test_a_value_of_the_wrong_type_names_the_field():
     assert refusal(override, RUN, ["data.length=many"]).startswith(
-        '--set data.length=many: data.length="many": Input should be a valid integer'
+        '--set data.length=many: data.length="many": must be a valid integer'
     )
 
 

@@ -139,6 +139,32 @@ def test_ten_and_ten_steps_are_twenty(unbroken, tmp_path, number):
     assert_same_run(tmp_path / "broken", unbroken)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("stage", ["preparation", "layout"])
+def test_a_signal_before_the_first_step_leaves_nothing(unbroken, tmp_path, monkeypatch, number, stage):
+    ring = lambda *_: signal.raise_signal(number)
+    if stage == "layout":
+        monkeypatch.setattr("jaxlm.run.choose_layout", ring)
+    with pytest.raises(Interrupted, match=rf"{number.name} before the first step: nothing is lost; .* begins again"):
+        run.train(
+            unbroken.config(),
+            tmp_path / "runs" / "new",
+            shards_dir=tmp_path / "shards",
+            progress=ring if stage == "preparation" else lambda *_: None,
+        )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_signal_before_a_started_run_goes_on_leaves_it_as_it_is(unbroken, tmp_path, monkeypatch):
+    with pytest.raises(Interrupted):
+        unbroken.train(tmp_path / "broken", show=stop_at(10))
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="before the first step"):
+        patch.setattr("jaxlm.run.choose_layout", lambda *_: signal.raise_signal(signal.SIGTERM))
+        unbroken.train(tmp_path / "broken")
+    unbroken.train(tmp_path / "broken")
+    assert_same_run(tmp_path / "broken", unbroken)
+
+
 def test_a_crash_between_two_saves_costs_only_the_steps_since(unbroken, tmp_path):
     with pytest.raises(Crash):
         unbroken.train(tmp_path / "broken", "loop.save_every=8", show=crash_at(15))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 
+from jaxlm.errors import Interrupted
 from jaxlm.training.step import Step
 
 log = logging.getLogger("jaxlm")
@@ -26,15 +27,34 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
         asked.append(number)
         log.warning("%s: saving after this step, then stopping", signal.Signals(number).name)
 
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # only the main thread may set handlers
-        return
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with _handled(note):
         yield lambda: bool(asked)
+
+
+@contextmanager
+def end_on_signals() -> Iterator[None]:
+    """SIGTERM and SIGINT end by Interrupted what comes before training, where nothing is to be saved."""
+
+    def end(number: int, frame: object) -> None:
+        raise Interrupted(
+            f"{signal.Signals(number).name} before the first step: nothing is lost; the same command begins again"
+        )
+
+    with _handled(end):
+        yield
+
+
+@contextmanager
+def _handled(handler: Callable[[int, object], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, handled in before.items():
+            signal.signal(number, handled)
 
 
 def profiled(step: Step, folder: Path, steps: int) -> Step:

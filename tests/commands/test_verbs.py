@@ -293,7 +293,7 @@ def test_one_beam_says_what_temperature_0_says(jaxlm, copy):
         (["--length-penalty", "1"], "--length-penalty 1.0: is for a search, so give --beams as well"),
         (["--best", "2"], "--best 2: is for a search"),
         (["--beams", "2", "--best", "3"], "--best 3 completions are more than --beams 2 can find: give more beams"),
-        (["--beams", "2", "--length-penalty", "-1"], "--length-penalty -1.0: Input"),
+        (["--beams", "2", "--length-penalty", "-1"], "--length-penalty -1.0: must"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -306,9 +306,9 @@ def test_generate_searches_or_draws(jaxlm, trained, options, words):
 @pytest.mark.parametrize(
     "options, words",
     [
-        (["--temperature", "-1"], "--temperature -1.0: Input should be greater than or equal to 0"),
-        (["--temperature", "1e300"], "--temperature 1e+300: Input should be less than or equal to 1000000"),
-        (["--top-k", "0"], "--top-k 0: Input should be greater than 0"),
+        (["--temperature", "-1"], "--temperature -1.0: must be greater than or equal to 0"),
+        (["--temperature", "1e300"], "--temperature 1e+300: must be less than or equal to 1000000"),
+        (["--top-k", "0"], "--top-k 0: must be greater than 0"),
         (["--tokens", "3000000000"], "tokens=3000000000: ask for 1 to 1,048,576"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -249,7 +249,7 @@ def test_tensors_that_do_not_fit_are_named(tmp_path, harm, words):
         ({"n_layer": 1}, "is not one of gpt2's"),
         ({"n_layer": 9_000}, "n_layer=9,000, but there are only 28 tensors"),
         ({"n_embd": 2**20, "n_head": 1}, "tensors do not fit"),
-        ({"n_layer": 2_000_000_000}, "n_layer=2000000000: Input should be less than or equal to 10000"),
+        ({"n_layer": 2_000_000_000}, "n_layer=2000000000: must be less than or equal to 10000"),
         ({"tie_word_embeddings": False}, r"'lm_head.weight' is missing"),
         ({"model_type": "llama", "architectures": None}, "num_hidden_layers=32, but there are only 28 tensors"),
     ],
