@@ -17,7 +17,7 @@ Rows and questions are as long as in `run_squad.py` of Devlin et al. 2019 (arXiv
 from jaxlm.data.dataset import DataConfig, HashSplit
 from jaxlm.data.examples import Extraction
 from jaxlm.data.tokenizer_config import SentencePieceConfig
-from jaxlm.models.encoder import EncoderConfig
+from jaxlm.models.encoder import MODERN, EncoderConfig
 from jaxlm.run_config import RunConfig
 from jaxlm.training.loop import LoopConfig
 from jaxlm.training.optimizer import AdamWConfig, LinearConfig
@@ -34,7 +34,7 @@ def config() -> RunConfig:
             batch=16,
             objective=Extraction(question_length=64, stride=128),
         ),
-        model=EncoderConfig(size="mini", dropout=0.1),
+        model=EncoderConfig(size="mini", dropout=0.1, **MODERN),
         optimizer=AdamWConfig(peak_rate=3e-4, beta2=0.999, decay=0.01, schedule=LinearConfig(warmup=50)),
         loop=LoopConfig(steps=500, log_every=25, eval_every=100, save_every=250),
     )

@@ -14,7 +14,7 @@ Rows, batch and rates are chosen; fine-tuning by Devlin et al. 2019 (arXiv:1810.
 from jaxlm.data.dataset import DataConfig, HashSplit
 from jaxlm.data.examples import Classification
 from jaxlm.data.tokenizer_config import SentencePieceConfig
-from jaxlm.models.encoder import EncoderConfig
+from jaxlm.models.encoder import MODERN, EncoderConfig
 from jaxlm.run_config import RunConfig
 from jaxlm.training.loop import LoopConfig
 from jaxlm.training.optimizer import AdamWConfig, LinearConfig
@@ -31,7 +31,7 @@ def config() -> RunConfig:
             batch=16,
             objective=Classification(classes=("negative", "positive")),
         ),
-        model=EncoderConfig(size="mini", dropout=0.1),
+        model=EncoderConfig(size="mini", dropout=0.1, **MODERN),
         optimizer=AdamWConfig(peak_rate=5e-4, beta2=0.999, decay=0.01, schedule=LinearConfig(warmup=50)),
         loop=LoopConfig(steps=500, log_every=25, eval_every=100, save_every=250),
     )

@@ -10,7 +10,7 @@ that read plain text is said in `classify`. Rows, batch and rates are chosen; th
 from jaxlm.data.dataset import DataConfig, HashSplit
 from jaxlm.data.examples import Tagging
 from jaxlm.data.tokenizer_config import SentencePieceConfig
-from jaxlm.models.encoder import EncoderConfig
+from jaxlm.models.encoder import MODERN, EncoderConfig
 from jaxlm.run_config import RunConfig
 from jaxlm.training.loop import LoopConfig
 from jaxlm.training.optimizer import AdamWConfig, LinearConfig
@@ -27,7 +27,7 @@ def config() -> RunConfig:
             batch=16,
             objective=Tagging(classes=("O", "PERSON", "PLACE", "ORGANISATION")),
         ),
-        model=EncoderConfig(size="mini", dropout=0.1),
+        model=EncoderConfig(size="mini", dropout=0.1, **MODERN),
         optimizer=AdamWConfig(peak_rate=5e-4, beta2=0.999, decay=0.01, schedule=LinearConfig(warmup=50)),
         loop=LoopConfig(steps=500, log_every=25, eval_every=100, save_every=250),
     )
