@@ -6,6 +6,7 @@ else there, are drawn at random, those that the task has no use for stay behind,
 Left out: bodies of other shapes (grown widths, more layers), and optimiser states.
 """
 
+import json
 import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ import jax
 
 from jaxlm.checkpoint import Checkpoints
 from jaxlm.checkpoint_folder import CheckpointConfig, CheckpointFolder
-from jaxlm.config import parse
+from jaxlm.config import dump, parse
 from jaxlm.data import tokenizer as tokenizers
 from jaxlm.data.objectives import ObjectiveConfig
 from jaxlm.errors import UserError
@@ -88,7 +89,8 @@ def compare(run: str, saved: Mapping[str, str], wanted: Mapping[str, str], objec
     body = lambda of: {name: kind for name, kind in of.items() if top(name) not in heads}
     mend = (
         f"give this run model.* and data.length of {folder.config}, or begin with that, jaxlm train {run} --name NEW "
-        f"--set init={run} --set data.tokenizer.kind=saved --set data.tokenizer.path={folder.tokenizer}"
+        f"--set init={run} --set data.tokenizer.kind=saved --set data.tokenizer.path={folder.tokenizer} "
+        f"--set data.source=TEXT --set 'data.objective={json.dumps(dump(objective))}'"
     )
     require_same(body(saved), body(wanted), f"init={run!r}", mend)
     of = lambda names: heads & {top(name) for name in names}
