@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from jaxlm.losses import logits
     from jaxlm.run import train
     from jaxlm.run_config import load_config
-    from jaxlm.saved import evaluate, generate, load
+    from jaxlm.saved import generate, load
+    from jaxlm.score import evaluate
 
 __version__ = "0.1.0"
 __all__ = [
@@ -31,7 +32,7 @@ _HOMES = {
     "train": "jaxlm.run",
     "load": "jaxlm.saved",
     "load_config": "jaxlm.run_config",
-    "evaluate": "jaxlm.saved",
+    "evaluate": "jaxlm.score",
     "generate": "jaxlm.saved",
     "logits": "jaxlm.losses",
     "prepare": "jaxlm.corpus.prepare",

@@ -1,46 +1,31 @@
 """Training a run, from text to the last checkpoint; what it is told is in run_config.py, its parts in parts.py."""
 
 import logging
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jax
 
-from jaxlm import __version__, host, warm_start
+from jaxlm import host, warm_start
 from jaxlm.checkpoint import Checkpoints
 from jaxlm.checkpoint_folder import CheckpointFolder
 from jaxlm.config import dump
 from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.prepare import prepare
 from jaxlm.data import tokenizer as tokenizers
-from jaxlm.data.loader import asks, batches, evaluation_batches
+from jaxlm.data.loader import asks
 from jaxlm.data.objectives import vocabulary
 from jaxlm.data.shards import Shards
-from jaxlm.errors import Interrupted, UserError
-from jaxlm.evaluation import perplexity
-from jaxlm.parts import Parts, as_saved, build, carry
+from jaxlm.errors import UserError
+from jaxlm.parts import as_saved, build
 from jaxlm.run_config import RunConfig, imported
 from jaxlm.run_folder import RunFolder, read_json, write_json
-from jaxlm.training import asgd, loop, speed
+from jaxlm.session import Outcome, Session
 from jaxlm.training import layout as layouts
-from jaxlm.training import optimizer as optimizers
-from jaxlm.training.ahead import Ahead
-from jaxlm.training.interrupt import SKIPPED, end_on_signals, profiled, stop_on_signals
+from jaxlm.training.interrupt import SKIPPED, end_on_signals
 from jaxlm.training.layout import Layout
-from jaxlm.training.meter import Reader
-from jaxlm.training.state import TrainState
-from jaxlm.training.telemetry import Show, Telemetry, read_lines
+from jaxlm.training.telemetry import Show, read_lines
 
 log = logging.getLogger("jaxlm")
-
-
-class Outcome(NamedTuple):
-    """What `train` did; what `jaxlm train --json` prints."""
-
-    run: str
-    step: int
-    metrics: dict[str, float | None]  # newest value of each; null: not known here
 
 
 def train(
@@ -190,123 +175,3 @@ def choose_layout(cfg: RunConfig, folder: RunFolder, vocab: int) -> Layout:
         log.warning("%d devices share %d cores: a layout can be tried so, but fewer are faster", layout.devices, cores)
     write_json(folder.layout, layout.dump())
     return layout
-
-
-def first_state(cfg: RunConfig, parts: Parts, checkpoints: Checkpoints, digest: str) -> tuple[int, TrainState, float]:
-    """(step, state, seconds of training so far): from the newest valid checkpoint, a warm start, or at random.
-
-    `digest` is that of the shards.
-    """
-    if checkpoints.latest() is not None:
-        step, state, meta = checkpoints.restore(parts.abstract)
-        if meta["shards"] != digest:
-            raise UserError(f"checkpoint step {step} was trained on shards {meta['shards']}, not on {digest}")
-        return step, state, meta["seconds"]
-    state = parts.init()
-    if cfg.init is not None:
-        params = warm_start.params(cfg.init, parts, cfg.data.objective, state.params)
-        state = state._replace(params=params)
-        if optimizers.averaged(cfg.optimizer):
-            state = state._replace(average=jax.tree.map(jax.numpy.copy, state.params))
-    return 0, state, 0.0
-
-
-class Session:
-    """One process's work on a run: what the loop calls back."""
-
-    def __init__(self, cfg: RunConfig, folder: RunFolder, parts: Parts, shards: Shards, checkpoints: Checkpoints):
-        self.cfg, self.folder, self.parts = cfg, folder, parts
-        self.shards, self.checkpoints = shards, checkpoints
-        self.last: dict[str, float | None] = {}  # newest value of each metric
-
-    def train(self, show: Show, profile: int | None) -> Outcome:
-        with stop_on_signals() as stop:
-            return self._train(show, profile, stop)
-
-    def _train(self, show: Show, profile: int | None, stop: Callable[[], bool]) -> Outcome:
-        start, state, seconds = first_state(self.cfg, self.parts, self.checkpoints, self.shards.digest)
-        if start:
-            log.info("going on from step %d of %d", start, self.cfg.loop.steps)
-        self.telemetry = Telemetry(self.cfg.telemetry, self.folder.path, start=start, config=dump(self.cfg), show=show)
-        rank, processes = jax.process_index(), jax.process_count()
-        source = batches(self.shards, self.cfg.data, start_step=start, process_index=rank, process_count=processes)
-        ahead = Ahead(source, self.parts.compiled.place)
-        try:
-            self._fit(state, ahead, start, seconds, stop, profile)
-            self.checkpoints.wait()
-        finally:
-            ahead.close()
-            source.close()
-            self.telemetry.close()
-        step = self.checkpoints.latest() or 0
-        if step < self.cfg.loop.steps:
-            raise Interrupted(
-                f"stopped at step {step} of {self.cfg.loop.steps}, saved: the same command goes on from there"
-            )
-        return Outcome(str(self.folder.path), step, self.last)
-
-    def _fit(self, state: TrainState, ahead: Ahead, start: int, seconds: float, stop, profile: int | None) -> None:
-        compiled = self.parts.compiled
-        held_out = self.shards.counts("validation")["predicted"] > 0
-        loop.fit(
-            self.cfg.loop,
-            compiled.enter(state),
-            ahead,
-            profiled(compiled.step, self.folder.path / "profile", profile) if profile else compiled.step,
-            start=start,
-            seconds=seconds,
-            evaluate=self.evaluate if held_out else lambda state: {},
-            evaluated=lambda state, evaluation: asgd.evaluated(state, evaluation["loss"]),
-            save=self.save,
-            log=self.log,
-            stop=stop,
-            fetch=Reader(),
-        )
-
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        flops = self.parts.family.flops_per_token(self.cfg.data.length)
-        peak = speed.peak(list(self.parts.mesh.devices.flat))
-        line = speed.with_flops(metrics, flops, peak)
-        self.last.update(line)
-        self.telemetry.write(step, line)
-
-    def save(self, step: int, state: Any, evaluation: Mapping[str, float], seconds: float) -> None:
-        """Metrics first, checkpoint after: a crash between the two leaves no gap in the metrics."""
-        self.telemetry.sync()
-        self.checkpoints.save(
-            step,
-            self.parts.compiled.leave(state),
-            meta={"shards": self.shards.digest, "seconds": seconds, "jaxlm": __version__},
-            metrics={f"eval/{name}": value for name, value in evaluation.items()},
-        )
-
-    def evaluate(self, state: Any) -> dict[str, float]:
-        params = weights(self.parts.compiled.leave(state))
-        return evaluation_metrics(self.cfg, self.parts, self.shards, params)
-
-
-def weights(state: TrainState) -> Any:
-    """What is evaluated and used: the average where there is one."""
-    return state.average if state.average != () else state.params
-
-
-def text_bytes(cfg: RunConfig, shards: Shards, split: str) -> int | None:
-    """Bytes of a split's text, where every token of it is asked for once."""
-    return shards.counts(split)["bytes"] if cfg.data.objective.kind == "next_token" else None
-
-
-def evaluation_metrics(
-    cfg: RunConfig, parts: Parts, shards: Shards, params: Any, split: str = "validation"
-) -> dict[str, float]:
-    source = evaluation_batches(shards, cfg.data, split)
-    try:
-        found = perplexity.score(
-            parts.sums,
-            params,
-            map(parts.place, source),
-            text_bytes(cfg, shards, split),
-            carry(cfg, parts.family),
-        )
-    finally:
-        source.close()
-    return {name: value for name, value in found._asdict().items() if value is not None}

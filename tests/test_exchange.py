@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxlm
-from jaxlm import exchange, run, saved
+from jaxlm import exchange, run, saved, score
 from jaxlm.checkpoint import Checkpoints
 from jaxlm.checkpoint_folder import CheckpointConfig
 from jaxlm.config import dump
@@ -252,9 +252,9 @@ def test_a_tokenizer_is_looked_for_in_a_folder(folders, tmp_path):
 
 def test_an_import_has_no_text_of_its_own(runs):
     with pytest.raises(UserError, match="imported model, without a text of its own: give --text"):
-        saved.evaluate(runs["llama"])
+        score.evaluate(runs["llama"])
     with pytest.raises(UserError, match="--split 'foo': name one of train, validation, test"):
-        saved.evaluate(runs["llama"], split="foo")
+        score.evaluate(runs["llama"], split="foo")
 
 
 def test_an_import_trains_under_another_name_only_with_a_text(runs, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxlm
-from jaxlm import exchange, saved
+from jaxlm import exchange, score
 from jaxlm.batch import Source
 from jaxlm.data import loader
 from jaxlm.data.masking import Masked, Spans
@@ -115,7 +115,7 @@ def test_an_import_is_scored_on_what_it_was_trained_for(name, imports, text, tmp
     run = imports[name].run
     found = jaxlm.evaluate(run, text=text)
     model, params, tokenizer, cfg, _ = jaxlm.load(run)
-    shards = saved.text_shards(tmp_path, cfg, tokenizer, text)
+    shards = score.text_shards(tmp_path, cfg, tokenizer, text)
     nats = count = 0.0
     batches = loader.evaluation_batches(shards, cfg.data, "test")
     for batch in batches:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxlm import config as configs
-from jaxlm import parts, run, saved
+from jaxlm import parts, run, saved, score, session
 from jaxlm.config import dump, parse
 from jaxlm.errors import Damaged, Diverged, Interrupted, UserError
 from jaxlm.mesh import MeshConfig
@@ -29,9 +29,9 @@ class Unbroken:
         self.path = folder / "unbroken"
         self.compilations, self.readers = [], []
         jax.monitoring.register_event_duration_secs_listener(self._note)
-        original = run.Reader
+        original = session.Reader
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(run, "Reader", lambda: self.readers.append(original()) or self.readers[-1])
+            patch.setattr(session, "Reader", lambda: self.readers.append(original()) or self.readers[-1])
             self.outcome = run.train(self.config(), self.path, shards_dir=self.shards)
         self._counting = False
 
@@ -121,7 +121,7 @@ def test_the_same_config_gives_the_same_bits(unbroken, tmp_path):
 
 def test_the_evaluation_of_training_is_that_of_a_saved_run(unbroken):
     (last,) = [line for line in tiny_run.metrics(unbroken.path) if line["step"] == 20 and "eval/loss" in line]
-    found = saved.evaluate(unbroken.path)
+    found = score.evaluate(unbroken.path)
     for name in ("loss", "bits_per_byte", "tokens", "bytes", "standard_error"):
         np.testing.assert_allclose(found[name], last[f"eval/{name}"], rtol=1e-6, err_msg=name)
 
@@ -427,14 +427,14 @@ def test_layers_are_stacked_as_the_checkpoint_has_them_whatever_platform_wrote_i
     before = saved.load(path)
     assert before.step < 20 and "blocks" in before.params
     assert unbroken.train(path).step == 20
-    assert np.isfinite(saved.evaluate(path)["loss"])
+    assert np.isfinite(score.evaluate(path)["loss"])
 
 
 def test_a_finished_run_keeps_its_layout(unbroken, tmp_path):
     path = tmp_path / "finished"
     unbroken.train(path, "loop.steps=5")
     assert unbroken.train(path, "loop.steps=5", "mesh.layout=single", "mesh.devices=none").step == 5
-    assert np.isfinite(saved.evaluate(path)["loss"])
+    assert np.isfinite(score.evaluate(path)["loss"])
 
 
 def test_a_run_that_lost_its_metrics_takes_no_other_config(unbroken, tmp_path):
@@ -467,7 +467,7 @@ def test_the_moving_average_is_what_is_evaluated_and_loaded(unbroken, tmp_path):
     moved = [np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (averaged, plain)), strict=True)]
     assert max(moved) > 1e-3
     (line,) = [line for line in tiny_run.metrics(path) if "eval/loss" in line]
-    np.testing.assert_allclose(saved.evaluate(path)["loss"], line["eval/loss"], rtol=1e-6)
+    np.testing.assert_allclose(score.evaluate(path)["loss"], line["eval/loss"], rtol=1e-6)
 
 
 def plain_config(path):

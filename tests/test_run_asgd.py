@@ -4,10 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from jaxlm import run, saved
+from jaxlm import run, saved, score, session
 from jaxlm.checkpoint import Checkpoints
 from jaxlm.checkpoint_folder import CheckpointConfig
-from jaxlm.errors import UserError
+from jaxlm.errors import Interrupted, UserError
 from jaxlm.flat import parameters_sha256
 from jaxlm.run_config import RunConfig
 from tests import tiny_run
@@ -69,8 +69,8 @@ def test_averaging_begins_by_the_held_out_losses(unbroken):
 @pytest.mark.parametrize("place", ["before it began", "when it began", "after it began"])
 def test_a_run_that_stopped_goes_on_with_the_same_bits(place, source, unbroken, tmp_path, monkeypatch):
     step = begun(unbroken / "run") + {"before it began": -2, "when it began": 0, "after it began": 3}[place]
-    monkeypatch.setattr(run, "stop_on_signals", stopping_after(step))
-    with pytest.raises(run.Interrupted):
+    monkeypatch.setattr(session, "stop_on_signals", stopping_after(step))
+    with pytest.raises(Interrupted):
         run.train(config(source), tmp_path / "run", shards_dir=unbroken / "shards")
     monkeypatch.undo()
     run.train(config(source), tmp_path / "run", shards_dir=unbroken / "shards")
@@ -95,7 +95,7 @@ def test_the_average_is_what_is_evaluated_and_loaded(unbroken):
     assert all((a == b).all() for a, b in zip(loaded, (flat[name] for name in sorted(flat)), strict=True))
     assert any((flat[f"average/{name.removeprefix('params/')}"] != x).any() for name, x in last.items())
     (*_, line) = [line for line in tiny_run.metrics(path) if "eval/loss" in line]
-    np.testing.assert_allclose(saved.evaluate(path)["loss"], line["eval/loss"], rtol=1e-6)
+    np.testing.assert_allclose(score.evaluate(path)["loss"], line["eval/loss"], rtol=1e-6)
 
 
 def test_without_held_out_text_averaging_would_never_begin(source, tmp_path):

@@ -11,11 +11,11 @@ import jax
 import numpy as np
 import pytest
 
-from jaxlm import parts, run
+from jaxlm import parts, run, session
 from jaxlm.config import parse
 from jaxlm.data.loader import batches
 from jaxlm.data.objectives import vocabulary
-from jaxlm.errors import UserError
+from jaxlm.errors import Interrupted, UserError
 from jaxlm.mesh import MeshConfig
 from jaxlm.run_config import RunConfig
 from jaxlm.training.layout import Layout
@@ -121,8 +121,8 @@ def test_a_run_that_stopped_goes_on_bit_for_bit(name, tmp_path, monkeypatch):
         yield lambda: next(asked) == 3
 
     with monkeypatch.context() as patched:
-        patched.setattr(run, "stop_on_signals", stopping)
-        with pytest.raises(run.Interrupted):
+        patched.setattr(session, "stop_on_signals", stopping)
+        with pytest.raises(Interrupted):
             run.train(cfg, tmp_path / "run", shards_dir=tmp_path / "shards")
     run.train(cfg, tmp_path / "run", shards_dir=tmp_path / "shards")
     assert tiny_run.parameters(tmp_path / "run") == tiny_run.parameters(tmp_path / "whole")

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxlm import run, saved
+from jaxlm import run, saved, score, session
+from jaxlm.errors import Interrupted
 from jaxlm.models.build import build
 from jaxlm.models.recurrent import RecurrentConfig
 from jaxlm.run_config import RunConfig
@@ -46,8 +47,8 @@ def losses(folder) -> list[float]:
 
 
 def test_a_run_that_stopped_goes_on_with_its_state(source, unbroken, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "stop_on_signals", stopping_after(7))
-    with pytest.raises(run.Interrupted):
+    monkeypatch.setattr(session, "stop_on_signals", stopping_after(7))
+    with pytest.raises(Interrupted):
         run.train(config(source), tmp_path / "run", shards_dir=unbroken / "shards")
     monkeypatch.undo()
     run.train(config(source), tmp_path / "run", shards_dir=unbroken / "shards")
@@ -80,7 +81,7 @@ def test_every_layout_learns_the_same(name, source, unbroken, tmp_path):
 
 def test_evaluation_carries_the_state_too(unbroken):
     """With a state from nowhere for each row, the score would be another."""
-    found = saved.evaluate(unbroken / "run")
+    found = score.evaluate(unbroken / "run")
     model, params, _, cfg, _ = saved.load(unbroken / "run")
     from jaxlm.data.loader import evaluation_batches
     from jaxlm.data.shards import Shards

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jaxlm
-from jaxlm import saved
+from jaxlm import saved, score
 from jaxlm.data.loader import evaluation_batches
 from jaxlm.data.shards import Shards
 from jaxlm.errors import Damaged, Diverged, UserError
@@ -40,8 +40,8 @@ def test_a_mesh_that_now_has_too_many_devices_becomes_one(trained, tmp_path, cap
     run = RunFolder(shutil.copytree(trained, tmp_path / "run"))
     layout = read_json(run.layout)
     write_json(run.layout, layout | {"mesh": layout["mesh"] | {"layout": "sharded", "devices": 3}})
-    found = saved.evaluate(run.path)
-    np.testing.assert_allclose(found["loss"], saved.evaluate(trained)["loss"], rtol=1e-6)
+    found = score.evaluate(run.path)
+    np.testing.assert_allclose(found["loss"], score.evaluate(trained)["loss"], rtol=1e-6)
     assert "evaluating on one device" in caplog.text
 
 
@@ -63,7 +63,7 @@ def test_a_model_that_was_opened_predicts_as_it_scored(trained):
         of_target = np.take_along_axis(log_p, np.asarray(batch.target)[..., None], -1)[..., 0]
         nats -= (of_target * batch.weight).sum()
         weight += batch.weight.sum()
-    found = saved.evaluate(trained)
+    found = score.evaluate(trained)
     assert found["tokens"] == weight
     np.testing.assert_allclose(found["loss"], nats / weight, rtol=1e-5)
 
@@ -96,21 +96,21 @@ def test_where_devices_are_too_few_for_the_layout_one_is_used(trained, tmp_path,
     copy = shutil.copytree(trained, tmp_path / "run")
     layout = (copy / "layout.json").read_text().replace('"devices": 2', '"devices": 64')
     (copy / "layout.json").write_text(layout)
-    found = saved.evaluate(copy)
+    found = score.evaluate(copy)
     assert "evaluating on one device" in caplog.text
-    np.testing.assert_allclose(found["loss"], saved.evaluate(trained)["loss"], rtol=1e-5)
+    np.testing.assert_allclose(found["loss"], score.evaluate(trained)["loss"], rtol=1e-5)
 
 
 def test_an_empty_split_is_named(tmp_path):
     cfg = tiny_run.config(tiny_run.write_text(tmp_path), "data.split.test=0", "loop.steps=5")
     train(cfg, tmp_path / "run", shards_dir=tmp_path / "shards")
     with pytest.raises(UserError, match=r"split 'test'.*is empty"):
-        saved.evaluate(tmp_path / "run", split="test")
+        score.evaluate(tmp_path / "run", split="test")
 
 
 def test_text_with_characters_never_seen_is_scored_too(trained, tmp_path):
     (tmp_path / "other.txt").write_text("ζ ✓ \t\n" * 20, encoding="utf-8")
-    found = saved.evaluate(trained, text=tmp_path / "other.txt")
+    found = score.evaluate(trained, text=tmp_path / "other.txt")
     assert np.isfinite(found["loss"]) and found["bytes"] == (tmp_path / "other.txt").stat().st_size
 
 
@@ -119,7 +119,7 @@ def test_a_run_without_a_validation_split_trains_and_says_what_it_cannot_score(t
     train(cfg, tmp_path / "run", shards_dir=tmp_path / "shards")
     assert [sorted(line)[0].startswith("eval") for line in tiny_run.metrics(tmp_path / "run")] == [False]
     with pytest.raises(UserError, match="is empty"):
-        saved.evaluate(tmp_path / "run")
+        score.evaluate(tmp_path / "run")
 
 
 def test_a_search_by_beams_hands_each_text_over_as_a_whole(trained):
@@ -152,14 +152,14 @@ def test_a_model_that_diverged_has_no_score(trained, monkeypatch):
         loaded = original(*arguments)
         return loaded._replace(params=jax.tree.map(lambda x: x * np.nan, loaded.params))
 
-    monkeypatch.setattr(saved, "load", diverged)
+    monkeypatch.setattr(score, "load", diverged)
     with pytest.raises(Diverged, match="step 20: the loss is nan"):
-        saved.evaluate(trained)
+        score.evaluate(trained)
 
 
 def test_more_lanes_than_tokens_are_refused(trained):
     shards = Shards.open(read_json(RunFolder(trained).data)["shards"])
     tokens = shards.counts("validation")["predicted"]
-    assert saved.counted(shards, "validation", tokens)["predicted"] == tokens
+    assert score.counted(shards, "validation", tokens)["predicted"] == tokens
     with pytest.raises(UserError, match=f"--batch {tokens + 1} lanes of {tokens:,} tokens: ask for fewer"):
-        saved.counted(shards, "validation", tokens + 1)
+        score.counted(shards, "validation", tokens + 1)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxlm import exchange, run, saved
+from jaxlm import exchange, run, saved, score
 from jaxlm.checkpoint import Checkpoints
 from jaxlm.checkpoint_folder import CheckpointConfig
 from jaxlm.config import parse
@@ -77,7 +77,7 @@ def test_the_body_is_kept_and_the_heads_are_those_of_the_task(tmp_path, caplog, 
     assert {what.split(",")[0]: {*names.split(", ")} for _, what, names in told} == {
         what: names for what, names in (("drawn at random", drawn), ("left behind", left)) if names
     }
-    assert np.isfinite(saved.evaluate(tuned)["loss"])
+    assert np.isfinite(score.evaluate(tuned)["loss"])
 
 
 @pytest.mark.parametrize("classes", [["old", "new", "unknown"], ["new", "old"], ["old", "new"]], ids=str)

@@ -47,11 +47,11 @@ def main(
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     host.restart_with_allocator()
-    from jaxlm import saved
+    from jaxlm import score
     from jaxlm.evaluation import adapt
     from jaxlm.run_folder import RunFolder, record
 
-    found = saved.evaluate(
+    found = score.evaluate(
         run, step=step, split=split, text=text, shards_dir=shards_dir, batch=batch, length=length,
         cache=adapt.cache_of(window=cache, weight=cache_weight, theta=cache_theta),
         dynamic=adapt.dynamic_of(kind=dynamic, rate=dynamic_rate, decay=dynamic_decay),
