@@ -78,4 +78,4 @@ def main() -> None:
 
     sys.argv[1:] = sys.argv[1:] or ["--help"]
     asked = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), None)
-    terminal.guarded(build(asked))
+    terminal.guarded(lambda **how: build(asked)(**how))

@@ -89,12 +89,21 @@ def override(config: C, assignments: Iterable[str]) -> C:
     except pydantic.ValidationError as error:
         fault = explain(error, type(config), "")
         named = [one for one in assignments if _concerned(one.partition("=")[0], fault)]
-        raise UserError(explain(error, type(config), "--set " + " ".join(named or assignments))) from None
+        if len(named) == 1 and fault.startswith(f": {named[0].partition('=')[0]}="):
+            raise UserError(f"--set {fault[2:]}") from None
+        origin = "--set " + " ".join(named) if named else "config"
+        raise UserError(explain(error, type(config), origin)) from None
 
 
 def _concerned(path: str, fault: str) -> bool:
-    """Does what was assigned to `path` have a part in `fault`? A kind has one in whatever is missing beside it."""
-    return path in fault or (path.endswith(".kind") and path.removesuffix("kind") in fault)
+    """Does what was assigned to `path` have a part in `fault`?
+
+    A kind has one in whatever is missing beside it; a rule between fields of one class names them without their path.
+    """
+    names = path.split(".")
+    ends = [re.escape(".".join(names[i:])) + "=" for i in range(len(names))]
+    beside = path.endswith(".kind") and path.removesuffix("kind") in fault
+    return path in fault or beside or any(re.search(rf"(?<![\w.]){end}", fault) for end in ends)
 
 
 def _when(assignment: str) -> tuple[bool, int]:

@@ -141,7 +141,7 @@ class RunFolder:
             yield
         except (UserError, Interrupted):
             made = {self.config.name, self.data.name, self.tokenizer.name, self.layout.name, "lock"}
-            if new and {inside.name for inside in self.path.iterdir()} <= made:
+            if new and {inside.name.removesuffix(".tmp") for inside in self.path.iterdir()} <= made:
                 shutil.rmtree(self.path)
                 with contextlib.suppress(OSError):  # others began to use it
                     for above in new[1:]:

@@ -187,7 +187,7 @@ def text_shards(folder: Path, cfg: RunConfig, tokenizer: Tokenizer, text: str | 
         counts = {split: writer.close() for split, writer in writers.items()}
     if not counts["test"]["documents"]:
         why = f": left out were {tally}" if str(tally) else ""
-        raise UserError(f"--text {str(text)!r} holds no text{why}; name another file or folder")
+        raise UserError(f"--text {str(text)!r} holds nothing to score{why}; name another file or folder")
     if str(tally):
         log.warning("--text %r: left out or mended: %s", str(text), tally)
     if changed:

@@ -239,9 +239,7 @@ def test_a_wrong_assignment_names_the_mend(assignment, message):
 
 
 def test_a_value_of_the_wrong_type_names_the_field():
-    assert refusal(override, RUN, ["data.length=many"]).startswith(
-        '--set data.length=many: data.length="many": must be a valid integer'
-    )
+    assert refusal(override, RUN, ["data.length=many"]).startswith('--set data.length="many": must be a valid integer')
 
 
 def test_a_list_that_is_too_short_says_how_long_it_must_be():
@@ -389,9 +387,14 @@ def test_a_difference_shows_what_only_one_side_has():
     ]
 
 
+def test_a_rule_of_one_class_names_only_what_was_set_in_it():
+    told = refusal(load_config, "answer", "loop.steps=7", "data.objective.stride=500", "model.layers=1")
+    assert told.startswith("--set data.objective.stride=500: data: ")
+
+
 def test_a_field_is_named_once_and_a_list_is_asked_for():
     told = refusal(load_config, "quickstart", "model.width=130")
-    assert told.startswith("--set model.width=130: model.width=130 is not a multiple of model.heads=4")
+    assert told.startswith("--set model.width=130 is not a multiple of model.heads=4")
     assert 'data.include="*.py": must be a list, such as ["*.py"]' in refusal(
         load_config, "quickstart", "data.include=*.py"
     )

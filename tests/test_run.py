@@ -1,5 +1,6 @@
 """A run from text to its last checkpoint: broken and gone on with, it is the unbroken one."""
 
+import contextlib
 import fcntl
 import json
 import signal
@@ -140,11 +141,21 @@ def test_ten_and_ten_steps_are_twenty(unbroken, tmp_path, number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("stage", ["preparation", "layout"])
+@pytest.mark.parametrize("stage", ["preparation", "layout", "swallowed"])
 def test_a_signal_before_the_first_step_leaves_nothing(unbroken, tmp_path, monkeypatch, number, stage):
-    ring = lambda *_: signal.raise_signal(number)
-    if stage == "layout":
-        monkeypatch.setattr("jaxlm.run.choose_layout", ring)
+    ring, choose = lambda *_: signal.raise_signal(number), run.choose_layout
+
+    def half_written(cfg, folder, vocab):
+        (folder.path / "layout.json.tmp").touch()
+        ring()
+
+    def swallowed(*arguments):
+        with contextlib.suppress(BaseException):  # as a callback from C would
+            ring()
+        return choose(*arguments)
+
+    if stage != "preparation":
+        monkeypatch.setattr("jaxlm.run.choose_layout", half_written if stage == "layout" else swallowed)
     with pytest.raises(Interrupted, match=rf"{number.name} before the first step: nothing is lost; .* begins again"):
         run.train(
             unbroken.config(),

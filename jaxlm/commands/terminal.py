@@ -6,6 +6,7 @@ Results go to stdout, everything else to stderr. Bars on a terminal, plain lines
 import errno
 import json
 import logging
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ def guarded(app: Callable[..., Any]) -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `jaxlm ... | head`
         sys.exit(1)
+    except KeyboardInterrupt:  # while modules are imported; later typer makes this exit of it
+        sys.exit(128 + signal.SIGINT)
     except OSError as error:
         if error.errno not in REFUSALS:
             raise

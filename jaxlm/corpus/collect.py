@@ -94,7 +94,8 @@ def _whole(file: File, source: str, tally: Tally) -> Iterator[Document]:
 
 def _examples(file: File, cfg: DataConfig, tally: Tally) -> Iterator[Document]:
     if not file.name.endswith(jsonl.SUFFIXES):
-        tally.skip(f"no {' '.join(jsonl.SUFFIXES)}, as data.objective.kind={cfg.objective.kind!r} reads", file.name)
+        suffixes = ", ".join(jsonl.SUFFIXES)
+        tally.skip(f"other than {suffixes}, which data.objective.kind={cfg.objective.kind!r} reads", file.name)
         return
     for number, record in jsonl.records(file.path, file.name, tally):
         yield examples.document(record, cfg, f"{file.path}, line {number:,}", f"{file.name}:{number}")

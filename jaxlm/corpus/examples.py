@@ -40,7 +40,9 @@ def pieces_of(document: Document) -> tuple[Piece, ...]:
 def text_at(record: dict, field: str, where: str) -> str:
     value = field_at(record, field, where)
     if not isinstance(value, str) or not value:
-        raise UserError(f"{where}: {field!r} is {value!r:.80}, but must be a text that is not empty")
+        raise UserError(
+            f"{where}: {field!r} is {value!r:.80}, but must be a text that is not empty: mend or remove the line"
+        )
     return mend_pairs(value)[0]
 
 
@@ -48,7 +50,7 @@ def field_at(record: dict, field: str, where: str) -> Any:
     if field not in record:
         names = ", ".join(map(repr, list(record)[:20])) or "none"
         raise UserError(
-            f"{where}: no field {field!r}; the objective's fields are named in data.objective, its: {names}"
+            f"{where}: no field {field!r}, it has {names}: say which is meant in data.objective or data.text_field"
         )
     return record[field]
 
@@ -57,7 +59,10 @@ def number_of(name: Any, objective: Classification | Tagging, where: str) -> int
     """The number of a class, which a record gives by name."""
     if str(name) not in objective.classes:
         known = ", ".join(map(repr, objective.classes[:20]))
-        raise UserError(f"{where}: {name!r} is none of data.objective.classes: {known}")
+        raise UserError(
+            f"{where}: {name!r:.80} is none of data.objective.classes: {known}; mend the line, or name all classes, "
+            f"--set 'data.objective.classes=[...]'"
+        )
     return objective.classes.index(str(name))
 
 
@@ -83,8 +88,8 @@ def of_tags(record: dict, cfg: DataConfig, where: str) -> tuple[Piece, ...]:
     lists = isinstance(words, list) and isinstance(tags, list) and all(isinstance(w, str) and w for w in words)
     if not lists or len(words) != len(tags) or not words:
         raise UserError(
-            f"{where}: {cfg.text_field!r} and {objective.label_field!r} must be two lists of equal length, of words "
-            f"and of their tags"
+            f"{where}: {cfg.text_field!r} {_length(words)} and {objective.label_field!r} {_length(tags)}, but they "
+            f"must be two lists of equal length, of words and of their tags"
         )
     words = [mend_pairs(word)[0] for word in words]
     labels, place = [], 0
@@ -92,6 +97,10 @@ def of_tags(record: dict, cfg: DataConfig, where: str) -> tuple[Piece, ...]:
         labels.append((place, number_of(tag, objective, where)))
         place += len(word) + 1
     return (Piece(" ".join(words), tuple(labels)),)
+
+
+def _length(value: Any) -> str:
+    return f"has {len(value)}" if isinstance(value, list) else f"is {value!r:.40}"
 
 
 def of_question(record: dict, cfg: DataConfig, where: str) -> tuple[Piece, ...]:
@@ -111,8 +120,11 @@ def of_question(record: dict, cfg: DataConfig, where: str) -> tuple[Piece, ...]:
         answer, start = texts[0], starts[0]
         placed = type(start) is int and 0 <= start < len(text)
         if not placed or not isinstance(answer, str) or not answer or text[start : start + len(answer)] != answer:
+            found = text.find(answer) if isinstance(answer, str) and answer else -1
+            there = f"it first stands at {found}" if found >= 0 else "it stands nowhere in it"
             raise UserError(
-                f"{where}: the answer {answer!r:.80} does not stand at character {start!r:.80} of the text, from 0"
+                f"{where}: the answer {answer!r:.80} is not at character {start!r:.80}, counted from 0, of a text of "
+                f"{len(text)}: {there}; mend 'answer_start' or the answer"
             )
         labels = ((start, FIRST), (start + len(answer) - 1, LAST))
     return Piece(text_at(record, objective.question_field, where)), Piece(text, labels)

@@ -31,6 +31,7 @@ METRICS = (
     "seconds",
     "eval/loss",
     "eval/bits_per_byte",
+    "eval/accuracy",
 )
 OBJECTS = ("config", "layout", "environment", "data")
 TOO_LARGE = 1e100  # chosen: a value beyond it is as good as infinite, and sums of smaller ones stay finite
@@ -81,6 +82,11 @@ class Run:
         return max(int(self.metrics["skipped"].last() or 0), len(self.non_finite))
 
     @property
+    def writes(self) -> bool:
+        """Is it a model that `jaxlm generate` lets write? A config that cannot be read may be one's."""
+        return self.setting("data", "objective", "kind") not in ("masked", *ASKED)
+
+    @property
     def unit(self) -> str:
         """Of a loss: nats over whatever the run's objective asks for."""
         return "nats/" + ASKED.get(str(self.setting("data", "objective", "kind")), "token")
@@ -95,11 +101,12 @@ class Run:
 
 def read(run_dir: Path) -> Run:
     """Everything the report needs. Raises UserError where `run_dir` is no run folder."""
-    if not run_dir.is_dir():
-        raise UserError(f"{str(run_dir)!r} is not a folder: name the run folder that `jaxlm train` printed")
     known = ["metrics.jsonl", "evaluations.jsonl", "samples.jsonl", *(f"{name}.json" for name in OBJECTS)]
     if not any((run_dir / name).is_file() for name in known):
-        raise UserError(f"{str(run_dir)!r} is no run folder, it has none of {', '.join(known)}")
+        raise UserError(
+            f"{str(run_dir)!r} is no run folder (it has none of {', '.join(known)}): name the one that `jaxlm train` "
+            f"printed"
+        )
     run = Run(run_dir.resolve().name)
     for name in OBJECTS:
         setattr(run, name, _read_object(run_dir / f"{name}.json", run.notes))

@@ -52,11 +52,12 @@ def evaluated(run: Run) -> dict[str, Any]:
 
     Evaluations of other splits and files are left to the table.
     """
-    in_loop, bits = run.metrics["eval/loss"].finite(), run.metrics["eval/bits_per_byte"].finite()
+    in_loop = run.metrics["eval/loss"].finite()
     own = [line for line in run.evaluations if line.get("source") == "validation"]
     newest = max(reversed(own), key=lambda line: number(line.get("step")) or 0.0, default={})
     if len(in_loop.step) and (number(newest.get("step")) or -1.0) < in_loop.step[-1]:
-        return {"step": int(in_loop.step[-1]), "loss": in_loop.last(), "bits_per_byte": bits.last()}
+        others = {name: run.metrics[f"eval/{name}"].finite().last() for name in ("bits_per_byte", "accuracy")}
+        return {"step": int(in_loop.step[-1]), "loss": in_loop.last(), **others}
     return newest
 
 
@@ -73,8 +74,15 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("training time", duration(run.metrics["seconds"].last())),
         ("train loss, smoothed", figure(loss) + _unit(loss, run.unit)),
         ("held-out loss", figure(number(held_out.get("loss"))) + _unit(held_out.get("loss"), run.unit)),
-        ("bits per byte", figure(number(held_out.get("bits_per_byte"))) + _unit(held_out, "held-out")),
+        _score(held_out),
     ]
+
+
+def _score(held_out: dict[str, Any]) -> tuple[str, str]:
+    """Bits per byte of a model of text, accuracy of one that answers about it."""
+    bits, accuracy = (number(held_out.get(name)) for name in ("bits_per_byte", "accuracy"))
+    name, value = ("accuracy", accuracy) if bits is None and accuracy is not None else ("bits per byte", bits)
+    return name, figure(value) + _unit(value, "held-out")
 
 
 def _unit(value: object, unit: str) -> str:
@@ -90,7 +98,7 @@ def sentence(run: Run) -> str:
     size = compact(parameters(run))
     shape = [
         f"size {get(model, 'size')}" if get(model, "size") else "",
-        f"{get(model, 'layers')} layers" if get(model, "layers") else "",
+        f"{layers} layer{'' if layers == 1 else 's'}" if (layers := get(model, "layers")) else "",
         f"width {get(model, 'width')}" if get(model, "width") else "",
         f"vocabulary {get(model, 'vocab'):,}" if isinstance(get(model, "vocab"), int) else "",
     ]
@@ -103,5 +111,6 @@ def sentence(run: Run) -> str:
         f"with {get(optimizer, 'kind')}" if get(optimizer, "kind") else "",
         f"at a peak rate of {plain(rate)}" if (rate := number(get(optimizer, "peak_rate"))) else "",
     ]
-    said = f"A {what}{f' ({shape_said})' if shape_said else ''}, {', '.join(filter(None, how))}"
+    article = "An" if what[0] in "aeiou" else "A"
+    said = f"{article} {what}{f' ({shape_said})' if shape_said else ''}, {', '.join(filter(None, how))}"
     return escape(said.rstrip(", ") + ".")

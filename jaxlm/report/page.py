@@ -79,7 +79,7 @@ script-src 'sha256-{allowed}'">
 {header(run)}
 {_section("Curves", charts, "jaxlm train", "writes metrics.jsonl")}
 {_section("Evaluation", tables.evaluations(run) if run.evaluations else "", "jaxlm eval RUN", "measures")}
-{_section("Samples", tables.samples(run), "jaxlm generate RUN", "writes some")}
+{_section("Samples", tables.samples(run), "jaxlm generate RUN", "writes some") if run.writes or run.samples else ""}
 {_section("Data", tables.data(run), "jaxlm train", "writes data.json")}
 {_section("Config", _settings(run.config), "jaxlm train", "writes config.json")}
 {_section("Environment", _settings(run.environment), "jaxlm train", "writes environment.json")}

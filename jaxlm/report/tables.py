@@ -22,12 +22,14 @@ def evaluations(run: Run) -> str:
     body += _evaluation_table(rows[:SHOWN_EVALUATIONS])
     if older := rows[SHOWN_EVALUATIONS:]:
         body += f"<details><summary>{len(older):,} older</summary>{_evaluation_table(older)}</details>"
-    return body + (
-        f'<p class="note">Loss in {run.unit}; ± is one standard error of the mean, that of '
-        "bits/byte and perplexity follows from it. Bits per byte counts the bytes of the source text, so it "
-        "compares models with any tokenizer and with compressors. The size of a model or of "
-        "a compressor is not counted.</p>"
-    )
+    note = f"Loss in {run.unit}; ± is one standard error of the mean"
+    if any(number(line.get("bits_per_byte")) for line in rows):
+        note += (
+            ", that of bits/byte and perplexity follows from it. Bits per byte counts the bytes of the source text, so "
+            "it compares models with any tokenizer and with compressors. The size of a model or of a compressor is "
+            "not counted"
+        )
+    return f'{body}<p class="note">{note}.</p>'
 
 
 def _text_name(line: dict[str, Any]) -> str:
@@ -35,27 +37,33 @@ def _text_name(line: dict[str, Any]) -> str:
 
 
 def _evaluation_table(rows: list[dict[str, Any]]) -> str:
-    heads = ("text", "step", "loss", "perplexity", "bits/byte", "gzip -9", "xz -9", "tokens", "bytes")
-    return table(heads, [_evaluation_row(line) for line in rows])
+    """Without the columns that have nothing to say: a model that answers about a text has no bits per byte."""
+    cells = [_evaluation_row(line) for line in rows]
+    heads = [name for name in cells[0] if name in ("text", "step", "loss") or any(row[name] != NONE for row in cells)]
+    return table(heads, [[row[name] for name in heads] for row in cells])
 
 
-def _evaluation_row(line: dict[str, Any]) -> list[str]:
+def _evaluation_row(line: dict[str, Any]) -> dict[str, str]:
     get = lambda name: number(line.get(name))
-    loss, error, bits, perplexity = map(get, ("loss", "standard_error", "bits_per_byte", "perplexity"))
+    loss, error, bits, accuracy, perplexity = map(
+        get, ("loss", "standard_error", "bits_per_byte", "accuracy", "perplexity")
+    )
     perplexity = perplexity if line.get("asked", "tokens") == "tokens" else None  # as `jaxlm eval` shows it
     scaled = lambda value: None if not (value and loss and error) else error * value / loss
     step = get("step")
-    return [
-        escape(_text_name(line)),
-        NONE if step is None else f"{step:,.0f}",
-        plus_minus(loss, error),
-        plus_minus(perplexity, None if perplexity is None or error is None else perplexity * error),
-        f"<strong>{plus_minus(bits, scaled(bits))}</strong>",
-        figure(get("gzip_bits_per_byte")),
-        figure(get("xz_bits_per_byte")),
-        compact(get("tokens")),
-        compact(get("bytes")),
-    ]
+    asked_for = compact(get("tokens"))
+    return {
+        "text": escape(_text_name(line)),
+        "step": NONE if step is None else f"{step:,.0f}",
+        "loss": plus_minus(loss, error),
+        "accuracy": NONE if accuracy is None else f"<strong>{figure(accuracy)}</strong>",
+        "perplexity": plus_minus(perplexity, None if perplexity is None or error is None else perplexity * error),
+        "bits/byte": NONE if bits is None else f"<strong>{plus_minus(bits, scaled(bits))}</strong>",
+        "gzip -9": figure(get("gzip_bits_per_byte")),
+        "xz -9": figure(get("xz_bits_per_byte")),
+        "asked for": asked_for if asked_for == NONE else f"{asked_for} {escape(line.get('asked', 'tokens'))}",
+        "bytes": compact(get("bytes")),
+    }
 
 
 def _against_compressors(name: str, line: dict[str, Any]) -> str:

@@ -34,14 +34,22 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
 @contextmanager
 def end_on_signals() -> Iterator[None]:
     """SIGTERM and SIGINT end by Interrupted what comes before training, where nothing is to be saved."""
+    asked: list[int] = []
 
     def end(number: int, frame: object) -> None:
-        raise Interrupted(
-            f"{signal.Signals(number).name} before the first step: nothing is lost; the same command begins again"
-        )
+        asked.append(number)
+        raise KeyboardInterrupt  # no Exception: whoever catches those to go on, as logging does, would swallow it
 
-    with _handled(end):
-        yield
+    try:
+        with _handled(end):
+            yield
+    except KeyboardInterrupt:
+        if not asked:
+            raise
+    if asked:
+        raise Interrupted(
+            f"{signal.Signals(asked[0]).name} before the first step: nothing is lost; the same command begins again"
+        )
 
 
 @contextmanager

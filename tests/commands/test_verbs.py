@@ -88,7 +88,7 @@ def test_eval_of_what_is_not_there_is_the_users_mistake(jaxlm, trained, options,
 def test_eval_of_a_text_without_text_is_the_users_mistake(jaxlm, trained, tmp_path):
     (tmp_path / "empty.txt").write_text("")
     answer = jaxlm("eval", trained.path, "--text", "empty.txt")
-    assert answer.code == 2 and "--text 'empty.txt' holds no text: left out were 1 empty" in answer.err
+    assert answer.code == 2 and "--text 'empty.txt' holds nothing to score: left out were 1 empty" in answer.err
 
 
 def test_eval_finds_shards_that_moved_when_it_is_told(jaxlm, trained, copy, tmp_path):

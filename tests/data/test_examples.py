@@ -242,12 +242,12 @@ def test_every_token_of_a_long_text_is_in_some_row(tmp_path):
 @pytest.mark.parametrize(
     "kind, line, said",
     [
-        ("seq2seq", {"source": "a"}, "no field 'target'"),
+        ("seq2seq", {"source": "a"}, "no field 'target', it has 'source': say which"),
         ("seq2seq", {"source": "", "target": "b"}, "must be a text that is not empty"),
         ("classification", {"text": "a", "label": "god"}, "'god' is none of data.objective.classes: 'bad', 'fair'"),
         ("classification", ["text"], "a list, but each line must be an object"),
-        ("tagging", {"text": ["a", "b"], "tags": ["O"]}, "two lists of equal length"),
-        ("tagging", {"text": "a b", "tags": ["O", "O"]}, "two lists of equal length"),
+        ("tagging", {"text": ["a", "b"], "tags": ["O"]}, "'text' has 2 and 'tags' has 1, but they must be two lists"),
+        ("tagging", {"text": "a b", "tags": ["O", "O"]}, "'text' is 'a b' and 'tags' has 2, but they must be two"),
         (
             "extraction",
             {"question": "q", "text": "abc", "answers": {"text": ["b"], "answer_start": [2]}},
@@ -257,7 +257,7 @@ def test_every_token_of_a_long_text_is_in_some_row(tmp_path):
             (
                 "extraction",
                 {"question": "q", "text": "abc", "answers": {"text": ["a"], "answer_start": [n]}},
-                "stand at",
+                "counted from 0, of a text of 3: it first stands at 0",
             )
             for n in (-3, "0", None, 0.0, False, 10**30)
         ),

@@ -148,6 +148,21 @@ def test_a_loss_has_the_unit_of_its_objective(tmp_path, kind, unit):
     assert text.count(f"nats/{unit}") == text.count("nats/") >= 4  # both figures of the header, the chart, the table
 
 
+@pytest.mark.parametrize("evaluated", [True, False])
+def test_a_model_that_answers_has_an_accuracy_and_writes_no_samples(tmp_path, evaluated):
+    data, model = CONFIG["data"] | {"objective": {"kind": "classification"}}, {"kind": "encoder", "layers": 1}
+    scored = {"loss": 0.25, "accuracy": 0.875, "asked": "examples", "bits_per_byte": None, "gzip_bits_per_byte": None}
+    line = {name: value for name, value in EVALUATION.items() if name in ("step", "source", "standard_error", "tokens")}
+    in_loop = [*metrics(40)[:-1], {"step": 40, "eval/loss": 0.25, "eval/accuracy": 0.875}]
+    config = CONFIG | {"data": data, "model": model}
+    evaluations = [line | scored] if evaluated else []
+    page = Page(write(full(tmp_path, config=config, metrics=in_loop, evaluations=evaluations, samples=[])))
+    text = page.text["main"]
+    assert "accuracy0.8750 held-out" in page.text["dl"] and "An encoder of 34.8 k parameters (1 layer)" in text
+    assert not any(absent in text for absent in ("jaxlm generate", "bits", "perplexity", "gzip"))
+    assert ("1 k examples" in text) == evaluated
+
+
 def test_every_chart_has_a_title_and_a_description_in_words(tmp_path):
     page = Page(write(full(tmp_path)))
     ids = {attributes.get("id") for _, attributes in page.elements}
@@ -300,7 +315,7 @@ def test_the_loop_is_believed_where_the_last_evaluation_is_older(tmp_path):
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(UserError, match="not a folder"):
+    with pytest.raises(UserError, match="is no run folder"):
         write(tmp_path / "absent")
     with pytest.raises(UserError, match=r"none of metrics\.jsonl"):
         write(tmp_path)
