@@ -52,6 +52,7 @@ def train(
     folder.claim(dump(cfg), fresh=fresh, finished=done is not None)
     with folder.locked():
         if done is not None and profile is None:
+            log.info("%s is finished, at step %d of loop.steps=%d", folder.path, done.step, cfg.loop.steps)
             return done
         start = max(CheckpointFolder(folder.checkpoints).finished(), default=0)
         if profile and cfg.loop.steps - start < SKIPPED + profile:

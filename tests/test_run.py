@@ -105,12 +105,14 @@ def test_the_host_reads_the_device_once_for_each_log(unbroken):
     assert [reader.reads for reader in unbroken.readers] == [4]
 
 
-def test_a_finished_run_returns_at_once_and_changes_nothing(unbroken, monkeypatch):
+def test_a_finished_run_returns_at_once_and_changes_nothing(unbroken, monkeypatch, caplog):
+    caplog.set_level("INFO", logger="jaxlm")
     before = (unbroken.path / "metrics.jsonl").read_bytes()
     steps = []
     monkeypatch.setattr("jaxlm.run.build", None)  # nothing is built, so nothing is compiled
     outcome = unbroken.train(unbroken.path, show=lambda step, metrics: steps.append(step))
     assert outcome.step == 20 and steps == []
+    assert f"{unbroken.path} is finished, at step 20 of loop.steps=20" in caplog.text
     assert outcome.metrics["eval/loss"] == tiny_run.metrics(unbroken.path)[-1]["eval/loss"]
     assert (unbroken.path / "metrics.jsonl").read_bytes() == before
 
