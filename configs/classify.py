@@ -10,8 +10,8 @@ two texts are asked about together. To begin with a model of its shape that read
 
 On the 9,613 sentences of SST-2 expect 0.77 of the held-out 995 right after 300 steps, 2.3 minutes on 2 CPU cores (AMD
 EPYC, family 25; seed 0). They are too few for more: from step 100 on the held-out loss rises. A start from a
-`bert_mini` that read five novels ended at 0.74 to 0.75 there. Rows, batch and rates are chosen; fine-tuning by Devlin et
-al. 2019 (arXiv:1810.04805), section 4.1.
+`bert_mini` that read five novels ended at 0.74 to 0.75 there. Rows, batch and rates are chosen; fine-tuning by Devlin
+et al. 2019 (arXiv:1810.04805), section 4.1.
 """
 
 from jaxlm.data.dataset import DataConfig, HashSplit
