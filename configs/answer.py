@@ -6,10 +6,10 @@ Each line of the source is one object, with characters counted from 0:
 {"question": "Who?", "text": "Ada slept.", "answers": {"text": ["Ada"], "answer_start": [0]}}
 
 The model has the size of BERT-mini and begins from nothing, so it needs many questions: the 6,489 of SQuADShifts' new
-Wikipedia are too few, after 400 steps 0.06 of the held-out ends are found (5 minutes on 2 CPU cores, AMD EPYC, family
-25; seed 0). `accuracy` counts ends one by one, a first and a last token in each row; rows of a long text without the
-answer ask for their first token. With fewer questions, begin with a BERT that `jaxlm import` made a run of; its own
-config brings its shape, tokenizer and parameters:
+Wikipedia are too few, after 400 of the 500 steps 0.06 of the held-out ends are found (7 minutes on 2 CPU cores, AMD
+EPYC, family 25; seed 0). `accuracy` counts ends one by one, a first and a last token in each row; rows of a long text
+without the answer ask for their first token. With fewer questions, begin with a BERT that `jaxlm import` made a run of;
+its own config brings its shape, tokenizer and parameters:
 
     jaxlm train runs/bert --name answer --set data.source=questions.jsonl --set data.objective.kind=extraction
 

@@ -33,7 +33,7 @@ VERBS = {
 
 EPILOG = (
     "Exit codes: 0 done; 1 failed; 2 your mistake (the message says how to mend it); 3 training diverged; "
-    "4 damaged files; 75 interrupted after saving, run the same command again."
+    "4 damaged files; 75 interrupted, nothing is lost: run the same command again."
 )
 
 

@@ -50,13 +50,13 @@ def parse(saved: dict, kind: type[C], origin: str = "config") -> C:
 def parse_options(told: dict, kind: type[C], options: Mapping[str, str]) -> C:
     """As `parse`, of what was given on a command line by `options`, {field: option}.
 
-    An error says `--top-k 0` for `top_k=0`, and no default: --help does, which may have another.
+    An error says `--top-k 0` for `top_k=0`, and no default: --help does, as an option may have another.
     """
     try:
         return kind.model_validate(told)
     except pydantic.ValidationError as error:
         fields = "|".join(map(re.escape, options))
-        told_of = explain(error, kind, "options", defaults=False)
+        told_of = explain(error, kind, "options", before={})
         fault = re.sub(rf"\b({fields})=", lambda field: f"{options[field[1]]} ", told_of)
         raise UserError(fault.removeprefix("options: ")) from None
 
@@ -75,7 +75,7 @@ def override(config: C, assignments: Iterable[str]) -> C:
     assignments = list(assignments)
     if not assignments:
         return config
-    saved = dump(config)
+    before, saved = dump(config), dump(config)
     for assignment in sorted(assignments, key=_when):
         path, equals, text = assignment.partition("=")
         if not equals or not path:
@@ -87,12 +87,12 @@ def override(config: C, assignments: Iterable[str]) -> C:
     try:
         return type(config).model_validate(saved)
     except pydantic.ValidationError as error:
-        fault = explain(error, type(config), "")
+        fault = explain(error, type(config), "", before=before)
         named = [one for one in assignments if _concerned(one.partition("=")[0], fault)]
-        if len(named) == 1 and fault.startswith(f": {named[0].partition('=')[0]}="):
-            raise UserError(f"--set {fault[2:]}") from None
+        if len(named) == 1 and re.match(rf": {re.escape(named[0])}[: ]", fault):
+            raise UserError(f"--set {fault[2:]}") from None  # as typed, and once
         origin = "--set " + " ".join(named) if named else "config"
-        raise UserError(explain(error, type(config), origin)) from None
+        raise UserError(explain(error, type(config), origin, before=before)) from None
 
 
 def _concerned(path: str, fault: str) -> bool:

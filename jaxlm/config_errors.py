@@ -7,6 +7,7 @@ of classes is told apart by the field `kind`; pydantic puts the kind it chose in
 
 import difflib
 import json
+import re
 import types
 import typing
 from collections.abc import Iterable
@@ -15,17 +16,21 @@ from typing import Annotated, Any
 import pydantic
 
 Class = type[pydantic.BaseModel]
+_ABSENT = object()
 
 
-def explain(error: pydantic.ValidationError, kind: Class, origin: str, *, defaults: bool = True) -> str:
-    """One line for each error, with the path of the field, its value, and the nearest name or the default."""
+def explain(error: pydantic.ValidationError, kind: Class, origin: str, *, before: dict | None = None) -> str:
+    """One line for each error, with the path of the field, its value, and the nearest name or what would be valid.
+
+    That is the value in the dumped config `before` that was changed; else the field's default.
+    """
     lines: dict[str, str] = {}  # by path: each member of a union of plain types complains on its own
     ends: dict[str, str] = {}
     for item in error.errors(include_url=False):
         path, owner = _locate(kind, item["loc"])
         subject, fault = _complaint(item, path, owner)
         lines[subject] = f"{lines[subject]}, or {fault.removeprefix('must ')}" if subject in lines else fault
-        ends[subject] = _default(path, owner) if defaults and fault.startswith("must ") else ""
+        ends[subject] = _valid(path, owner, before) if fault.startswith("must ") else ""
     told = [
         (fault if not subject or fault.startswith(f"{subject}.") else f"{subject}: {fault}") + ends[subject]
         for subject, fault in lines.items()
@@ -115,16 +120,30 @@ def _complaint(item: Any, path: list[str], owner: Class) -> tuple[str, str]:
             least, found = item["ctx"]["min_length"], item["ctx"]["actual_length"]
             return f"{where}={show(item['input'])}", f'has {found} and needs {least} or more, such as ["one", "other"]'
         case _:
-            fault = item["msg"].replace("Input should", "must")
+            fault = re.sub(r"^[A-Z]\w+ should", "must", item["msg"])
             return f"{where}={show(item['input'])}" if where else show(item["input"]), fault
 
 
-def _default(path: list[str], owner: Class) -> str:
+def _valid(path: list[str], owner: Class, before: dict | None) -> str:
+    """`; it was 64`, or `; the default is 64`, or nothing where neither is plain."""
+    if before is not None:
+        return f"; it was {_plain(value)}" if (value := _value_at(before, path)) is not _ABSENT else ""
     field = owner.model_fields.get(path[-1]) if path else None
     if field is None or field.is_required():
         return ""
     value = field.get_default(call_default_factory=True)
-    return "" if isinstance(value, pydantic.BaseModel) else f"; the default is {show(value)}"
+    return "" if isinstance(value, pydantic.BaseModel) else f"; the default is {_plain(value)}"
+
+
+def _plain(value: Any) -> str:
+    return "none" if value is None else show(value)
+
+
+def _value_at(tree: Any, path: list[str]) -> Any:
+    """What a dumped config holds at `path`; _ABSENT where it has no such field, or more than one value there."""
+    for name in path:
+        tree = tree.get(name, _ABSENT) if isinstance(tree, dict) else _ABSENT
+    return _ABSENT if isinstance(tree, dict) else tree
 
 
 def show(value: Any) -> str:

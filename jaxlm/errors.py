@@ -5,7 +5,7 @@
 2   the user's mistake: config, file, command line, environment; one message, no traceback
 3   diverged: the loss or the gradients stayed non-finite
 4   damaged: a checkpoint or a shard is not what was written, and nothing valid is left
-75  interrupted by SIGTERM or SIGINT after everything was saved: run the same command again
+75  interrupted by SIGTERM or SIGINT, and nothing is lost: run the same command again
     (EX_TEMPFAIL of sysexits.h, which schedulers read as "requeue")
 """
 
@@ -35,6 +35,6 @@ class Damaged(JaxlmError):
 
 
 class Interrupted(JaxlmError):
-    """A signal ended the run after it was saved."""
+    """A signal ended the run after it was saved, or before there was anything to save."""
 
     exit_code = 75

@@ -16,7 +16,7 @@ from jaxlm.data.loader import asks
 from jaxlm.data.objectives import vocabulary
 from jaxlm.data.shards import Shards
 from jaxlm.errors import UserError
-from jaxlm.parts import as_saved, build
+from jaxlm.parts import Parts, as_saved, build
 from jaxlm.run_config import RunConfig, imported
 from jaxlm.run_folder import RunFolder, read_json, write_json
 from jaxlm.session import Outcome, Session
@@ -47,39 +47,30 @@ def train(
     folder = RunFolder(run_dir or Path("runs") / cfg.name)
     refuse_import(cfg, folder)
     allocator = host.tune_allocator()
-    done = None if fresh else finished(folder, cfg.loop.steps)
-    new = folder.missing()
-    folder.claim(dump(cfg), fresh=fresh, finished=done is not None)
-    with folder.locked():
-        if done is not None and profile is None:
-            log.info("%s is finished, at step %d of loop.steps=%d", folder.path, done.step, cfg.loop.steps)
-            return done
-        start = max(CheckpointFolder(folder.checkpoints).finished(), default=0)
-        if profile and cfg.loop.steps - start < SKIPPED + profile:
-            raise UserError(
-                f"--profile {profile} traces after {SKIPPED} steps, but only {cfg.loop.steps - start} of "
-                f"loop.steps={cfg.loop.steps} are left: ask for fewer, or train more"
-            )
-        warm = cfg.init if not start else None
-        with folder.undone(new), end_on_signals():
-            if warm is not None:
-                warm_start.require_checkpoint(warm)  # before text is prepared for it
-            shards = open_shards(cfg, folder, Path(shards_dir), workers, progress)
-            require_held_out(cfg, shards)
-            require_asked(cfg, shards)
-            if warm is not None:
-                warm_start.require_same_tokens(warm, folder.tokenizer)
-            vocab = vocabulary(cfg.data.objective, cfg.data.length, shards)
-            cfg = shaped(cfg, folder, vocab)
-            layout = choose_layout(cfg, folder, vocab)
-            host.start_jax(layout.devices)
-            parts = build(cfg, layout, vocab)
-            if warm is not None:
-                warm_start.require_same_body(warm, parts, cfg.data.objective)
-        size = sum(leaf.size for leaf in jax.tree.leaves(parts.abstract.params))
-        folder.write_environment(list(parts.mesh.devices.flat), allocator, size)
-        with Checkpoints(folder.checkpoints, cfg.checkpoint) as checkpoints:
-            return Session(cfg, folder, parts, shards, checkpoints).train(show, profile)
+    with end_on_signals() as ended:
+        done = None if fresh else finished(folder, cfg.loop.steps)
+        made = folder.claim(dump(cfg), fresh=fresh, finished=done is not None)
+        with folder.locked():
+            if done is not None and profile is None:
+                log.info("%s is finished, at step %d of loop.steps=%d", folder.path, done.step, cfg.loop.steps)
+                return done
+            start = max(CheckpointFolder(folder.checkpoints).finished(), default=0)
+            if profile and cfg.loop.steps - start < SKIPPED + profile:
+                raise UserError(
+                    f"--profile {profile} traces after {SKIPPED} steps, but only {cfg.loop.steps - start} of "
+                    f"loop.steps={cfg.loop.steps} are left: ask for fewer, or train more"
+                )
+            with folder.undone(made):
+                warm = cfg.init if not start else None
+                if warm is not None:
+                    warm_start.require_checkpoint(warm)  # before text is prepared for it
+                shards = open_shards(cfg, folder, Path(shards_dir), workers, progress)
+                cfg, parts = assemble(cfg, folder, shards, warm)
+                size = sum(leaf.size for leaf in jax.tree.leaves(parts.abstract.params))
+                folder.write_environment(list(parts.mesh.devices.flat), allocator, size)
+                ended()
+            with Checkpoints(folder.checkpoints, cfg.checkpoint) as checkpoints:
+                return Session(cfg, folder, parts, shards, checkpoints).train(show, profile)
 
 
 def refuse_import(cfg: RunConfig, folder: RunFolder) -> None:
@@ -124,6 +115,22 @@ def open_shards(cfg: RunConfig, folder: RunFolder, root: Path, workers: int | No
         counts = {split: shards.counts(split) for split in ("train", "validation", "test")}
         write_json(folder.data, {"shards": where, "digest": shards.digest, "counts": counts})
     return shards
+
+
+def assemble(cfg: RunConfig, folder: RunFolder, shards: Shards, warm: str | None) -> tuple[RunConfig, Parts]:
+    """The parts of a run that will read `shards`, and its config with all shapes; `warm` is the run it begins from."""
+    require_held_out(cfg, shards)
+    require_asked(cfg, shards)
+    if warm is not None:
+        warm_start.require_same_tokens(warm, folder.tokenizer)
+    vocab = vocabulary(cfg.data.objective, cfg.data.length, shards)
+    cfg = shaped(cfg, folder, vocab)
+    layout = choose_layout(cfg, folder, vocab)
+    host.start_jax(layout.devices)
+    parts = build(cfg, layout, vocab)
+    if warm is not None:
+        warm_start.require_same_body(warm, parts, cfg.data.objective)
+    return cfg, parts
 
 
 def require_held_out(cfg: RunConfig, shards: Shards) -> None:

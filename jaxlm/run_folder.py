@@ -17,7 +17,7 @@ from typing import Any
 
 from jaxlm import __version__, host
 from jaxlm.config import difference
-from jaxlm.errors import Interrupted, UserError
+from jaxlm.errors import UserError
 
 log = logging.getLogger("jaxlm")
 
@@ -59,8 +59,10 @@ class RunFolder:
             )
         return known
 
-    def claim(self, config: dict[str, Any], *, fresh: bool, finished: bool = False) -> None:
+    def claim(self, config: dict[str, Any], *, fresh: bool, finished: bool = False) -> list[Path]:
         """Make the folder of `config`, or find that it is; another run's folder is refused, never changed.
+
+        The folders that were made, this one first and then those above it.
 
         What FREE names may differ: the run goes on with it, in a layout chosen anew where that depends on it. A
         `finished` one has nowhere to go on to, and stays as it is.
@@ -75,9 +77,10 @@ class RunFolder:
                 raise UserError(
                     f"{str(self.path)!r} exists and is no run folder: choose another with --run-dir or --name"
                 )
+            made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(self.config, config)
-            return
+            return made
         old = read_json(self.config)
         if not isinstance(old, dict):
             raise UserError(f"{self.config} is no config of a run: restore it, or set the run aside with --fresh")
@@ -85,7 +88,7 @@ class RunFolder:
         lines = difference(old, config)
         if all(line.startswith(FREE) for line in lines):
             if finished or not lines:
-                return
+                return []
             with self.locked():
                 if any(line.startswith(PLACE) for line in lines):
                     self.layout.unlink(missing_ok=True)
@@ -103,6 +106,7 @@ class RunFolder:
                 + "\nuse the old config to go on with it, --name or --run-dir for another folder, "
                 + "or --fresh to set it aside"
             )
+        return []
 
     def _is_empty(self) -> bool:
         """But for a lock; a file in the place of the folder is not empty."""
@@ -130,21 +134,17 @@ class RunFolder:
                 ) from None
             yield
 
-    def missing(self) -> list[Path]:
-        """This folder and those above it, as far as they are yet to be made."""
-        return [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-
     @contextmanager
-    def undone(self, new: list[Path]) -> Iterator[None]:
-        """Where a mistake or a signal comes before anything was trained, the folders that were `missing` go again."""
+    def undone(self, made: list[Path]) -> Iterator[None]:
+        """Where a mistake or a signal comes before anything was trained, the folders that `claim` made go again."""
         try:
             yield
-        except (UserError, Interrupted):
-            made = {self.config.name, self.data.name, self.tokenizer.name, self.layout.name, "lock"}
-            if new and {inside.name.removesuffix(".tmp") for inside in self.path.iterdir()} <= made:
+        except (UserError, KeyboardInterrupt):
+            known = {file.name for file in (self.config, self.data, self.tokenizer, self.layout, self.environment)}
+            if made and {inside.name.removesuffix(".tmp") for inside in self.path.iterdir()} <= {*known, "lock"}:
                 shutil.rmtree(self.path)
                 with contextlib.suppress(OSError):  # others began to use it
-                    for above in new[1:]:
+                    for above in made[1:]:
                         above.rmdir()
             raise
 

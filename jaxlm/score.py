@@ -30,6 +30,7 @@ from jaxlm.parts import abstract_batch, carry, in_mesh
 from jaxlm.run_config import RunConfig, imported
 from jaxlm.run_folder import RunFolder, read_json
 from jaxlm.saved import load
+from jaxlm.session import predicted_bytes
 from jaxlm.training.compile import place
 from jaxlm.training.layout import Layout
 
@@ -73,12 +74,12 @@ def evaluate(
         counts = counted(shards, split, batch)
         source = evaluation_batches(shards, cfg.data, split)
         try:
-            whole = counts["bytes"] if cfg.data.objective.kind == "next_token" else None
+            whole = predicted_bytes(cfg, counts)
             found = perplexity.score(sums, params, (place(b, rows) for b in source), whole, start)
         finally:
             source.close()
         adapt.require_finite(found.loss, dynamic, f"{folder.path}, step {step}")
-        read = (lambda: source_text(shards, split, tokenizer)) if text is None else (lambda: text_bytes(cfg, text))
+        read = (lambda: source_text(shards, split, tokenizer)) if text is None else (lambda: file_text(cfg, text))
         beside = {"gzip": baselines.gzip_bits_per_byte, "xz": baselines.xz_bits_per_byte}
         return {
             "run": str(folder.path),
@@ -208,7 +209,7 @@ def source_of(cfg: RunConfig, text: str | Path) -> DataConfig:
     return cfg.data.model_copy(update={"source": str(text), "include": ()})
 
 
-def text_bytes(cfg: RunConfig, text: str | Path) -> Iterator[bytes]:
+def file_text(cfg: RunConfig, text: str | Path) -> Iterator[bytes]:
     """What `text` holds, document by document."""
     return (document.text.encode() for document in documents(source_of(cfg, text)))
 

@@ -1,4 +1,4 @@
-"""One process's work on a run, from its first state to its last checkpoint: what the loop calls back."""
+"""One process's work on a run, from its first state to its last checkpoint, and its scores on the way."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -55,7 +55,7 @@ def first_state(cfg: RunConfig, parts: Parts, checkpoints: Checkpoints, digest: 
 
 
 class Session:
-    """One process's work on a run: what the loop calls back."""
+    """What the loop calls back: it logs, saves and evaluates one run."""
 
     def __init__(self, cfg: RunConfig, folder: RunFolder, parts: Parts, shards: Shards, checkpoints: Checkpoints):
         self.cfg, self.folder, self.parts = cfg, folder, parts
@@ -133,21 +133,20 @@ def weights(state: TrainState) -> Any:
     return state.average if state.average != () else state.params
 
 
-def text_bytes(cfg: RunConfig, shards: Shards, split: str) -> int | None:
-    """Bytes of a split's text, where every token of it is asked for once."""
-    return shards.counts(split)["bytes"] if cfg.data.objective.kind == "next_token" else None
+def predicted_bytes(cfg: RunConfig, counts: Mapping[str, int]) -> int | None:
+    """Bytes of a split's text, where every token of it is asked for once; None elsewhere."""
+    return counts["bytes"] if cfg.data.objective.kind == "next_token" else None
 
 
-def evaluation_metrics(
-    cfg: RunConfig, parts: Parts, shards: Shards, params: Any, split: str = "validation"
-) -> dict[str, float]:
-    source = evaluation_batches(shards, cfg.data, split)
+def evaluation_metrics(cfg: RunConfig, parts: Parts, shards: Shards, params: Any) -> dict[str, float]:
+    """The score of the validation split."""
+    source = evaluation_batches(shards, cfg.data, "validation")
     try:
         found = perplexity.score(
             parts.sums,
             params,
             map(parts.place, source),
-            text_bytes(cfg, shards, split),
+            predicted_bytes(cfg, shards.counts("validation")),
             carry(cfg, parts.family),
         )
     finally:

@@ -8,6 +8,7 @@ Left out: bodies of other shapes (grown widths, more layers), and optimiser stat
 
 import json
 import logging
+import shlex
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,11 +88,15 @@ def compare(run: str, saved: Mapping[str, str], wanted: Mapping[str, str], objec
     if answered(cfg.data.objective) != answered(objective):  # in a head of the same shape too
         heads |= {*ANSWERS}
     body = lambda of: {name: kind for name, kind in of.items() if top(name) not in heads}
-    mend = (
-        f"give this run model.* and data.length of {folder.config}, or begin with that, jaxlm train {run} --name NEW "
-        f"--set init={run} --set data.tokenizer.kind=saved --set data.tokenizer.path={folder.tokenizer} "
-        f"--set data.source=TEXT --set 'data.objective={json.dumps(dump(objective))}'"
+    sets = (
+        f"init={run}",
+        "data.tokenizer.kind=saved",
+        f"data.tokenizer.path={folder.tokenizer}",
+        f"data.objective={json.dumps(dump(objective))}",
+        "data.source=TEXT",
     )
+    command = shlex.join(["jaxlm", "train", run, "--name", "NEW", *(word for one in sets for word in ("--set", one))])
+    mend = f"give this run model.* and data.length of {folder.config}, or begin with that, {command}"
     require_same(body(saved), body(wanted), f"init={run!r}", mend)
     of = lambda names: heads & {top(name) for name in names}
     return Heads(sorted(of(wanted)), sorted(of(saved) - of(wanted)))

@@ -239,7 +239,9 @@ def test_a_wrong_assignment_names_the_mend(assignment, message):
 
 
 def test_a_value_of_the_wrong_type_names_the_field():
-    assert refusal(override, RUN, ["data.length=many"]).startswith('--set data.length="many": must be a valid integer')
+    assert refusal(override, RUN, ["data.length=many"]).startswith(
+        '--set data.length=many: data.length="many": must be a valid'
+    )
 
 
 def test_a_list_that_is_too_short_says_how_long_it_must_be():
@@ -385,6 +387,12 @@ def test_a_difference_shows_what_only_one_side_has():
         'b: "(absent)" -> null',
         'c: {"x": 1} -> 2',
     ]
+
+
+def test_what_was_there_before_is_told_and_not_the_default():
+    told = refusal(override, Run(data=Data(source="x", length=7), devices=3), ["data.length=0", "devices=0.5"])
+    assert "data.length=0: must be greater than 0; it was 7" in told and "; it was 3" in told
+    assert 'name="": must match pattern' in refusal(load_config, "quickstart", "name=")
 
 
 def test_a_rule_of_one_class_names_only_what_was_set_in_it():

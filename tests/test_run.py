@@ -143,7 +143,7 @@ def test_ten_and_ten_steps_are_twenty(unbroken, tmp_path, number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("stage", ["preparation", "layout", "swallowed"])
+@pytest.mark.parametrize("stage", ["preparation", "layout", "swallowed", "environment"])
 def test_a_signal_before_the_first_step_leaves_nothing(unbroken, tmp_path, monkeypatch, number, stage):
     ring, choose = lambda *_: signal.raise_signal(number), run.choose_layout
 
@@ -156,9 +156,11 @@ def test_a_signal_before_the_first_step_leaves_nothing(unbroken, tmp_path, monke
             ring()
         return choose(*arguments)
 
-    if stage != "preparation":
+    if stage == "environment":
+        monkeypatch.setattr("jaxlm.run_folder.git_commit", ring)
+    elif stage != "preparation":
         monkeypatch.setattr("jaxlm.run.choose_layout", half_written if stage == "layout" else swallowed)
-    with pytest.raises(Interrupted, match=rf"{number.name} before the first step: nothing is lost; .* begins again"):
+    with pytest.raises(Interrupted, match=rf"{number.name} outside the steps of training: nothing is lost"):
         run.train(
             unbroken.config(),
             tmp_path / "runs" / "new",
@@ -168,10 +170,19 @@ def test_a_signal_before_the_first_step_leaves_nothing(unbroken, tmp_path, monke
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_fresh_start_that_a_signal_ends_leaves_only_the_run_that_it_set_aside(unbroken, tmp_path):
+    unbroken.train(tmp_path / "run", "loop.steps=2", "loop.eval_every=2", "loop.save_every=2")
+    ring = lambda *_: signal.raise_signal(signal.SIGTERM)
+    for _ in range(2):
+        with pytest.raises(Interrupted):
+            run.train(unbroken.config(), tmp_path / "run", shards_dir=tmp_path / "shards", fresh=True, progress=ring)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.old1"]
+
+
 def test_a_signal_before_a_started_run_goes_on_leaves_it_as_it_is(unbroken, tmp_path, monkeypatch):
     with pytest.raises(Interrupted):
         unbroken.train(tmp_path / "broken", show=stop_at(10))
-    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="before the first step"):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="outside the steps of training"):
         patch.setattr("jaxlm.run.choose_layout", lambda *_: signal.raise_signal(signal.SIGTERM))
         unbroken.train(tmp_path / "broken")
     unbroken.train(tmp_path / "broken")

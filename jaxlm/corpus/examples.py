@@ -50,7 +50,8 @@ def field_at(record: dict, field: str, where: str) -> Any:
     if field not in record:
         names = ", ".join(map(repr, list(record)[:20])) or "none"
         raise UserError(
-            f"{where}: no field {field!r}, it has {names}: say which is meant in data.objective or data.text_field"
+            f"{where}: no field {field!r}, it has {names}: mend the line, or name the field in data.objective or "
+            f"data.text_field"
         )
     return record[field]
 
@@ -85,11 +86,15 @@ def of_tags(record: dict, cfg: DataConfig, where: str) -> tuple[Piece, ...]:
     objective = cfg.objective
     assert isinstance(objective, Tagging)
     words, tags = field_at(record, cfg.text_field, where), field_at(record, objective.label_field, where)
-    lists = isinstance(words, list) and isinstance(tags, list) and all(isinstance(w, str) and w for w in words)
-    if not lists or len(words) != len(tags) or not words:
+    if not isinstance(words, list) or not isinstance(tags, list) or len(words) != len(tags) or not words:
         raise UserError(
             f"{where}: {cfg.text_field!r} {_length(words)} and {objective.label_field!r} {_length(tags)}, but they "
-            f"must be two lists of equal length, of words and of their tags"
+            f"must be two lists of equal length, of words and of their tags, and not empty: mend or remove the line"
+        )
+    if wrong := [(place, word) for place, word in enumerate(words) if not isinstance(word, str) or not word]:
+        raise UserError(
+            f"{where}: word {wrong[0][0]} of {cfg.text_field!r}, counted from 0, is {wrong[0][1]!r:.80}, but must be a "
+            f"text that is not empty: mend or remove the line"
         )
     words = [mend_pairs(word)[0] for word in words]
     labels, place = [], 0

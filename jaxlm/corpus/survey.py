@@ -48,4 +48,5 @@ class Survey:
 def _no_text(cfg: DataConfig, tally: Tally) -> str:
     only = f" with data.include={list(cfg.include)}" if cfg.include else ""
     why = f"left out were {tally}" if str(tally) else "no file with text in it was found"
-    return f"data.source={cfg.source!r}{only} holds no text: {why}; name another file or folder"
+    other = "another file, folder or pattern" if cfg.include else "another file or folder"
+    return f"data.source={cfg.source!r}{only} holds no text: {why}; name {other}"

@@ -74,19 +74,20 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         ("training time", duration(run.metrics["seconds"].last())),
         ("train loss, smoothed", figure(loss) + _unit(loss, run.unit)),
         ("held-out loss", figure(number(held_out.get("loss"))) + _unit(held_out.get("loss"), run.unit)),
-        _score(held_out),
+        _score(run, held_out),
     ]
 
 
-def _score(held_out: dict[str, Any]) -> tuple[str, str]:
-    """Bits per byte of a model of text, accuracy of one that answers about it."""
+def _score(run: Run, held_out: dict[str, Any]) -> tuple[str, str]:
+    """Bits per byte where every byte is predicted, the accuracy of what is asked for elsewhere."""
     bits, accuracy = (number(held_out.get(name)) for name in ("bits_per_byte", "accuracy"))
-    name, value = ("accuracy", accuracy) if bits is None and accuracy is not None else ("bits per byte", bits)
-    return name, figure(value) + _unit(value, "held-out")
+    if bits is None and (accuracy is not None or not run.writes):
+        return "accuracy", figure(accuracy) + _unit(accuracy, "held-out")
+    return "bits per byte", figure(bits) + _unit(bits, "held-out")
 
 
 def _unit(value: object, unit: str) -> str:
-    return f" <small>{unit}</small>" if value else ""
+    return f" <small>{unit}</small>" if value is not None else ""
 
 
 def sentence(run: Run) -> str:

@@ -32,23 +32,30 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def end_on_signals() -> Iterator[None]:
-    """SIGTERM and SIGINT end by Interrupted what comes before training, where nothing is to be saved."""
+def end_on_signals() -> Iterator[Callable[[], None]]:
+    """SIGTERM and SIGINT end by Interrupted what is outside of `stop_on_signals`, where nothing is to be saved.
+
+    To call what it yields ends it too, where one has come and somebody swallowed it.
+    """
     asked: list[int] = []
 
     def end(number: int, frame: object) -> None:
         asked.append(number)
         raise KeyboardInterrupt  # no Exception: whoever catches those to go on, as logging does, would swallow it
 
+    def ended() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
     try:
         with _handled(end):
-            yield
+            yield ended
     except KeyboardInterrupt:
         if not asked:
             raise
     if asked:
         raise Interrupted(
-            f"{signal.Signals(asked[0]).name} before the first step: nothing is lost; the same command begins again"
+            f"{signal.Signals(asked[0]).name} outside the steps of training: nothing is lost; the same command goes on"
         )
 
 

@@ -308,7 +308,7 @@ def test_generate_searches_or_draws(jaxlm, trained, options, words):
     [
         (["--temperature", "-1"], "--temperature -1.0: must be greater than or equal to 0"),
         (["--temperature", "1e300"], "--temperature 1e+300: must be less than or equal to 1000000"),
-        (["--top-k", "0"], "--top-k 0: must be greater than 0"),
+        (["--top-k", "0"], "--top-k 0: must be greater than 0\n"),
         (["--tokens", "3000000000"], "tokens=3000000000: ask for 1 to 1,048,576"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -242,12 +242,14 @@ def test_every_token_of_a_long_text_is_in_some_row(tmp_path):
 @pytest.mark.parametrize(
     "kind, line, said",
     [
-        ("seq2seq", {"source": "a"}, "no field 'target', it has 'source': say which"),
+        ("seq2seq", {"source": "a"}, "no field 'target', it has 'source': mend the line"),
         ("seq2seq", {"source": "", "target": "b"}, "must be a text that is not empty"),
         ("classification", {"text": "a", "label": "god"}, "'god' is none of data.objective.classes: 'bad', 'fair'"),
         ("classification", ["text"], "a list, but each line must be an object"),
         ("tagging", {"text": ["a", "b"], "tags": ["O"]}, "'text' has 2 and 'tags' has 1, but they must be two lists"),
         ("tagging", {"text": "a b", "tags": ["O", "O"]}, "'text' is 'a b' and 'tags' has 2, but they must be two"),
+        ("tagging", {"text": ["a", ""], "tags": ["O", "O"]}, "word 1 of 'text', counted from 0, is ''"),
+        ("tagging", {"text": [], "tags": []}, "'text' has 0 and 'tags' has 0, but they must .* not empty"),
         (
             "extraction",
             {"question": "q", "text": "abc", "answers": {"text": ["b"], "answer_start": [2]}},
