@@ -145,7 +145,7 @@ MUTANTS = [
         ("config: a penalty alone is no noise", " or self.temporal_penalty > 0", ""),
         ("config: always noisy", "return any(rates) or", "return True or"),
     ),
-    *mutants("parts", ("penalty: not minimised", "return objective + hidden.penalty,", "return objective,")),
+    *mutants("parts", ("penalty: not minimised", " + jax.numpy.sum(hidden.penalty),", ",")),
 ]  # fmt: skip
 
 
