@@ -6,6 +6,7 @@ Shapes by Turc et al. 2019 (arXiv:1908.08962), the objective by Devlin et al. 20
 tokens are asked for, and of those 80 % hidden, 10 % random, 10 % kept; here whole words, in packed rows of 128 tokens.
 Rotary positions, gates, norms before each part and windows are those of ModernBERT (Warner et al. 2024,
 arXiv:2412.13663); BERT's own form, at 1e-3 and with dropout, got no further than counting neighbours (docs/log.md).
+The rate, its schedule and beta2 are chosen.
 
 On five novels (5.1 MB) expect 0.315 of the hidden tokens of the held-out text found after 2,000 steps of 0.42 s on 2
 CPU cores (AMD EPYC, family 25; seed 0); `benchmarks/bert_mini.py` measures it beside counts of neighbours, 0.11.
