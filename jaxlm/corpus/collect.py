@@ -1,11 +1,18 @@
 """Where documents come from: a file, a folder, or the running interpreter's own library.
 
-    file.txt .md .py ...                  one document, its text as it is
-    file.jsonl .jsonl.gz .jsonl.zst       a document for each line, its `text_field`; or a labelled example
+    .jsonl                                a document for each line, its `text_field`; or a labelled example
+    .csv                                  a document for each row, its column `text_field`
+    .parquet .arrow                       the same; a folder that Hugging Face's `save_to_disk` wrote is its .arrow
+    .html .htm                            the main text of the page, without navigation
+    .warc .wet .wat .arc                  the same for each page in the archive, and plain texts as they are
+    .xml                                  a document for each page of a MediaWiki export, without its markup
+    .txt .md .py, any other .xml, ...     one document, its text as it is
+    any of these and .gz .zst .bz2 .xz    the same, unpacked
     folder                                every such file below it, in the order of names
     "stdlib"                              the .py files of Python's library, and pydoc's help topics
 
-Left out: web pages, archives and other formats, cleaning and removal of duplicates (later stages).
+Pages were read whole, tags and all, and tables as one text before there were readers for them: rename a file, to
+page.html.txt say, to have it so. Left out: cleaning and removal of duplicates (later stages).
 """
 
 import difflib
@@ -19,6 +26,8 @@ from jaxlm.corpus import examples, jsonl
 from jaxlm.corpus.decode import NotText, decode
 from jaxlm.corpus.document import Document, Tally
 from jaxlm.corpus.files import File, below, content_hash, matches, one
+from jaxlm.corpus.formats import csv_table, html, tables, warc, wikipedia
+from jaxlm.corpus.formats.unpack import PACKED, bare, unpacked, whole
 from jaxlm.data.dataset import DataConfig
 from jaxlm.data.objectives import labelled
 from jaxlm.errors import UserError
@@ -33,52 +42,59 @@ Progress = Callable[[int, int | None, str], None]  # (done, total or None where 
 def documents(cfg: DataConfig, tally: Tally | None = None, exclude: Path | None = None) -> Iterator[Document]:
     """Every document of `cfg.source`, in the same order everywhere; `tally` counts what is left out."""
     tally = Tally() if tally is None else tally
-    for file in source_files(cfg, tally, exclude):
-        if labelled(cfg.objective):
-            yield from _examples(file, cfg, tally)
-        elif file.name.endswith(jsonl.SUFFIXES):
-            yield from jsonl.read(file.path, file.name, cfg.text_field, tally)
-        else:
-            yield from _whole(file, cfg.source, tally)
+    count = 0
+    for file in source_files(cfg.source, cfg.include, tally, exclude):
+        of_file = _examples(file, cfg, tally) if labelled(cfg.objective) else read(file, cfg.text_field, tally)
+        for document in of_file:
+            count += 1
+            yield document
+    tally.check(count + tally.bad_records)
     for name, text in _topics(cfg):
         yield Document.of(text, name)
 
 
 def fingerprint(cfg: DataConfig, exclude: Path | None, progress: Progress) -> str:
     """A hash that changes when any file of the source changes; reads every byte, parses nothing."""
-    hasher = xxhash.xxh3_128(content_hash(source_files(cfg, Tally(), exclude), progress).encode())
+    hasher = xxhash.xxh3_128(content_hash(source_files(cfg.source, cfg.include, Tally(), exclude), progress).encode())
     for name, text in _topics(cfg):
         hasher.update(f"{name}\0{text}\0".encode())
     return hasher.hexdigest()
 
 
-def source_files(cfg: DataConfig, tally: Tally, exclude: Path | None = None) -> list[File]:
-    """The files of `cfg.source`, before any is read; `exclude` is a folder to stay out of."""
-    if cfg.source == STDLIB:
+def source_files(source: str, include: tuple[str, ...], tally: Tally, exclude: Path | None = None) -> list[File]:
+    """The files of a source, before any is read; `exclude` is a folder to stay out of."""
+    if source == STDLIB:
         return below(
             Path(sysconfig.get_path("stdlib")),
             tally,
-            keep=lambda name: name.endswith(".py") and name != _TOPICS and matches(name, cfg.include),
+            keep=lambda name: name.endswith(".py") and name != _TOPICS and matches(name, include),
             enter=lambda name: name.rsplit("/", 1)[-1] not in _NOT_LIBRARY,
             exclude=exclude,
         )
-    path = Path(cfg.source).expanduser()
+    path = Path(source).expanduser()
     if not path.exists():
-        raise UserError(f"data.source={cfg.source!r} does not exist{_nearest(path)}")
+        raise UserError(f"data.source={source!r} does not exist{_nearest(path)}")
     if not path.is_dir():
-        return [one(path, cfg.source)]
+        return [one(path, source)]
     return below(
         path,
         tally,
-        keep=lambda name: matches(name, cfg.include),
+        keep=lambda name: matches(name, include),
         enter=lambda name: not name.endswith("__pycache__"),
         exclude=exclude,
     )
 
 
-def _whole(file: File, source: str, tally: Tally) -> Iterator[Document]:
+def read(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
+    """The documents of a file, by its suffix."""
+    name = bare(file.name)
+    return next((of for suffixes, of in READERS if name.endswith(suffixes)), _whole)(file, text_field, tally)
+
+
+def _whole(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
     try:
-        text, replaced = decode(file.path.read_bytes())
+        packed = file.name.endswith(PACKED)
+        text, replaced = decode(_unpacked(file, tally) if packed else file.path.read_bytes())
     except NotText as reason:
         tally.skip(str(reason), file.name)
         return
@@ -92,8 +108,42 @@ def _whole(file: File, source: str, tally: Tally) -> Iterator[Document]:
     yield Document.of(text, file.name)
 
 
+def _unpacked(file: File, tally: Tally) -> bytes:
+    """All of a packed file; nothing where it is damaged, which is counted."""
+    with unpacked(file.path, tally) as stream:
+        return whole(stream)
+    return b""
+
+
+def _xml(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
+    if not wikipedia.is_export(file.path):
+        return _whole(file, text_field, tally)
+    return wikipedia.read(file.path, file.name, tally)
+
+
+def _tables(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
+    if tables.describes(file.path):
+        tally.skip("a description or cache of a Hugging Face dataset", file.name)
+        return iter(())
+    if not file.name.endswith(tables.SUFFIXES):
+        return _whole(file, text_field, tally)
+    return tables.read(file.path, file.name, text_field, tally)
+
+
+Reader = Callable[[File, str, Tally], Iterator[Document]]
+
+READERS: tuple[tuple[tuple[str, ...], Reader], ...] = (
+    (jsonl.SUFFIXES, lambda file, text_field, tally: jsonl.read(file.path, file.name, text_field, tally)),
+    (csv_table.SUFFIXES, lambda file, text_field, tally: csv_table.read(file.path, file.name, text_field, tally)),
+    ((*tables.SUFFIXES, *tables.DESCRIPTIONS), _tables),
+    (html.SUFFIXES, lambda file, text_field, tally: html.read(file.path, file.name, tally)),
+    (warc.SUFFIXES, lambda file, text_field, tally: warc.read(file.path, file.name, tally)),
+    (wikipedia.SUFFIXES, _xml),
+)
+
+
 def _examples(file: File, cfg: DataConfig, tally: Tally) -> Iterator[Document]:
-    if not file.name.endswith(jsonl.SUFFIXES):
+    if not bare(file.name).endswith(jsonl.SUFFIXES):
         suffixes = ", ".join(jsonl.SUFFIXES)
         tally.skip(f"other than {suffixes}, which data.objective.kind={cfg.objective.kind!r} reads", file.name)
         return

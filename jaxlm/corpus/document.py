@@ -2,32 +2,79 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from jaxlm.errors import UserError
+
+SHOWN = 5  # bad records that an error names: chosen, enough to see a pattern
 
 
 class Document(NamedTuple):
     id: str  # hash of the text alone: 32 hex digits of BLAKE2b
     text: str  # any Unicode but half surrogate pairs
-    source: str  # the file below data.source, and the line in a .jsonl; the same on every machine
-    marks: dict[str, Any]  # what later stages note: language, scores, reasons
+    source: str  # the file below data.source, and the place in one of many; the same on every machine
+    marks: dict[str, Any]  # where it comes from (url, date, licence, title, offset), and what later stages note
 
     @classmethod
     def of(cls, text: str, source: str) -> "Document":
         return cls(hashlib.blake2b(text.encode("utf-8"), digest_size=16).hexdigest(), text, source, {})
 
 
+_MARKS = {"url": ("url",), "date": ("date", "timestamp"), "licence": ("licence", "license")}  # mark -> fields
+
+
+def marks_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """Where a record comes from, so far as its fields say.
+
+    >>> marks_of({"text": "Tea", "license": "CC0", "url": None})
+    {'licence': 'CC0'}
+    """
+    found = {mark: next((record[f] for f in fields if record.get(f)), None) for mark, fields in _MARKS.items()}
+    return {mark: str(value).encode("utf-8", "replace").decode() for mark, value in found.items() if value is not None}
+
+
+MARK_FIELDS = tuple(field for fields in _MARKS.values() for field in fields)
+
+
 @dataclass
 class Tally:
-    """What collection left out and why, and what it mended."""
+    """What collection left out and why, and what it mended.
 
+    A record that is fine but not wanted is skipped. A bad one is a damaged file or a wrong record: the first one
+    beyond a `budget` of 0 ends the run; with a budget they are counted, and `check` judges them at the end.
+    """
+
+    budget: float = 0.0  # bad records that are borne, as a fraction of all
     skipped: Counter[str] = field(default_factory=Counter)  # reason -> files or records
     first: dict[str, str] = field(default_factory=dict)  # reason -> the first source it met
     replaced: int = 0  # invalid bytes and half surrogate pairs that became U+FFFD
+    bad_records: int = 0
+    bad_shown: list[str] = field(default_factory=list)  # the first SHOWN of them, as whole messages
 
     def skip(self, reason: str, source: str) -> None:
         self.skipped[reason] += 1
         self.first.setdefault(reason, source)
+
+    def bad(self, reason: str, where: str, detail: str = "") -> None:
+        """Count a bad record; UserError where none is borne. `detail` is what differs in each, and the mend."""
+        message = f"{where}: {reason}{detail}"
+        if not self.budget:
+            raise UserError(message)
+        self.skip(reason, where)
+        self.bad_records += 1
+        if len(self.bad_shown) < SHOWN:
+            self.bad_shown.append(message)
+
+    def check(self, total: int) -> None:
+        """UserError if more than the budget of `total` records, bad ones included, were bad."""
+        if self.bad_records > self.budget * total:
+            share, shown = self.bad_records / max(total, 1), "".join(f"\n  {message}" for message in self.bad_shown)
+            raise UserError(
+                f"{self.bad_records:,} of {total:,} records ({share:.2%}) are bad, more than "
+                f"bad_records={self.budget:g} bears: mend or remove them, or raise it; the first are{shown}"
+            )
 
     def __str__(self) -> str:
         parts = [f"{n:,} {reason} (first {self.first[reason]})" for reason, n in self.skipped.most_common()]

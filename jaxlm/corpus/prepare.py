@@ -37,7 +37,7 @@ from jaxlm.errors import Damaged, JaxlmError, UserError
 
 log = logging.getLogger("jaxlm")
 
-VERSION = 1  # of the rules that make shards of text: raise it when the same input gives other bytes
+VERSION = 2  # of the rules that make shards of text: raise it when the same input gives other bytes
 
 # The hash of the input stands for the source.
 _NO_PART_OF_SHARDS = {"source", "length", "batch", "rows", "objective", "prefetch"}
@@ -62,7 +62,7 @@ def prepare(
             root.mkdir(parents=True, exist_ok=True)
             with locked(_lock(folder)):
                 _remove_what_the_dead_left(folder)
-                made = _finished(folder) or _make(cfg, input_hash, folder, workers or _cores(), progress)
+                made = _finished(folder) or _make(cfg, input_hash, folder, workers or cores(), progress)
     for split in SPLITS:
         if made.counts(split)["documents"]:
             progress(0, None, f"row plan of {split}")
@@ -177,7 +177,7 @@ def _remove_what_the_dead_left(folder: Path) -> None:
                 shutil.rmtree(building, ignore_errors=True)
 
 
-def _cores() -> int:
+def cores() -> int:
     """host.cores, without the module that starts jax."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -44,7 +44,7 @@ SplitConfig = Annotated[HashSplit | ContiguousSplit, pydantic.Field(discriminato
 
 class DataConfig(Config):
     source: str  # file, folder, or "stdlib": the running interpreter's own library
-    text_field: str = "text"  # of a .jsonl record
+    text_field: str = "text"  # of a .jsonl record, or the column of a table
     include: tuple[str, ...] = ()  # glob patterns of file names in a folder; (): every text file
     tokenizer: TokenizerConfig = SentencePieceConfig()
     split: SplitConfig = HashSplit()

@@ -1,15 +1,22 @@
 """What a source holds: every text once, in one order, and the rest counted."""
 
+import bz2
+import gzip
+import lzma
 import os
 import subprocess
 import sys
 
 import pytest
+import zstandard
 
 from jaxlm.corpus.collect import documents, fingerprint
 from jaxlm.corpus.document import Document, Tally
+from jaxlm.corpus.formats import html
 from jaxlm.data.dataset import DataConfig
+from jaxlm.data.examples import Classification
 from jaxlm.errors import UserError
+from tests.faults import hostile
 
 
 def config(source, **fields) -> DataConfig:
@@ -159,3 +166,59 @@ print(fingerprint(cfg, None, lambda *_: None), [d.id for d in documents(cfg)])
         for seed in ("1", "2")
     }
     assert len(outputs) == 1 and len(outputs.pop()) > 200
+
+
+def test_every_format_is_read_by_its_suffix(tmp_path):
+    record, laid = hostile.response(hostile.PAGE), {"a.html": hostile.PAGE, "b/c.htm.gz": gzip.compress(hostile.PAGE)}
+    wiki = b"<mediawiki><page><title>A</title><revision><text>''Tea''</text></revision></page></mediawiki>"
+    laid |= {"a.warc.gz": gzip.compress(record), "a.wet": record, "a.arc": b"", "a.csv": b"id,text\n1,tea\n"}
+    laid |= {"a.parquet": hostile.parquet(["tea"]), "wiki.xml": wiki, "wiki2.xml.bz2": bz2.compress(wiki)}
+    laid |= {"other.xml": b"<a>tea</a>", "a.html.txt": b"<p>tea</p>", "empty.xml": b"", "dataset_info.json": b"{}"}
+    laid |= {"set/data-0.arrow": hostile.arrow(["tea"], stream=True), "set/dataset_info.json": b"{}"}
+    for name, content in laid.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    found, tally = collected(tmp_path)
+    page = html.main_text(hostile.PAGE)
+    assert found == {
+        "a.csv:2": "tea", "a.html": page, "a.html.txt": "<p>tea</p>", "a.parquet:1": "tea", "a.warc.gz:0": page,
+        "a.wet:0": page, "b/c.htm.gz": page, "dataset_info.json": "{}", "other.xml": "<a>tea</a>",
+        "set/data-0.arrow:1": "tea", "wiki.xml:11": "Tea", "wiki2.xml.bz2:11": "Tea",
+    }  # fmt: skip
+    assert tally.skipped == {
+        "an archive without records": 1, "empty": 1, "a description or cache of a Hugging Face dataset": 1,
+    }  # fmt: skip
+
+
+def test_a_budget_bears_bad_records_of_any_format_and_no_more(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "tea"}\n' * 97 + b"no json\n[1]\n")
+    (tmp_path / "b.html.gz").write_bytes(gzip.compress(hostile.PAGE)[:-20])
+    with pytest.raises(UserError, match=r"a\.jsonl, line 98: not JSON"):
+        list(documents(config(tmp_path)))
+    tally = Tally(budget=0.05)
+    assert len(list(documents(config(tmp_path), tally))) == 97 and tally.bad_records == 3
+    with pytest.raises(UserError, match=r"(?s)3 of 100 records \(3\.00%\).*line 98: not JSON.*b\.html\.gz: damaged"):
+        list(documents(config(tmp_path), Tally(budget=0.02)))
+
+
+def test_labelled_examples_come_from_lines_alone(tmp_path):
+    (tmp_path / "a.html").write_bytes(hostile.PAGE)
+    found, tally = collected(tmp_path, objective=Classification(classes=("a", "b")))
+    assert not found and [n for reason, n in tally.skipped.items() if "other than .jsonl" in reason] == [1]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack"),
+    [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress), (".zst", zstandard.compress)],
+)
+def test_a_packed_file_is_read_as_what_is_in_it(tmp_path, suffix, pack):
+    inside = {"a.txt": b"plain\ntext", "b.html": b"<p>A page.</p>", "c.csv": b"text\none", "d.jsonl": b'{"text":"two"}'}
+    for name, data in inside.items():
+        (tmp_path / (name + suffix)).write_bytes(pack(data))
+    assert list(collected(tmp_path)[0].values()) == ["plain\ntext", "A page.", "one", "two"]
+
+
+def test_a_packed_text_that_is_damaged_is_told(tmp_path):
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"some text" * 100)[:-9])
+    with pytest.raises(UserError, match=r"a.txt.gz: damaged or cut short"):
+        collected(tmp_path)

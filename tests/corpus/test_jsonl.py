@@ -8,6 +8,7 @@ import zstandard
 
 from jaxlm.corpus import jsonl
 from jaxlm.corpus.document import Tally
+from jaxlm.corpus.formats.unpack import LINE_BYTES
 from jaxlm.errors import UserError
 
 TEXTS = ["one", "two\nlines\r\n", "tab\t\0 nul \u2028", "中文 😀", "x" * 3_000_000]
@@ -87,6 +88,20 @@ def test_a_line_in_another_encoding_is_skipped_and_counted(tmp_path):
     data = '{"text": "café"}\n'.encode("latin-1") + '{"text": "café"}\n'.encode()
     assert [d.text for d in read(tmp_path / "a", data, tally)] == ["café"]
     assert [n for reason, n in tally.skipped.items() if "not UTF-8" in reason] == [1]
+
+
+def test_where_a_record_comes_from_is_marked(tmp_path):
+    (document,) = read(
+        tmp_path / "a", b'{"text": "a", "url": "http://a\\ud800", "license": "CC0", "date": 2020, "id": 1}\n'
+    )
+    assert document.marks == {"url": "http://a?", "licence": "CC0", "date": "2020"}
+
+
+def test_a_line_too_long_for_memory_is_told_and_the_next_is_read(tmp_path):
+    data = b'{"text": "' + b"x" * LINE_BYTES + b'"}\n{"text": "b"}\n'
+    tally = Tally(budget=1.0)
+    assert [d.text for d in read(tmp_path / "a", data, tally)] == ["b"]
+    assert tally.bad_shown == [f"{tmp_path / 'a'}, line 1: longer than 64 MiB: split or remove the line"]
 
 
 def test_another_field_may_hold_the_text(tmp_path):

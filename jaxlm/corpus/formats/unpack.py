@@ -1,0 +1,154 @@
+"""The bytes inside a packed file, a little at a time: .gz .zst .bz2 .xz, or any other as it is.
+
+A file can be larger than memory, and a small one can unpack to one that is (Fifield 2019, "A better zip bomb",
+WOOT): it is fed to the decompressor in steps whose result memory can hold, and refused once it has grown beyond
+both bounds. What could be read before the damage is given first, the reason after it.
+
+Left out: .zip and .tar, which hold several files.
+"""
+
+import bz2
+import io
+import lzma
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import zstandard
+
+from jaxlm.corpus.document import Tally
+
+# Zstandard can say 128 KiB in 4 bytes, the most of the four formats: a step gives 128 MiB at worst.
+STEP_BYTES = 4 << 10
+BLOCK_BYTES = 1 << 20  # of a file that is not packed
+
+EXPANSION = 200  # -fold, chosen: text packs 3- to 30-fold; gzip alone reaches 1,032-fold, zstd more, on zeros
+FREE_BYTES = 64 << 20  # chosen: what any machine can hold is read whatever its expansion
+LINE_BYTES = 64 << 20  # chosen: a line (a page, a record) is held in memory, and a book has 1 MB
+XZ_BYTES = 256 << 20  # of memory: chosen, `xz -9` needs 65 MB to unpack
+
+_FRAMES: dict[str, Callable[[], Any]] = {
+    ".gz": lambda: zlib.decompressobj(wbits=31),  # 31: the gzip header and checksum too
+    ".zst": lambda: zstandard.ZstdDecompressor().decompressobj(),  # its own bound on memory is 128 MiB
+    ".bz2": bz2.BZ2Decompressor,
+    ".xz": lambda: lzma.LZMADecompressor(memlimit=XZ_BYTES),
+}
+PACKED = tuple(_FRAMES)  # suffixes
+_ERRORS = (zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError, ValueError)  # bz2 raises the last two
+
+
+def bare(name: str) -> str:
+    """A file's name without the suffix that says how it is packed.
+
+    >>> bare("page.html.xz"), bare("page.html")
+    ('page.html', 'page.html')
+    """
+    return next((name.removesuffix(suffix) for suffix in PACKED if name.endswith(suffix)), name)
+
+
+class Damage(Exception):
+    """A reason to stop reading a file, and the detail and mend of it."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason + detail)
+        self.reason, self.detail = reason, detail
+
+
+class Unpacked(io.RawIOBase):
+    """What `packed` holds, frame after frame; a read may give less than asked, and raises Damage when it must."""
+
+    def __init__(self, packed: BinaryIO, frames: Callable[[], Any]) -> None:
+        self._packed, self._frames, self._frame = packed, frames, None
+        self._rest, self._ready = b"", memoryview(b"")
+        self._taken = self._given = 0  # bytes, packed and unpacked
+
+    def readable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Only say where the stream is, which is what `tell` and fastwarc ask."""
+        if (offset, whence) != (0, os.SEEK_CUR):
+            raise io.UnsupportedOperation("seek")
+        return self._given - len(self._ready)
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            block = self._rest or self._packed.read(STEP_BYTES)
+            if not block:
+                if self._frame is not None:
+                    raise _damaged("the last frame does not end")
+                return 0
+            self._taken += 0 if self._rest else len(block)
+            self._ready, self._rest = memoryview(self._unpack(block)), self._rest_of_frame()
+        size = min(len(buffer), len(self._ready))
+        buffer[:size], self._ready = self._ready[:size], self._ready[size:]
+        return size
+
+    def _unpack(self, block: bytes) -> bytes:
+        self._frame = self._frame or self._frames()
+        try:
+            data = self._frame.decompress(block)
+        except _ERRORS as error:
+            raise _damaged(str(error)) from None
+        self._given += len(data)
+        if self._given > max(FREE_BYTES, EXPANSION * self._taken):
+            raise Damage(
+                f"unpacks to over {EXPANSION} times its size",
+                f" ({self._given:,} bytes from {self._taken:,}), as no text does: remove it, or unpack it yourself",
+            )
+        return data
+
+    def _rest_of_frame(self) -> bytes:
+        assert self._frame is not None
+        if not self._frame.eof:
+            return b""
+        rest, self._frame = self._frame.unused_data, None
+        return rest.lstrip(b"\0")  # gzip and xz may be padded; no frame begins so
+
+
+@contextmanager
+def unpacked(path: Path, tally: Tally) -> Iterator[io.RawIOBase]:
+    """The bytes inside `path`; where reading it has to stop, the file is counted as bad."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            frames = _FRAMES.get(path.suffix)
+            yield Unpacked(io.BufferedReader(file), frames) if frames else file  # type: ignore[arg-type]
+    except Damage as damage:
+        tally.bad(damage.reason, str(path), damage.detail)
+    except OSError as error:
+        tally.bad("cannot be read", str(path), f": {error.strerror}")
+
+
+def whole(stream: io.RawIOBase, most: int = LINE_BYTES) -> bytes:
+    """All of a stream of at most `most` bytes, or Damage."""
+    blocks, size = [], 0
+    while block := stream.read(BLOCK_BYTES):
+        blocks.append(block)
+        size += len(block)
+        if size > most:
+            raise Damage(f"longer than {most >> 20} MiB", ", which is read as one text: split it")
+    return b"".join(blocks)
+
+
+def lines(stream: io.RawIOBase, most: int = LINE_BYTES) -> Iterator[bytes | None]:
+    """Each line without its newline; None for one of over `most` bytes, of which nothing is kept."""
+    open_line: list[bytes] = []
+    size = 0  # of the open line
+    while block := stream.read(BLOCK_BYTES):
+        *ended, last = block.split(b"\n")
+        for part in ended:
+            yield b"".join([*open_line, part]) if size + len(part) <= most else None
+            open_line, size = [], 0
+        size += len(last)
+        open_line.append(last)
+        if size > most:
+            open_line.clear()
+    if size:
+        yield b"".join(open_line) if size <= most else None
+
+
+def _damaged(error: str) -> Damage:
+    return Damage("damaged or cut short", f" ({error}): copy it again")

@@ -1,0 +1,33 @@
+"""What is left out is counted; how many bad records are too many is a budget."""
+
+import pytest
+
+from jaxlm.corpus.document import SHOWN, Tally
+from jaxlm.errors import UserError
+
+
+def test_without_a_budget_the_first_bad_record_ends_the_run_with_its_whole_message():
+    with pytest.raises(UserError, match=r"^a.jsonl, line 3: not JSON \(why\): mend it$"):
+        Tally().bad("not JSON", "a.jsonl, line 3", " (why): mend it")
+
+
+def test_with_a_budget_bad_records_are_counted_and_judged_at_the_end():
+    tally = Tally(budget=0.1)
+    for line in range(10):
+        tally.bad("not JSON", f"a.jsonl, line {line}", f" (why {line})")
+    assert tally.skipped == {"not JSON": 10} and tally.first == {"not JSON": "a.jsonl, line 0"}
+    tally.check(100)
+    with pytest.raises(
+        UserError, match=r"10 of 99 records \(10\.10%\) are bad, more than bad_records=0\.1 bears"
+    ) as error:
+        tally.check(99)
+    message = str(error.value)
+    assert "a.jsonl, line 0: not JSON (why 0)" in message and "or raise it" in message
+    assert message.count("why") == SHOWN
+
+
+def test_what_is_not_wanted_is_not_bad():
+    tally = Tally(budget=0.1)
+    tally.skip("empty", "a.txt")
+    tally.check(0)
+    assert tally.bad_records == 0
