@@ -1,0 +1,114 @@
+"""What is done about the personal data of a text: `tag` it, `mask` it, put something `fake` there, or `drop` the text.
+
+    tag    <EMAIL>                  one token for what a model is not to learn
+    mask   ******************       as long as before, so that the offsets of other spans stay right
+    fake   user-3f9a0c12@example.com
+           of the same kind and form, but reserved or never given out. Equal values become equal ones, however
+           they are written (a hash of the value alone), so that a conversation still hangs together
+    drop   the text itself stays: the caller is told the reason and leaves the document out
+
+The fakes: names of RFC 2606 (example.com), networks of RFC 5737 (192.0.2.x) and RFC 3849 (2001:db8::), US numbers
+555-0100 to 555-0199 (NANPA), area 000 of social security, cards that begin with 0 (no issuer does; ISO/IEC 7812),
+IBANs of country XX (left to users by ISO 3166). Check digits are right. A hash can be tested with guesses by whoever
+knows the salt, so the salt is a secret where that matters.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from jaxlm.corpus.pii import Mode, Span
+from jaxlm.corpus.pii_numbers import luhn, mod_97
+
+_NETWORKS = ("192.0.2", "198.51.100", "203.0.113")
+_SPACED = {"phone", "credit_card", "iban", "us_ssn"}  # the same number with other spaces or hyphens
+_SEPARATORS = re.compile(r"[^0-9a-z]")
+
+
+def scrub(text: str, spans: Sequence[Span], mode: Mode, salt: str = "") -> tuple[str, str | None]:
+    """(text, reason to drop the document or None). `spans` as `pii.find` gives them: in order, without overlaps.
+
+    >>> scrub("Write to jo@mail.org.", [Span(9, 20, "email")], "tag")
+    ('Write to <EMAIL>.', None)
+    """
+    if mode == "drop":
+        return text, reason(spans)
+    parts, last = [], 0
+    for start, end, kind in spans:
+        parts += text[last:start], _replacement(text[start:end], Span(start, end, kind), mode, salt)
+        last = end
+    return "".join([*parts, text[last:]]), None
+
+
+def reason(spans: Sequence[Span]) -> str | None:
+    """The reason to drop a document: the kinds it holds, without numbers, so that reasons can be counted."""
+    kinds = Counter(span.kind for span in spans)
+    return f"personal data: {', '.join(sorted(kinds))}" if kinds else None
+
+
+def _replacement(value: str, span: Span, mode: Mode, salt: str) -> str:
+    if mode == "tag":
+        return f"<{span.kind.upper()}>"
+    if mode == "mask":
+        return "*" * len(value)
+    plain = value if span.kind == "key" else value.lower()
+    plain = _SEPARATORS.sub("", plain) if span.kind in _SPACED else plain
+    hashed = hashlib.blake2b(f"{salt}\0{span.kind}\0{plain}".encode(), digest_size=32)
+    return _FAKES[span.kind](value, int.from_bytes(hashed.digest()))
+
+
+def _email(value: str, number: int) -> str:
+    return f"user-{number % 16**8:08x}@example.com"
+
+
+def _phone(value: str, number: int) -> str:
+    """An area from 201 to 989 and one of the hundred numbers that films use."""
+    return f"{'+1-' if value[0] == '+' else ''}{201 + number % 789}-555-01{number // 789 % 100:02}"
+
+
+def _ip(value: str, number: int) -> str:
+    if ":" in value:
+        return f"2001:db8::{number % 0xFFFF + 1:x}:{number // 0xFFFF % 0xFFFF + 1:x}"
+    return f"{_NETWORKS[number % 3]}.{1 + number // 3 % 254}"
+
+
+def _credit_card(value: str, number: int) -> str:
+    digits = "01" + _digits(number, sum(c.isdigit() for c in value) - 3)  # 00 would begin a phone number
+    check = -luhn(f"{digits}0".encode()) % 10
+    return _laid_out(value, f"{digits}{check}")
+
+
+def _iban(value: str, number: int) -> str:
+    account = _digits(number, sum(c.isalnum() for c in value) - 4)
+    check = 98 - mod_97(f"XX00{account}")
+    return _laid_out(value, f"XX{check:02}{account}")
+
+
+def _us_ssn(value: str, number: int) -> str:
+    return _laid_out(value, f"000{1 + number % 99:02}{1 + number // 99 % 9_999:04}")
+
+
+def _key(value: str, number: int) -> str:
+    return f"example-key-{number % 16**16:016x}"
+
+
+_FAKES: dict[str, Callable[[str, int], str]] = {
+    "email": _email,
+    "phone": _phone,
+    "ip": _ip,
+    "credit_card": _credit_card,
+    "iban": _iban,
+    "us_ssn": _us_ssn,
+    "key": _key,
+}
+
+
+def _digits(number: int, count: int) -> str:
+    return str(number % 10**count).zfill(count)
+
+
+def _laid_out(value: str, characters: str) -> str:
+    """`characters` with the separators of `value` between them."""
+    rest = iter(characters)
+    return "".join(next(rest) if c.isalnum() else c for c in value)
