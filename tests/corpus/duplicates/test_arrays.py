@@ -1,0 +1,57 @@
+"""Ragged rows beside lists of lists; a file that is whole or not there."""
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given
+
+from jaxlm.corpus.duplicates import arrays
+from jaxlm.corpus.duplicates.arrays import Ragged, joined, load, mix, offsets_of, save
+
+LISTS = st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=1, max_size=6)
+
+
+def ragged(rows: list[list[int]]) -> Ragged:
+    return Ragged(
+        np.array([value for row in rows for value in row], np.int64), offsets_of(np.array([len(row) for row in rows]))
+    )
+
+
+def lists(rows: Ragged) -> list[list[int]]:
+    return [rows.row(index).tolist() for index in range(len(rows.counts))]
+
+
+@given(LISTS, st.data())
+def test_rows_are_taken_thinned_and_joined_as_lists_are(rows, data):
+    chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=8))
+    assert lists(ragged(rows).take(np.array(chosen, np.int64))) == [rows[index] for index in chosen]
+    odd = [[value for value in row if value % 2] for row in rows]
+    assert lists(ragged(rows).where(ragged(rows).flat % 2 == 1)) == odd
+    assert lists(joined([ragged(rows), ragged(odd)])) == rows + odd
+
+
+def test_mix_is_one_to_one_on_what_is_near_and_moves_half_of_the_bits():
+    values = np.arange(100_000, dtype=np.uint64)
+    assert len(np.unique(mix(values))) == len(values)
+    moved = np.bitwise_count(mix(values) ^ mix(values ^ np.uint64(1)))
+    assert 31 < moved.mean() < 33
+
+
+def test_what_is_saved_comes_back_even_if_it_is_nothing(tmp_path):
+    for number, array in enumerate([np.arange(5), np.zeros(0, np.uint64), np.zeros((2, 0), np.uint64)]):
+        save(tmp_path / "deep" / f"{number}.npy", array)
+        assert np.array_equal(load(tmp_path / "deep" / f"{number}.npy"), array)
+
+
+def test_a_save_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    save(tmp_path / "a.npy", np.arange(5))
+
+    def fail(file, array, **more):
+        file.write(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(arrays.np, "save", fail)
+    with pytest.raises(OSError, match="no space"):
+        save(tmp_path / "a.npy", np.arange(9))
+    assert load(tmp_path / "a.npy").tolist() == [0, 1, 2, 3, 4]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
