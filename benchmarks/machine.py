@@ -11,7 +11,19 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "torch", "transformers")
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "grain",
+    "numpy",
+    "torch",
+    "transformers",
+    "datatrove",
+    "spacy",
+)
 MALLOPT_VARIABLES = {  # mallopt(3) names its options so, and glibc reads each from this variable
     "M_ARENA_MAX": "MALLOC_ARENA_MAX",
     "M_MMAP_MAX": "MALLOC_MMAP_MAX_",

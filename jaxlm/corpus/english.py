@@ -1,0 +1,154 @@
+"""English words, as spaCy's English tokenizer cuts them (spacy.blank("en"), 3.8).
+
+The thresholds of Gopher's and FineWeb's rules (corpus/rules.py) were set on its words, so its cuts decide what they
+keep. A run of characters without white space is cut in three steps: marks come off both ends, one at a time; hyphens,
+dashes and a few signs cut inside what is left, unless it is an address of the web; contractions and some abbreviations
+are known by heart. Left out: emoticons, symbols beyond the common blocks, units that are rare.
+"""
+
+import re
+
+_MARKS = "—–…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪'\"”“`‘´’‚„»«「」『』（）〔〕【】《》〈〉⟦⟧"
+_CURRENCY = "$£€¥฿₽﷼₴₠₡₢₣₤₥₦₧₨₩₪₫₭₮₯₰₱₲₳₵₶₷₸₹₺₻₼₾₿"
+_SYMBOLS = "¦©®°҂֎֏\u2100-\u214f\u2190-\u23ff\u2400-\u27bf\u2900-\u2bff\u3004\u3012-\u3013\U0001f000-\U0001faff"
+_UNITS = (
+    "km km² km³ m m² m³ dm dm² dm³ cm cm² cm³ mm mm² mm³ ha µm nm yd in ft kg g mg µg t lb oz m/s km/h kmh mph hPa Pa "
+    "mbar mb MB kb KB gb GB tb TB T G M K %"
+)
+_END_UNITS = "|".join(sorted(map(re.escape, _UNITS.split()), key=len, reverse=True))
+_QUOTES = "'\"”“`‘´’‚,„»«「」『』（）〔〕【】《》〈〉⟦⟧"
+_LETTER = "[^\\W\\d_]"
+_CAPITAL = "A-ZÀ-ÖØ-ÞА-ЯΑ-Ω"
+_SMALL = rf"[^\W\d_{_CAPITAL}]"  # a small letter, or one of a script that knows no capitals
+
+_PREFIX = re.compile(rf"\.\.+|\+(?![0-9])|[§%={re.escape(_MARKS + _CURRENCY)}{_SYMBOLS}]")
+_SUFFIX = re.compile(
+    rf"(?:\.\.+|['’][sS]|(?<=[0-9])(?:{_END_UNITS})|(?<=[0-9])[+{re.escape(_CURRENCY)}]|(?<=°[FfCcKk])\."
+    rf"|(?:(?<={_SMALL})|(?<=[0-9%²+{re.escape(_MARKS)}-]))\.|(?<=[{_CAPITAL}][{_CAPITAL}])\."
+    rf"|[{re.escape(_MARKS)}{_SYMBOLS}])$"
+)
+_INFIX = re.compile(
+    rf"\.\.+|…|[{_SYMBOLS}]|(?<=[0-9])[+\-*^](?=[0-9-])|(?:(?<={_SMALL})|(?<=[{re.escape(_QUOTES)}]))\.(?=[{_CAPITAL}"
+    rf"{re.escape(_QUOTES)}])|(?<={_LETTER}),(?={_LETTER})"
+    rf"|(?<=[^\W_])(?:---|--|——|-|–|—|~)(?={_LETTER})|(?<=[^\W_])[:<>=/](?={_LETTER})"
+)
+_LONGEST = 1_000  # characters: chosen; marks come off one by one, which is quadratic, so what is longer keeps them
+_ADDRESS = re.compile(
+    r"(?:[A-Za-z][\w.+-]*://)?(?:\S{1,64}(?::\S{0,64})?@)?(?:\d{1,3}(?:\.\d{1,3}){3}|(?:[\w-]{1,63}\.){1,9}[a-z]{2,63})"
+    r"(?::\d{2,5})?(?:[/?#]\S*)?"
+)
+
+_PRONOUNS = {
+    "i": "m ma ll d ve", "you": "ll d ve re", "he": "ll d s", "she": "ll d s", "it": "ll d s", "we": "ll d ve re",
+    "they": "ll d ve re", "who": "s ll d ve re", "what": "s ll d ve re", "when": "s ll d ve re",
+    "where": "s ll d ve re", "why": "s ll d ve re", "how": "s ll d ve re", "there": "s ll d ve re",
+    "that": "s ll d", "this": "s ll d", "those": "ll d ve re", "these": "ll d ve re",
+}  # fmt: skip
+_AUXILIARIES = "ca could do does did had has have is may might must need ought sha should wo would are was were ai dare"
+# Without their apostrophe these are words of their own.
+_WORDS = {"ill", "shed", "hell", "shell", "well", "were", "whore", "its", "cant"}
+_OTHERS = {
+    "cannot": ("can", "not"), "gonna": ("gon", "na"), "gotta": ("got", "ta"), "let's": ("let", "'s"),
+    "let’s": ("let", "’s"), "y'all": ("y'", "all"), "yall": ("y", "all"), "c'mon": ("c'm", "on"),
+}  # fmt: skip
+_WHOLE = (
+    "'' 're 'll 'd 'em 'Cause 'cause 'cos 'Cos 'coz 'cuz 'bout 'nuff 'til o'clock ma'am Ma'am o.o 'S 's ’S ’s "
+    "and/or w/o i.e. e.g. I.e. E.g. a.m. p.m. A.M. P.M. vs. v.s. C++ Adm. Bros. Co. Corp. D.C. Dr. Gen. Gov. Inc. "
+    "Jr. Ltd. Md. Messrs. Mo. Mont. Mr. Mrs. Ms. Ph.D. Prof. Rep. Rev. Sen. St. Mt. Ak. Ala. Apr. Ariz. Ark. Aug. "
+    "Calif. Colo. Conn. Dec. Del. Feb. Fla. Ga. Ia. Id. Ill. Ind. Jan. Jul. Jun. Kan. Kans. Ky. La. Mar. Mass. "
+    "Mich. Minn. Miss. N.C. N.D. N.H. N.J. N.M. N.Y. Neb. Nebr. Nev. Nov. Oct. Okla. Ore. Pa. S.C. Sep. Sept. "
+    "Tenn. Va. Wash. Wis."
+)
+
+
+def _known() -> dict[str, tuple[str, ...]]:
+    """What is known by heart: chunk -> its words."""
+    known: dict[str, tuple[str, ...]] = {word: (word,) for word in _WHOLE.split()}
+    known |= {f"{letter}.": (f"{letter}.",) for letter in "abcdefghijklmnopqrstuvwxyzäöü"}
+    for hour in range(1, 13):
+        for half in ("am", "a.m.", "pm", "p.m."):
+            known[f"{hour}{half}"] = (str(hour), half)
+    for pronoun, ends in _PRONOUNS.items():
+        for base in (pronoun, pronoun.capitalize()):
+            for end in ends.split():
+                for mark in ("'", "’", ""):
+                    if (base + mark + end).lower() not in _WORDS:
+                        known[base + mark + end] = (base, mark + end)
+                    if end in ("ll", "d"):
+                        known[f"{base}{mark}{end}{mark}ve"] = (base, mark + end, mark + "ve")
+    for auxiliary in _AUXILIARIES.split():
+        for base in (auxiliary, auxiliary.capitalize()):
+            for mark in ("'", "’", ""):
+                if (base + "n" + mark + "t").lower() not in _WORDS:
+                    known[f"{base}n{mark}t"] = (base, f"n{mark}t")
+    for chunk, words in _OTHERS.items():
+        known[chunk] = words
+        known[chunk.capitalize()] = (words[0].capitalize(), *words[1:])
+    return known
+
+
+_KNOWN = _known()
+
+
+def cut(chunk: str) -> list[str]:
+    """The words of a chunk, which has no white space.
+
+    >>> cut('"Don\\'t,'), cut("well-read..."), cut("U.S.,"), cut("5km")
+    (['"', 'Do', "n't", ','], ['well', '-', 'read', '...'], ['U.S.', ','], ['5', 'km'])
+    """
+    if chunk.isalpha():  # most are, and nothing cuts letters but what is known by heart
+        return list(_KNOWN.get(chunk, (chunk,)))
+    if chunk[-1] in ",;!?" and chunk[:-1].isalpha():
+        return [*cut(chunk[:-1]), chunk[-1]]
+    if len(chunk) > _LONGEST:
+        return _inside(chunk)
+    before: list[str] = []
+    after: list[str] = []
+    rest = chunk
+    while rest and rest not in _KNOWN:
+        prefix = _PREFIX.match(rest)
+        start = prefix.end() if prefix else 0
+        if start and rest[start:] in _KNOWN:
+            before.append(rest[:start])
+            rest = rest[start:]
+            break
+        suffix = _SUFFIX.search(rest, start)
+        end = suffix.start() if suffix else len(rest)
+        if suffix and rest[:end] in _KNOWN:
+            after.append(rest[end:])
+            rest = rest[:end]
+            break
+        if not start and not suffix:
+            break
+        if start:
+            before.append(rest[:start])
+        if suffix:
+            after.append(rest[end:])
+        rest = rest[start:end]
+    return _joined([*before, *(_KNOWN.get(rest) or _inside(rest)), *reversed(after)])
+
+
+def _joined(words: list[str]) -> list[str]:
+    """Put together again what is known whole, as `St` and the full stop that came off with other marks."""
+    joined: list[str] = []
+    for word in words:
+        if joined and word in (".", "'") and _KNOWN.get(joined[-1] + word) == (joined[-1] + word,):
+            joined[-1] += word
+        else:
+            joined.append(word)
+    return joined
+
+
+def _inside(rest: str) -> list[str]:
+    """Cut at what may stand inside a word."""
+    if len(rest) <= _LONGEST and _ADDRESS.fullmatch(rest):
+        return [rest]
+    words, start = [], 0
+    for sign in _INFIX.finditer(rest):
+        if sign.start() == 0:
+            continue
+        if sign.start() != start:
+            words.append(rest[start : sign.start()])
+        words.append(sign[0])
+        start = sign.end()
+    return words + ([rest[start:]] if start < len(rest) else [])

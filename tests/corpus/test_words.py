@@ -1,0 +1,49 @@
+"""A lexicon tells of a document what cutting each of its words anew would tell."""
+
+import numpy as np
+import xxhash
+
+from jaxlm.corpus.characters import SYMBOLS
+from jaxlm.corpus.english import cut
+from jaxlm.corpus.words import ALPHABETIC, STOP, STOP_WORDS, SYMBOL, Lexicon
+
+LINES = ["The cat didn't sit.", "", "  -- (42) ... and “that” was all!", "the cat, the cat"]
+
+
+def test_words_are_those_of_every_chunk_in_order():
+    words = [word for line in LINES for chunk in line.split() for word in cut(chunk)]
+    found = Lexicon().read(LINES)
+    assert found.hash_W.tolist() == [xxhash.xxh3_64_intdigest(word.encode()) for word in words]
+    assert found.length_W.tolist() == [len(word) for word in words]
+    assert (found.kind_W & SYMBOL > 0).tolist() == [all(c in SYMBOLS for c in word) for word in words]
+    assert (found.kind_W & ALPHABETIC > 0).tolist() == [any(c.isalpha() for c in word) for word in words]
+    stops = [{STOP_WORDS[i] for i in range(8) if kind >> STOP + i & 1} for kind in found.kind_W.tolist()]
+    assert stops == [{word} & set(STOP_WORDS) for word in words]
+
+
+def test_runs_are_what_white_space_parts():
+    assert Lexicon().read(LINES).runs == [4, 0, 7, 4]
+
+
+def test_sentences_end_at_full_stops_that_something_follows():
+    told = {
+        "One.": 1, "One. Two.": 2, "One! Two? Three": 3, 'He said "No." Then he left.': 2,
+        "Mr. Smith, the U.S. envoy": 1,
+        "Wait... what?": 1, "": 0, "...": 1, 'A. "': 1, 'One. " " Two': 2, "end.Next one": 2, "Yes.) (No.) So": 3,
+    }  # fmt: skip
+    assert Lexicon().read(list(told)).sentences == list(told.values())
+
+
+def test_a_line_begins_anew():
+    assert Lexicon().read(["One.", "Two"]).sentences == [1, 1]
+
+
+def test_a_lexicon_that_is_full_starts_anew_and_tells_the_same():
+    small, large = Lexicon(most_chunks=3), Lexicon()
+    for lines in (LINES, ["other words altogether, many of them"], LINES):
+        for ours, theirs in zip(small.read(lines), large.read(lines), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_text_without_words_has_none():
+    assert Lexicon().read(["", "  "]).hash_W.size == 0
