@@ -29,14 +29,18 @@ class Config(pydantic.BaseModel):
 C = TypeVar("C", bound=Config)
 
 
-def load(path_or_name: str | Path, kind: type[C], overrides: Iterable[str] = ()) -> C:
+def load(path_or_name: str | Path, kind: type[C] | tuple[type[C], ...], overrides: Iterable[str] = ()) -> C:
     """The config in a .py or .json file, or the shipped config of that name, with `overrides`.
 
+    It may be of any of several kinds: a saved one says by its field `kind` of which, and is of the first without one.
     Raises UserError where the file is missing, is no config, or a field or rule is violated.
     """
-    path = _find(str(path_or_name))
-    config = _run(path, kind) if path.suffix == ".py" else parse(_read_json(path), kind, origin=str(path))
-    return override(config, overrides)
+    path, kinds = _find(str(path_or_name)), kind if isinstance(kind, tuple) else (kind,)
+    if path.suffix == ".py":
+        return override(_run(path, kinds), overrides)
+    saved = _read_json(path)
+    said = [one for one in kinds if kind_of(one) is not None and kind_of(one) == saved.get("kind")]
+    return override(parse(saved, (said or kinds)[0], origin=str(path)), overrides)
 
 
 def parse(saved: dict, kind: type[C], origin: str = "config") -> C:
@@ -152,21 +156,22 @@ def _find(name: str) -> Path:
     raise UserError(f"no config {name!r}: {near}{stop} Or give the path of a .py or .json file")
 
 
-def _run(path: Path, kind: type[C]) -> C:
+def _run(path: Path, kinds: tuple[type[C], ...]) -> C:
     """What `config()` of a Python file returns; whatever goes wrong in there is one line with its place."""
+    wanted = " or ".join(kind.__name__ for kind in kinds)
     try:
         made = runpy.run_path(str(path))
         if not callable(made.get("config")):
-            raise UserError(f"a config file defines `def config() -> {kind.__name__}`")
+            raise UserError(f"a config file defines `def config() -> {wanted}`")
         config = made["config"]()
     except pydantic.ValidationError as error:
-        raise UserError(explain(error, _class_named(error.title, kind), _place(path, error))) from None
+        raise UserError(explain(error, _class_named(error.title, kinds[0]), _place(path, error))) from None
     except Exception as error:  # it is the user's program: it can raise anything
         kind_of_error = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
         message = error.msg if isinstance(error, SyntaxError) else error
         raise UserError(f"{_place(path, error)}: {kind_of_error}{message}") from error
-    if not isinstance(config, kind):
-        raise UserError(f"{path}: config() returned {type(config).__name__}, but this command wants {kind.__name__}")
+    if not isinstance(config, kinds):
+        raise UserError(f"{path}: config() returned {type(config).__name__}, but this command wants {wanted}")
     return config
 
 

@@ -1,0 +1,256 @@
+"""From dirty text to a documented corpus: plan, collect, annotate, select, remove duplicates, write.
+
+    corpora/NAME/documents/00000.parquet ...   what stays: id, text, source, language, url, date, licence, title
+    corpora/NAME/removed/00000.parquet ...     what went: stage, reason, evidence, the beginning of its text
+    corpora/NAME/manifest.json                 sealed: config, inputs, counts of each stage and reason, hashes
+    corpora/NAME/work/                         each stage's results by the hash of what made them
+
+Parts are files in the order of their names, cut by size, so nothing depends on how many workers there are. A changed
+threshold finds everything up to `annotate` again. Two runs on one folder wait for each other.
+
+Left out: tokenising (corpus/prepare.py reads `documents/`), cutting one large file into several parts.
+"""
+
+import errno
+import logging
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jaxlm
+from jaxlm import hashing
+from jaxlm.config import dump
+from jaxlm.corpus import copies, stages, table, tasks
+from jaxlm.corpus.collect import source_files
+from jaxlm.corpus.config import CorpusConfig, SourceConfig
+from jaxlm.corpus.document import SHOWN, Tally
+from jaxlm.corpus.executor import Executor, executor
+from jaxlm.corpus.files import File
+from jaxlm.corpus.lock import locked
+from jaxlm.corpus.stages import Removal
+from jaxlm.corpus.tasks import Progress, Task
+from jaxlm.errors import JaxlmError, UserError
+
+log = logging.getLogger("jaxlm")
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+
+
+class Part(NamedTuple):
+    """Files of one source that are read in one task."""
+
+    source: SourceConfig
+    files: list[File]
+    digest: str  # of their names and bytes
+
+    @property
+    def name(self) -> str:
+        return f"{self.source.name}/{self.files[0].name}" + (" ..." if len(self.files) > 1 else "")
+
+
+class Corpus(NamedTuple):
+    """A finished one."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def documents(self) -> Path:
+        return self.folder / "documents"
+
+
+def make(
+    cfg: CorpusConfig,
+    root: Path,
+    *,
+    workers: int = 1,
+    cluster: str | None = None,
+    progress: Progress | None = None,
+) -> Corpus:
+    """The corpus of `cfg` in `root`/NAME; what is there already is not made again.
+
+    `workers` are processes of this machine, unless `cluster` is the address of a Dask scheduler. UserError where the
+    input or the config is wrong, where too many records are bad, or where a source would lose too much to duplicates.
+    """
+    folder, progress = root / cfg.name, progress or (lambda done, total, what: None)
+    with _clear_errors(folder):
+        (folder / "work").mkdir(parents=True, exist_ok=True)
+        with locked(folder / "work" / ".lock"), closing(executor(workers, cluster)) as engine:
+            tasks.remove_what_the_dead_left(folder / "work")
+            return _make(cfg, folder, engine, progress)
+
+
+def _make(cfg: CorpusConfig, folder: Path, engine: Executor, progress: Progress) -> Corpus:
+    work = folder / "work"
+    parts, left_out = plan(cfg, folder, progress)
+    run = partial(tasks.run, work=work, engine=engine, progress=progress)
+    collecting = [_collect(part, cfg) for part in parts]
+    collected = run(collecting)
+    _check_records(collected, cfg)
+    documents = [task.folder(work) for task in collecting]
+    annotating = [_annotate(task, documents[n], cfg) for n, task in enumerate(collecting)]
+    annotated = run(annotating)
+    notes = [task.folder(work) for task in annotating]
+    removals = [_removals(part_notes, cfg) for part_notes in notes]
+    copies.remove(cfg, [part.source for part in parts], collecting, documents, removals, work, engine, progress)
+    writing = [
+        _write(collecting[n], annotating[n], documents[n], notes[n], removals[n], cfg) for n in range(len(parts))
+    ]
+    written = run(writing)
+    facts = {
+        "collect": _summed(collected, left_out), "annotate": {
+            name: tasks.together(annotated, name) for name in ("languages", "personal")
+        },
+        "removed": _reasons(removals), "write": tasks.together(written, "counts"),
+    }  # fmt: skip
+    return _commit(cfg, folder, [task.folder(work) for task in writing], parts, facts)
+
+
+def plan(cfg: CorpusConfig, folder: Path, progress: Progress) -> tuple[list[Part], Tally]:
+    """The parts of every source, in order; and what the sources hold that is no text file."""
+    parts, tally = [], Tally()
+    for source in cfg.sources:
+        try:
+            files = source_files(source.path, source.include, tally, folder)
+        except UserError as error:
+            raise UserError(f"source {source.name!r}: {error}") from None
+        if not files:
+            only = f" that fits include={list(source.include)}" if source.include else ""
+            raise UserError(f"source {source.name!r}: path={source.path!r} holds no file{only}: name another one")
+        for some in _cut(files, cfg.part_bytes):
+            parts.append(Part(source, some, _digest(some)))
+            progress(len(parts), None, "hashing parts")
+    return parts, tally
+
+
+def _cut(files: Sequence[File], most: int) -> Iterator[list[File]]:
+    some: list[File] = []
+    for file in files:
+        if some and sum(one.size for one in some) + file.size > most:
+            yield some
+            some = []
+        some.append(file)
+    yield some
+
+
+def _digest(files: Sequence[File]) -> str:
+    found = []
+    for file in files:
+        try:
+            found.append((file.name, hashing.file_hash(file.path)))
+        except OSError as error:
+            found.append((file.name, f"not readable, {error.strerror}"))
+    return tasks.key(*found)
+
+
+def _collect(part: Part, cfg: CorpusConfig) -> Task:
+    source = dump(part.source) | {"path": "", "priority": 0, "include": ()}  # where it lies makes no difference
+    key = tasks.key(stages.VERSIONS["collect"], part.digest, source, dump(cfg.normalise), cfg.lines and dump(cfg.lines))
+    return Task("collect", key, stages.collect, (part.files, part.source, cfg), part.name)
+
+
+def _annotate(collecting: Task, documents: Path, cfg: CorpusConfig) -> Task:
+    kinds = cfg.personal and list(cfg.personal.kinds)
+    key = tasks.key(stages.VERSIONS["annotate"], collecting.key, dump(cfg.languages.identify), kinds)
+    return Task("annotate", key, stages.annotate, (documents, cfg), collecting.name)
+
+
+def _removals(notes: Path, cfg: CorpusConfig) -> dict[str, list[Removal]]:
+    """{row: why it goes} of a part, before duplicates."""
+    rows = table.read_rows(notes / stages.NOTES)
+    return {str(n): why for n, why in enumerate(stages.selected(rows, cfg)) if why}
+
+
+def _summed(collected: Sequence[dict], left_out: Tally) -> dict[str, Any]:
+    """Counts of the stage that reads, over all parts."""
+    names = ("counts", "skipped", "changed", "lines")
+    found: dict[str, Any] = {name: tasks.together(collected, name) for name in names}
+    for reason, count in left_out.skipped.items():
+        found["skipped"][reason] = found["skipped"].get(reason, 0) + count
+    found["bad"] = sum(one["bad"] for one in collected)
+    found["replaced_characters"] = sum(one["replaced"] for one in collected)
+    return found
+
+
+def _check_records(collected: Sequence[dict], cfg: CorpusConfig) -> None:
+    """UserError where more records are bad than the config bears, or where there is no text at all."""
+    tally = Tally(budget=cfg.bad_records)
+    tally.bad_records = sum(one["bad"] for one in collected)
+    tally.bad_shown = [shown for one in collected for shown in one["bad_shown"]][:SHOWN]
+    records = sum(one["counts"]["records"] for one in collected)
+    tally.check(records + tally.bad_records)
+    if not sum(one["counts"]["documents"] for one in collected):
+        skipped = tasks.together(collected, "skipped")
+        why = "; ".join(f"{count:,} {reason}" for reason, count in skipped.items()) or "the files are empty"
+        raise UserError(f"the sources of {cfg.name!r} hold no text: {why}: name other files")
+
+
+def _reasons(removals: Sequence[dict[str, list[Removal]]]) -> dict[str, dict[str, int]]:
+    """{stage: {reason: documents}}; a document counts for each reason it has."""
+    found: dict[str, Counter[str]] = {}
+    for part in removals:
+        for why in part.values():
+            for removal in why:
+                found.setdefault(removal.stage, Counter())[removal.reason] += 1
+    return {stage: dict(counts.most_common()) for stage, counts in found.items()}
+
+
+def _write(collecting: Task, annotating: Task, documents: Path, notes: Path, removals: dict, cfg: CorpusConfig) -> Task:
+    why = {row: [list(removal) for removal in found] for row, found in removals.items()}
+    personal = cfg.personal and dump(cfg.personal)
+    key = tasks.key(stages.VERSIONS["write"], annotating.key, why, personal)
+    return Task("write", key, stages.write, (documents, notes, removals, cfg), collecting.name)
+
+
+def _commit(cfg: CorpusConfig, folder: Path, written: Sequence[Path], parts: Sequence[Part], facts: dict) -> Corpus:
+    """Put the parts in their places and the manifest last: without it, or with another, there is no corpus."""
+    for name, file in (("documents", stages.DOCUMENTS), ("removed", stages.REMOVED)):
+        beside = folder / f".{name}.building"
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir()
+        for number, part in enumerate(written):
+            shutil.copyfile(part / file, beside / f"{number:05}.parquet")
+    files = {
+        f"{name}/{file}": found
+        for name in ("documents", "removed")
+        for file, found in hashing.hash_folder(folder / f".{name}.building").items()
+    }
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "jaxlm": jaxlm.__version__,
+        "config": dump(cfg),
+        "inputs": [
+            {"source": part.source.name, "files": [file.name for file in part.files], "digest": part.digest}
+            for part in parts
+        ],
+        "stages": facts,
+        "files": files,
+        "digest": tasks.key(files),
+    }
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for name in ("documents", "removed"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        os.rename(folder / f".{name}.building", folder / name)
+    hashing.write_atomically(folder / MANIFEST, hashing.seal(manifest))
+    return Corpus(folder, manifest)
+
+
+@contextmanager
+def _clear_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise JaxlmError(
+                f"no space left for the corpus in {folder}: what is done is kept; make room, or name another folder, "
+                f"and run the same command again"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR):
+            raise UserError(f"the corpus cannot be written to {folder}: {error.strerror}") from error
+        raise

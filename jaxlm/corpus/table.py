@@ -1,0 +1,54 @@
+"""Documents, and what is noted of them, as Parquet: one file a part, which DuckDB, pandas or Spark open too."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jaxlm.corpus.document import Document
+
+DOCUMENTS = pa.schema([("id", pa.string()), ("text", pa.string()), ("source", pa.string()), ("marks", pa.string())])
+_ROWS = 4_096  # of a row group: chosen, some MB of text
+
+
+def write_documents(path: Path, documents: Iterable[Document]) -> None:
+    """In order; the marks as one JSON object each."""
+    with pq.ParquetWriter(path, DOCUMENTS, compression="zstd") as file:
+        for rows in _groups(documents):
+            columns = [[row.id for row in rows], [row.text for row in rows], [row.source for row in rows]]
+            marks = [json.dumps(row.marks, sort_keys=True, ensure_ascii=False) for row in rows]
+            file.write_table(pa.table([*columns, marks], schema=DOCUMENTS))
+
+
+def read_documents(path: Path) -> Iterator[Document]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(_ROWS):
+            for row in batch.to_pylist():
+                yield Document(row["id"], row["text"], row["source"], json.loads(row["marks"]))
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
+    pq.write_table(pa.Table.from_pylist(list(rows), schema), path, compression="zstd")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    return pq.read_table(path).to_pylist()
+
+
+def schema(**columns: str) -> pa.Schema:
+    """`schema(id="string", words="double")`: names of Arrow's types."""
+    return pa.schema([(name, pa.type_for_alias(alias)) for name, alias in columns.items()])
+
+
+def _groups(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    rows: list[Document] = []
+    for document in documents:
+        rows.append(document)
+        if len(rows) == _ROWS:
+            yield rows
+            rows = []
+    if rows:
+        yield rows

@@ -1,0 +1,142 @@
+"""Tasks of a pipeline: functions of their inputs, whose output is a folder named by the hash of what makes it.
+
+A folder is built beside its place and renamed when it is whole, so what is there is done, whoever did it and on
+whatever engine: a rerun makes only what is missing, and a kill costs the tasks that were running.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import xxhash
+
+from jaxlm import hashing
+from jaxlm.corpus.executor import Executor
+from jaxlm.errors import Damaged, JaxlmError
+
+_FACTS = "facts.json"
+_LOSSES = 3  # rounds that lost a worker and ended no task: chosen; more would be lost the same way
+
+Progress = Callable[[int, int | None, str], None]  # (done, total or None where unknown, what)
+
+
+class Task(NamedTuple):
+    """One piece of a stage; about a minute of work, or less."""
+
+    stage: str
+    key: str  # 32 hex digits of the hash of all that makes its output
+    function: Callable[..., dict]  # (folder, *arguments) -> facts, plain JSON; writes its files into the folder
+    arguments: tuple
+    name: str  # what an error calls it
+
+    def folder(self, work: Path) -> Path:
+        return work / self.stage / self.key
+
+
+def key(*facts: Any) -> str:
+    """Of plain JSON values.
+
+    >>> key("collect", 1, {"a": None}) == key("collect", 1, {"a": None}) != key("collect", 2, {"a": None})
+    True
+    """
+    return xxhash.xxh3_128_hexdigest(json.dumps(facts, sort_keys=True).encode())
+
+
+def run(tasks: Sequence[Task], work: Path, engine: Executor, progress: Progress) -> list[dict]:
+    """The facts of every task, in order, made where they are missing."""
+    facts = {task.key: found for task in tasks if (found := finished(task.folder(work))) is not None}
+    of = {task.key: task for task in tasks}
+    tell = lambda: progress(len(facts), len(of), tasks[0].stage)
+    until_done(list(of), engine, lambda key: (do, work, of[key]), facts, lambda key: of[key].name, tell)
+    return [facts[task.key] for task in tasks]
+
+
+def until_done(
+    keys: Sequence[Any],
+    engine: Executor,
+    call: Callable[[Any], tuple],
+    results: dict[Any, Any],
+    name: Callable[[Any], str],
+    tell: Callable[[], None] = lambda: None,
+) -> None:
+    """Add to `results` those of the keys that it lacks: of (function, *arguments) that `call` tells.
+
+    Calls whose worker died are made again. JaxlmError where workers die and nothing gets done.
+    """
+    losses = 0
+    while waiting := [key for key in keys if key not in results]:
+        before = len(results)
+        futures = {engine.submit(*call(key)): key for key in waiting}
+        try:
+            for future in engine.as_completed(futures):
+                with suppress(*engine.lost):
+                    results[futures[future]] = future.result()
+                    tell()
+        except BaseException:
+            engine.cancel(futures)
+            raise
+        losses = 0 if len(results) > before else losses + 1
+        if losses == _LOSSES:
+            raise JaxlmError(
+                f"workers died {_LOSSES} times in a row at {name(waiting[0])}, perhaps for want of memory: look at the "
+                f"system's log, or use fewer workers; what is done is kept"
+            )
+
+
+def do(work: Path, task: Task) -> dict:
+    """Make one task's folder, if it is not there; its facts."""
+    folder = task.folder(work)
+    if (found := finished(folder)) is not None:
+        return found
+    building = folder.with_name(f".{task.key}.{os.getpid()}.building")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    try:
+        facts = task.function(building, *task.arguments)
+        files = hashing.hash_folder(building)
+        (building / _FACTS).write_bytes(hashing.seal({"facts": facts, "files": files}))
+        _commit(building, folder)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    return facts
+
+
+def _commit(building: Path, folder: Path) -> None:
+    if folder.exists():  # it is damaged, or another process was faster and made the same
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        os.rename(building, folder)
+    except OSError:
+        if finished(folder) is None:
+            raise
+        shutil.rmtree(building, ignore_errors=True)
+    hashing.sync_folder(folder.parent)
+
+
+def finished(folder: Path) -> dict | None:
+    """The facts of a folder that is whole as it was written; None where it is not there, or not whole."""
+    try:
+        sealed = hashing.unseal((folder / _FACTS).read_bytes(), str(folder / _FACTS))
+    except (FileNotFoundError, NotADirectoryError, Damaged):
+        return None
+    return None if hashing.folder_problems(folder, sealed["files"]) else sealed["facts"]
+
+
+def remove_what_the_dead_left(work: Path) -> None:
+    """Half-built folders; nobody else may be at work in `work`."""
+    for building in work.glob("*/.*.building"):
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def together(facts: Iterable[dict], name: str) -> dict[str, int]:
+    """Sums of the counts that each of `facts` has under `name`."""
+    total: dict[str, int] = {}
+    for one in facts:
+        for reason, count in one[name].items():
+            total[reason] = total.get(reason, 0) + count
+    return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))

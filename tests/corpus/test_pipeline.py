@@ -1,0 +1,200 @@
+"""A corpus from planted documents: who stays, why others go, and that nothing but the input decides it."""
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from jaxlm import hashing
+from jaxlm.config import dump, load, override, shipped
+from jaxlm.corpus import stages
+from jaxlm.corpus.config import CorpusConfig, DuplicatesConfig, LanguagesConfig, QualityConfig, SourceConfig
+from jaxlm.corpus.duplicates.config import CapConfig, ExactConfig, NearConfig
+from jaxlm.corpus.pipeline import make
+from jaxlm.errors import UserError
+from jaxlm.run_config import RunConfig
+
+SYLLABLES = [first + last for first in "bdfgklmnprst" for last in ("a", "e", "i", "o", "u", "an", "er", "in")]
+
+
+def text(seed: int, sentences: int = 30) -> str:
+    """Sentences of words that do not exist, and of some that every English text has."""
+    rng = random.Random(seed)
+    word = lambda: "".join(rng.choices(SYLLABLES, k=rng.randint(1, 3)))
+    sentence = lambda: " ".join(["The", word(), "of", word(), "and", word(), "with", word(), "that", word()]) + "."
+    return " ".join(sentence() for _ in range(sentences))
+
+
+def planted() -> dict[str, str]:
+    near = text(3).split()
+    near[7] = "otherwise"
+    return {
+        "kept": text(1), "short": "Too few words.", "copy": text(2), "original": text(2), "long": text(3) + " More.",
+        "near": " ".join(near), "personal": text(4) + " Write to ann.smith@realmail.com today.",
+        "repeats": "The same line of words.\n" * 60, "blank": " \n ",
+    }  # fmt: skip
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    lines = [json.dumps({"text": value, "url": f"https://x.org/{name}"}) for name, value in planted().items()]
+    (folder / "a.jsonl").write_text("\n".join(lines[:5]) + "\n")
+    (folder / "b.jsonl").write_text("\n".join(lines[5:]) + "\n")
+    for number in range(10, 16):  # enough for several parts of the smallest size
+        (folder / f"c{number}.txt").write_text(text(number, 400))
+    return folder
+
+
+def config(source: Path, **more) -> CorpusConfig:
+    cap = CapConfig(share=0.9)
+    settings = {
+        "name": "planted", "sources": (SourceConfig(name="texts", path=str(source)),),
+        "quality": (QualityConfig(languages=()),), "part_bytes": 1 << 16,
+        "duplicates": DuplicatesConfig(exact=ExactConfig(cap=cap), near=NearConfig(cap=cap)),
+    }  # fmt: skip
+    return CorpusConfig(**{**settings, **more})
+
+
+def rows(corpus, name: str) -> list[dict]:
+    return [row for path in sorted((corpus.folder / name).iterdir()) for row in pq.read_table(path).to_pylist()]
+
+
+def names(found: list[dict]) -> dict[str, list[str]]:
+    """{name of a planted document: reasons}"""
+    of = {f"texts/{'a' if n < 5 else 'b'}.jsonl:{n + 1 if n < 5 else n - 4}": name for n, name in enumerate(planted())}
+    told: dict[str, list[str]] = {}
+    for row in found:
+        if row["source"] in of:
+            told.setdefault(of[row["source"]], []).append(row.get("reason", ""))
+    return told
+
+
+def test_what_is_planted_goes_for_its_reason_and_the_rest_stays(source, tmp_path):
+    made = make(config(source), tmp_path / "corpora")
+    removed = names(rows(made, "removed"))
+    assert removed.keys() == {"short", "original", "near", "repeats"}
+    assert "Gopher.words below 50" in removed["short"]
+    assert removed["original"] == ["exact duplicate"]
+    assert removed["near"] == ["near duplicate"]
+    assert "GopherRepetition.repeated_lines above 0.3" in removed["repeats"]
+    assert names(rows(made, "documents")).keys() == {"kept", "copy", "long", "personal"}
+    assert made.manifest["stages"]["collect"]["skipped"] == {"no text": 1}
+
+
+def test_every_document_is_accounted_for(source, tmp_path):
+    made = make(config(source), tmp_path / "corpora")
+    collected, written = made.manifest["stages"]["collect"], made.manifest["stages"]["write"]
+    gone = {(row["id"], row["source"]) for row in rows(made, "removed")}
+    assert collected["counts"]["documents"] == written["documents"] + len(gone) == len(planted()) + 6 - 1
+    assert len(rows(made, "documents")) == written["documents"]
+    reasons = [count for stage in made.manifest["stages"]["removed"].values() for count in stage.values()]
+    assert sum(reasons) == len(rows(made, "removed"))
+
+
+def test_the_evidence_of_a_near_duplicate_names_what_stays(source, tmp_path):
+    made = make(config(source), tmp_path / "corpora")
+    (near,) = [row for row in rows(made, "removed") if row["reason"] == "near duplicate"]
+    (kept,) = [row for row in rows(made, "documents") if row["text"] == planted()["long"]]
+    assert near["evidence"].endswith(f"with {kept['id']}")
+    assert near["sample"] == planted()["near"][:200]
+
+
+def test_personal_data_is_scrubbed_where_it_is_written(source, tmp_path):
+    made = make(config(source), tmp_path / "corpora")
+    (row,) = [row for row in rows(made, "documents") if row["url"] == "https://x.org/personal"]
+    assert "realmail" not in row["text"]
+    assert "Write to <EMAIL> today." in row["text"]
+    assert made.manifest["stages"]["annotate"]["personal"] == {"email": 1}
+
+
+def test_a_document_without_a_licence_has_that_of_its_source(source, tmp_path):
+    licensed = SourceConfig(name="texts", path=str(source), licence="CC0")
+    made = make(config(source, sources=(licensed,)), tmp_path / "corpora")
+    assert {row["licence"] for row in rows(made, "documents")} == {"CC0"}
+
+
+def everything(corpus) -> dict:
+    return hashing.hash_folder(corpus.folder / "documents") | hashing.hash_folder(corpus.folder / "removed")
+
+
+def test_two_processes_write_the_same_bytes_as_one(source, tmp_path):
+    one, two = make(config(source), tmp_path / "one"), make(config(source), tmp_path / "two", workers=2)
+    assert everything(one) == everything(two)
+    assert one.manifest == two.manifest
+    assert len(one.manifest["inputs"]) > 2
+
+
+def test_another_threshold_reads_no_text_again(source, tmp_path, monkeypatch):
+    first = make(config(source), tmp_path / "corpora")
+    monkeypatch.setattr(stages, "collect", None)  # not to be called
+    monkeypatch.setattr(stages, "annotate", None)
+    lower = override(config(source), ["quality=[]"])
+    second = make(lower, tmp_path / "corpora")
+    assert "short" in names(rows(second, "documents"))
+    assert first.manifest["digest"] != second.manifest["digest"]
+
+
+def test_what_is_done_is_found_again_wherever_the_source_lies(source, tmp_path, monkeypatch):
+    first = make(config(source), tmp_path / "corpora")
+    moved = shutil.move(source, tmp_path / "elsewhere")
+    monkeypatch.setattr(stages, "collect", None)
+    assert make(config(Path(moved)), tmp_path / "corpora").manifest["digest"] == first.manifest["digest"]
+
+
+def test_other_languages_than_those_to_keep_go(source, tmp_path):
+    (source / "d.txt").write_text("Alle Menschen sind frei und gleich an Würde und Rechten geboren. " * 3)
+    wanted = LanguagesConfig(keep=("en",), probability=0.0)
+    made = make(config(source, languages=wanted), tmp_path / "corpora")
+    (german,) = [row for row in rows(made, "removed") if row["source"] == "texts/d.txt" and row["stage"] == "language"]
+    assert german["reason"] == "in de"
+
+
+def test_a_few_bad_records_are_counted_and_many_end_the_run(source, tmp_path):
+    with (source / "b.jsonl").open("a") as file:
+        file.write("{not json\n")
+    with pytest.raises(UserError, match=r"1 of 16 records \(6.25%\) are bad"):
+        make(config(source), tmp_path / "corpora")
+    made = make(config(source, bad_records=0.1), tmp_path / "corpora")
+    assert made.manifest["stages"]["collect"]["bad"] == 1
+
+
+def test_a_source_without_files_is_named(source, tmp_path):
+    (tmp_path / "empty").mkdir()
+    nothing = SourceConfig(name="nothing", path=str(tmp_path / "empty"))
+    with pytest.raises(UserError, match=r"source 'nothing': path=.* holds no file: name another one"):
+        make(config(source, sources=(nothing,)), tmp_path / "corpora")
+    missing = SourceConfig(name="missing", path=str(tmp_path / "missing"))
+    with pytest.raises(UserError, match=r"source 'missing': .*does not exist"):
+        make(config(source, sources=(missing,)), tmp_path / "corpora")
+
+
+def test_sources_of_one_name_and_rules_without_measures_are_refused(source):
+    twice = SourceConfig(name="texts", path=str(source))
+    with pytest.raises(ValueError, match=r"sources have the name 'texts' twice"):
+        config(source, sources=(twice, twice))
+    with pytest.raises(ValueError, match=r"lines=None keeps every line, and quality has rules of kind 'c4'"):
+        config(source, quality=({"rules": [{"kind": "c4"}]},))
+
+
+@pytest.mark.parametrize("name", [name for name in shipped() if name.startswith("corpus_")])
+def test_a_shipped_config_of_a_corpus_is_one_and_comes_back_from_json(name, tmp_path):
+    cfg = load(name, (RunConfig, CorpusConfig))
+    assert isinstance(cfg, CorpusConfig) and cfg.name == name
+    (tmp_path / "saved.json").write_text(json.dumps(dump(cfg)))
+    assert load(tmp_path / "saved.json", (RunConfig, CorpusConfig)) == cfg
+
+
+@pytest.mark.skipif("JAXLM_DATA" not in os.environ, reason="JAXLM_DATA is not set: it names a folder of real text")
+def test_real_archives_pages_and_wikis_are_all_accounted_for(tmp_path):
+    made = make(load("corpus_demo", CorpusConfig), tmp_path)
+    gone = {(row["id"], row["source"]) for row in rows(made, "removed")}
+    assert made.manifest["stages"]["collect"]["counts"]["documents"] == len(rows(made, "documents")) + len(gone)
+    editions = [row for row in rows(made, "documents") if "pride" in row["source"]]
+    assert len(editions) == 1  # of five
+    assert {row["source"].split("/")[0] for row in rows(made, "documents")} >= {"html-cc", "udhr", "enwiki-xml-sample"}
