@@ -23,6 +23,9 @@ def main(
     shards_dir: Annotated[Path, typer.Option(help="Where shards are kept.", envvar="JAXLM_SHARDS")] = Path("shards"),
     workers: Annotated[int | None, typer.Option(min=1, help="Processes or threads; default: one a core.")] = None,
     cluster: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of a Dask scheduler, for a corpus.")] = None,
+    explain: Annotated[
+        str | None, typer.Option(metavar="ID", help="Tell what became of a document of the finished corpus.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     from jaxlm.config import load
@@ -30,6 +33,9 @@ def main(
     from jaxlm.run_config import RunConfig
 
     cfg = load(config, (RunConfig, CorpusConfig), set_ or [])
+    if explain is not None:
+        _explain(cfg, corpora_dir, explain, json_)
+        return
     with terminal.preparation() as progress:
         if isinstance(cfg, CorpusConfig):
             told = _corpus(cfg, corpora_dir, workers, cluster, progress)
@@ -39,6 +45,37 @@ def main(
         terminal.print_json(told)
     else:
         print(next(iter(told.values())))
+
+
+def _explain(cfg, root: Path, beginning: str, as_json: bool) -> None:
+    from jaxlm.corpus.config import CorpusConfig
+    from jaxlm.corpus.pipeline import Corpus
+    from jaxlm.corpus.story import stories
+    from jaxlm.errors import UserError
+
+    if not isinstance(cfg, CorpusConfig):
+        raise UserError("--explain tells of documents of a corpus, and this is the config of a run")
+    found = stories(Corpus.open(root / cfg.name), beginning)
+    if as_json:
+        terminal.print_json({"documents": [story._asdict() for story in found]})
+        return
+    for story in found:
+        print(f"{story.source}  {story.id}\n  {' '.join(story.begins.split())[:100]}")
+        if story.note:
+            personal = ", ".join(story.note["personal"]) or "none"
+            print(f"  language {story.note['language']} ({story.note['probability']:.2f}); personal data: {personal}")
+        for why in story.reasons:
+            evidence = f" ({why['evidence']})" if why["evidence"] else ""
+            print(f"  removed by {why['stage']}: {why['reason']}{evidence}{_measured(why['reason'], story.note)}")
+        if story.stays:
+            print("  stays")
+
+
+def _measured(reason: str, note: dict) -> str:
+    """`: it is 12`, where a reason is a bound that a measure broke."""
+    name = reason.partition(" ")[0].rpartition(".")[2]
+    value = note.get("measures", {}).get(name)
+    return "" if value is None else f": it is {value:.4g}"
 
 
 def _corpus(cfg, root: Path, workers: int | None, cluster: str | None, progress) -> dict:

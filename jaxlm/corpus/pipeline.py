@@ -64,6 +64,23 @@ class Corpus(NamedTuple):
     def documents(self) -> Path:
         return self.folder / "documents"
 
+    @classmethod
+    def open(cls, folder: Path) -> "Corpus":
+        """Damaged where the manifest is not what was written, UserError where there is none."""
+        try:
+            sealed = (folder / MANIFEST).read_bytes()
+        except OSError as error:
+            raise UserError(
+                f"{folder} has no {MANIFEST} ({error.strerror}): a corpus is a folder made by `jaxlm prepare`"
+            ) from None
+        manifest = hashing.unseal(sealed, str(folder / MANIFEST))
+        if manifest.get("format_version") != FORMAT_VERSION:
+            raise UserError(
+                f"{folder}: format_version={manifest.get('format_version')}, this jaxlm reads {FORMAT_VERSION}: run "
+                f"`jaxlm prepare` again"
+            )
+        return cls(folder, manifest)
+
 
 def make(
     cfg: CorpusConfig,
@@ -78,7 +95,7 @@ def make(
     `workers` are processes of this machine, unless `cluster` is the address of a Dask scheduler. UserError where the
     input or the config is wrong, where too many records are bad, or where a source would lose too much to duplicates.
     """
-    folder, progress = root / cfg.name, progress or (lambda done, total, what: None)
+    folder, progress = (root / cfg.name).absolute(), progress or (lambda done, total, what: None)
     with _clear_errors(folder):
         (folder / "work").mkdir(parents=True, exist_ok=True)
         with locked(folder / "work" / ".lock"), closing(executor(workers, cluster)) as engine:
@@ -109,7 +126,14 @@ def _make(cfg: CorpusConfig, folder: Path, engine: Executor, progress: Progress)
         },
         "removed": _reasons(removals), "write": tasks.together(written, "counts"),
     }  # fmt: skip
-    return _commit(cfg, folder, [task.folder(work) for task in writing], parts, facts)
+    inputs = [
+        {
+            "source": part.source.name, "files": [file.name for file in part.files], "digest": part.digest,
+            "notes": f"work/annotate/{task.key}",
+        }
+        for part, task in zip(parts, annotating, strict=True)
+    ]  # fmt: skip
+    return _commit(cfg, folder, [task.folder(work) for task in writing], inputs, facts)
 
 
 def plan(cfg: CorpusConfig, folder: Path, progress: Progress) -> tuple[list[Part], Tally]:
@@ -131,11 +155,13 @@ def plan(cfg: CorpusConfig, folder: Path, progress: Progress) -> tuple[list[Part
 
 def _cut(files: Sequence[File], most: int) -> Iterator[list[File]]:
     some: list[File] = []
+    size = 0
     for file in files:
-        if some and sum(one.size for one in some) + file.size > most:
+        if some and size + file.size > most:
             yield some
-            some = []
-        some.append(file)
+            some, size = [], 0
+        some.append(file._replace(path=file.path.absolute()))  # a cluster's workers stand in other folders
+        size += file.size
     yield some
 
 
@@ -208,7 +234,7 @@ def _write(collecting: Task, annotating: Task, documents: Path, notes: Path, rem
     return Task("write", key, stages.write, (documents, notes, removals, cfg), collecting.name)
 
 
-def _commit(cfg: CorpusConfig, folder: Path, written: Sequence[Path], parts: Sequence[Part], facts: dict) -> Corpus:
+def _commit(cfg: CorpusConfig, folder: Path, written: Sequence[Path], inputs: list[dict], facts: dict) -> Corpus:
     """Put the parts in their places and the manifest last: without it, or with another, there is no corpus."""
     for name, file in (("documents", stages.DOCUMENTS), ("removed", stages.REMOVED)):
         beside = folder / f".{name}.building"
@@ -225,10 +251,7 @@ def _commit(cfg: CorpusConfig, folder: Path, written: Sequence[Path], parts: Seq
         "format_version": FORMAT_VERSION,
         "jaxlm": jaxlm.__version__,
         "config": dump(cfg),
-        "inputs": [
-            {"source": part.source.name, "files": [file.name for file in part.files], "digest": part.digest}
-            for part in parts
-        ],
+        "inputs": inputs,
         "stages": facts,
         "files": files,
         "digest": tasks.key(files),

@@ -13,8 +13,10 @@ from jaxlm import hashing
 from jaxlm.config import dump, load, override, shipped
 from jaxlm.corpus import stages
 from jaxlm.corpus.config import CorpusConfig, DuplicatesConfig, LanguagesConfig, QualityConfig, SourceConfig
+from jaxlm.corpus.document import Document
 from jaxlm.corpus.duplicates.config import CapConfig, ExactConfig, NearConfig
-from jaxlm.corpus.pipeline import make
+from jaxlm.corpus.pipeline import Corpus, make
+from jaxlm.corpus.story import stories
 from jaxlm.errors import UserError
 from jaxlm.run_config import RunConfig
 
@@ -162,6 +164,28 @@ def test_a_few_bad_records_are_counted_and_many_end_the_run(source, tmp_path):
         make(config(source), tmp_path / "corpora")
     made = make(config(source, bad_records=0.1), tmp_path / "corpora")
     assert made.manifest["stages"]["collect"]["bad"] == 1
+
+
+def test_a_document_tells_its_story(source, tmp_path):
+    make(config(source), tmp_path / "corpora")
+    corpus = Corpus.open(tmp_path / "corpora" / "planted")
+    (short,) = [row["id"] for row in rows(corpus, "removed") if row["reason"] == "Gopher.words below 50"]
+    (story,) = stories(corpus, short[:12])
+    assert not story.stays and story.source == "texts/a.jsonl:2" and story.begins == planted()["short"]
+    assert {"stage": "quality", "reason": "Gopher.words below 50", "evidence": ""} in story.reasons
+    assert story.note["measures"]["words"] == 3
+    twice = stories(corpus, Document.of(text(2), "").id)
+    assert [one.stays for one in twice] == [True, False]
+    assert twice[1].reasons[0]["evidence"] == f"equal to {twice[0].id}"
+    with pytest.raises(UserError, match=r"no document of .* has an id that begins with 'zz'"):
+        stories(corpus, "zz")
+    with pytest.raises(UserError, match=r"13 ids of .* begin with ''.*: give more of one"):
+        stories(corpus, "")
+
+
+def test_a_folder_that_is_no_corpus_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"has no manifest.json .*made by `jaxlm prepare`"):
+        Corpus.open(tmp_path)
 
 
 def test_a_source_without_files_is_named(source, tmp_path):

@@ -1,0 +1,59 @@
+"""What became of one document: where it came from, what was noted of it, and why it went or that it stayed."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxlm.corpus import stages, table
+from jaxlm.corpus.pipeline import Corpus
+from jaxlm.errors import UserError
+
+_SHOWN = 5  # ids that an error names
+
+
+class Story(NamedTuple):
+    """Of one document of a corpus."""
+
+    id: str
+    source: str
+    stays: bool
+    reasons: list[dict[str, str]]  # stage, reason, evidence
+    note: dict[str, Any]  # language, probability, measures, personal data by kind; {} where work/ is gone
+    begins: str  # with this text
+
+
+def stories(corpus: Corpus, beginning: str) -> list[Story]:
+    """Of every document whose id begins so: equal texts have one id. UserError where there is none, or several ids."""
+    stay = [row for row in _rows(corpus.documents, beginning)]
+    gone = [row for row in _rows(corpus.folder / "removed", beginning)]
+    ids = sorted({row["id"] for row in stay + gone})
+    if not ids:
+        raise UserError(f"no document of {corpus.folder} has an id that begins with {beginning!r}")
+    if len(ids) > 1:
+        named = ", ".join(ids[:_SHOWN]) + (", ..." if len(ids) > _SHOWN else "")
+        raise UserError(f"{len(ids):,} ids of {corpus.folder} begin with {beginning!r}: {named}: give more of one")
+    notes = _notes(corpus, ids[0])
+    found = [Story(ids[0], row["source"], True, [], notes.get(row["source"], {}), row["text"][:200]) for row in stay]
+    for source in sorted({row["source"] for row in gone}):
+        own = [row for row in gone if row["source"] == source]
+        reasons = [{name: row[name] for name in ("stage", "reason", "evidence")} for row in own]
+        found.append(Story(ids[0], source, False, reasons, notes.get(source, {}), own[0]["sample"]))
+    return found
+
+
+def _rows(folder: Path, beginning: str) -> list[dict[str, Any]]:
+    return [row for path in sorted(folder.glob("*.parquet")) for row in table.rows_of(path, beginning)]
+
+
+def _notes(corpus: Corpus, id_: str) -> dict[str, dict[str, Any]]:
+    """{source: what was noted} of the documents with this id."""
+    found = {}
+    for part in corpus.manifest["inputs"]:
+        path = corpus.folder / part["notes"] / stages.NOTES
+        for row in table.rows_of(path, id_) if path.is_file() else []:
+            personal = [kind for _, _, kind in json.loads(row["personal"])]
+            found[row["source"]] = {
+                "language": row["language"], "probability": row["probability"], "personal": personal,
+                "measures": json.loads(row["measures"]),
+            }  # fmt: skip
+    return found

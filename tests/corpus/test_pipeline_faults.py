@@ -1,0 +1,146 @@
+"""A corpus comes out the same, byte for byte, whatever engine makes it and whatever dies on the way."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jaxlm import hashing
+from tests.corpus.test_pipeline import text
+
+CONFIG = """
+from jaxlm.corpus.config import CorpusConfig, DuplicatesConfig, QualityConfig, SourceConfig
+
+def config():
+    return CorpusConfig(
+        name="planted", sources=(SourceConfig(name="texts", path={source!r}),),
+        quality=(QualityConfig(languages=()),), part_bytes=1 << 16,
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    (folder / "texts").mkdir()
+    for number in range(24):
+        (folder / "texts" / f"{number:02}.txt").write_text(text(number % 20, 400))  # four are copies
+    (folder / "config.py").write_text(CONFIG.format(source=str(folder / "texts")))
+    return folder / "config.py"
+
+
+@pytest.fixture(scope="module")
+def expected(config, tmp_path_factory) -> dict:
+    folder = tmp_path_factory.mktemp("expected")
+    prepare(config, folder, "--workers", "1").wait()
+    return made(folder)
+
+
+def prepare(config: Path, folder: Path, *options: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "jaxlm", "prepare", str(config), "--corpora-dir", str(folder), *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def made(folder: Path) -> dict:
+    corpus = folder / "planted"
+    files = {
+        f"{name}/{file}": found
+        for name in ("documents", "removed")
+        for file, found in hashing.hash_folder(corpus / name).items()
+    }
+    assert len(files) > 20
+    return files | {"manifest.json": hashing.file_hash(corpus / "manifest.json")}
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_the_same_command_gives_the_same_bytes(config, expected, tmp_path):
+    rng = random.Random(0)
+    for _ in range(8):
+        process = prepare(config, tmp_path, "--workers", "2")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(rng.uniform(1, 7))
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert prepare(config, tmp_path, "--workers", "2").wait() == 0
+    assert made(tmp_path) == expected
+    assert not list((tmp_path / "planted" / "work").glob("*/.*.building"))
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_its_tasks_and_no_byte(config, expected, tmp_path):
+    process, killed = prepare(config, tmp_path, "--workers", "2"), 0
+    deadline = time.monotonic() + 60
+    while killed < 2 and process.poll() is None and time.monotonic() < deadline:
+        workers = [pid for pid in children(process.pid) if b"spawn_main" in command_of(pid)]
+        if workers and list((tmp_path / "planted" / "work").glob("collect/*")):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(workers[0], signal.SIGKILL)
+                killed += 1
+            time.sleep(2)
+        time.sleep(0.05)
+    _, errors = process.communicate()
+    assert killed and process.returncode == 0, errors
+    assert made(tmp_path) == expected
+
+
+@pytest.mark.slow
+def test_a_cluster_gives_the_same_bytes_also_where_a_worker_or_the_scheduler_dies(config, expected, tmp_path):
+    pytest.importorskip("distributed")
+    with cluster() as (address, workers, _):
+        assert prepare(config, tmp_path / "whole", "--cluster", address).wait() == 0
+        assert made(tmp_path / "whole") == expected
+        process = prepare(config, tmp_path / "worker", "--cluster", address)
+        time.sleep(4)
+        workers[0].kill()
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+        assert made(tmp_path / "worker") == expected
+    with cluster() as (address, _, scheduler):
+        process = prepare(config, tmp_path / "scheduler", "--cluster", address)
+        time.sleep(4)
+        scheduler.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(60)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert prepare(config, tmp_path / "scheduler", "--workers", "2").wait() == 0
+    assert made(tmp_path / "scheduler") == expected
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[tuple[str, list[subprocess.Popen], subprocess.Popen]]:
+    """(address, two workers, scheduler) on the loopback."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    scheduler = subprocess.Popen([*command, "--no-dashboard"], **quiet)
+    address = next(line.split()[-1] for line in scheduler.stderr if "Scheduler at" in line)
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny"]
+    workers = [subprocess.Popen(worker, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
+    try:
+        time.sleep(4)
+        yield address, workers, scheduler
+    finally:
+        for process in [*workers, scheduler]:
+            process.kill()
+            process.wait()
+        scheduler.stderr.close()
+
+
+def children(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [int(child) for child in found.stdout.split()]
+
+
+def command_of(pid: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
