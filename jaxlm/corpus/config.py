@@ -60,7 +60,7 @@ class CorpusConfig(Config):
     personal: PiiConfig | None = PiiConfig()  # None: not looked for
     duplicates: DuplicatesConfig = DuplicatesConfig()
     # Chosen: some seconds of work, so that a kill costs little, and a few hundred MB of memory for each worker.
-    part_bytes: int = pydantic.Field(default=32 << 20, ge=1 << 16)  # of source files in one task
+    part_bytes: int = pydantic.Field(default=32 << 20, ge=1 << 10)  # of source files in one task
     bad_records: float = pydantic.Field(default=0.001, ge=0, lt=1)  # borne, as a fraction of all
 
     @pydantic.model_validator(mode="after")

@@ -21,7 +21,7 @@ from jaxlm.corpus.config import CorpusConfig, DuplicatesConfig, QualityConfig, S
 def config():
     return CorpusConfig(
         name="planted", sources=(SourceConfig(name="texts", path={source!r}),),
-        quality=(QualityConfig(languages=()),), part_bytes=1 << 16,
+        quality=(QualityConfig(languages=()),), part_bytes=1 << 14,
     )
 """
 
