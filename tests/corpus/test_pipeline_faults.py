@@ -39,8 +39,13 @@ def config(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def expected(config, tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("expected")
-    prepare(config, folder, "--workers", "1").wait()
+    finish(prepare(config, folder, "--workers", "1"))
     return made(folder)
+
+
+def finish(process: subprocess.Popen) -> None:
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
 
 
 def prepare(config: Path, folder: Path, *options: str) -> subprocess.Popen:
@@ -69,7 +74,7 @@ def test_killed_at_random_moments_the_same_command_gives_the_same_bytes(config, 
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    assert prepare(config, tmp_path, "--workers", "2").wait() == 0
+    finish(prepare(config, tmp_path, "--workers", "2"))
     assert made(tmp_path) == expected
     assert not list((tmp_path / "planted" / "work").glob("*/.*.building"))
 
@@ -95,13 +100,12 @@ def test_a_worker_that_is_killed_costs_its_tasks_and_no_byte(config, expected, t
 def test_a_cluster_gives_the_same_bytes_also_where_a_worker_or_the_scheduler_dies(config, expected, tmp_path):
     pytest.importorskip("distributed")
     with cluster() as (address, workers, _):
-        assert prepare(config, tmp_path / "whole", "--cluster", address).wait() == 0
+        finish(prepare(config, tmp_path / "whole", "--cluster", address))
         assert made(tmp_path / "whole") == expected
         process = prepare(config, tmp_path / "worker", "--cluster", address)
         time.sleep(4)
         workers[0].kill()
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors
+        finish(process)
         assert made(tmp_path / "worker") == expected
     with cluster() as (address, _, scheduler):
         process = prepare(config, tmp_path / "scheduler", "--cluster", address)
@@ -112,7 +116,7 @@ def test_a_cluster_gives_the_same_bytes_also_where_a_worker_or_the_scheduler_die
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    assert prepare(config, tmp_path / "scheduler", "--workers", "2").wait() == 0
+    finish(prepare(config, tmp_path / "scheduler", "--workers", "2"))
     assert made(tmp_path / "scheduler") == expected
 
 
