@@ -48,6 +48,15 @@ class DuplicatesConfig(Config):
     exact: ExactConfig | None = ExactConfig()
     near: NearConfig | None = NearConfig()
 
+    @pydantic.model_validator(mode="after")
+    def _whole_documents_go(self) -> "DuplicatesConfig":
+        if self.exact is not None and self.exact.unit != "document":
+            raise ValueError(
+                f"exact.unit={self.exact.unit!r} would be cut out of documents, and a corpus removes whole ones: set "
+                f"exact.unit='document'"
+            )
+        return self
+
 
 class CorpusConfig(Config):
     kind: Literal["corpus"] = "corpus"
@@ -59,7 +68,7 @@ class CorpusConfig(Config):
     quality: tuple[QualityConfig, ...] = (QualityConfig(),)
     personal: PiiConfig | None = PiiConfig()  # None: not looked for
     duplicates: DuplicatesConfig = DuplicatesConfig()
-    # Chosen: some seconds of work, so that a kill costs little, and a few hundred MB of memory for each worker.
+    # Chosen: well under a minute of work, so that a kill costs little.
     part_bytes: int = pydantic.Field(default=32 << 20, ge=1 << 10)  # of source files in one task
     bad_records: float = pydantic.Field(default=0.001, ge=0, lt=1)  # borne, as a fraction of all
 

@@ -202,6 +202,12 @@ def test_a_source_without_files_is_named(source, tmp_path):
         make(config(source, sources=(missing,)), tmp_path / "corpora")
 
 
+@pytest.mark.parametrize("unit", ["paragraph", "line"])
+def test_a_repeated_line_is_no_reason_for_a_document_to_go(source, unit):
+    with pytest.raises(UserError, match=rf"duplicates.exact.unit={unit}.*a corpus removes whole ones"):
+        override(config(source), [f"duplicates.exact.unit={unit}"])
+
+
 def test_sources_of_one_name_and_rules_without_measures_are_refused(source):
     twice = SourceConfig(name="texts", path=str(source))
     with pytest.raises(ValueError, match=r"sources have the name 'texts' twice"):
