@@ -93,8 +93,10 @@ def read(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
 
 def _whole(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
     try:
-        packed = file.name.endswith(PACKED)
-        text, replaced = decode(_unpacked(file, tally) if packed else file.path.read_bytes())
+        data = _unpacked(file, tally) if file.name.endswith(PACKED) else file.path.read_bytes()
+        if data is None:
+            return
+        text, replaced = decode(data)
     except NotText as reason:
         tally.skip(str(reason), file.name)
         return
@@ -108,11 +110,11 @@ def _whole(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
     yield Document.of(text, file.name)
 
 
-def _unpacked(file: File, tally: Tally) -> bytes:
-    """All of a packed file; nothing where it is damaged, which is counted."""
+def _unpacked(file: File, tally: Tally) -> bytes | None:
+    """All of a packed file; None where it is damaged, which is counted."""
     with unpacked(file.path, tally) as stream:
         return whole(stream)
-    return b""
+    return None
 
 
 def _xml(file: File, text_field: str, tally: Tally) -> Iterator[Document]:

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 from jaxlm.config import dump
 from jaxlm.corpus import stages, table, tasks
+from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.config import CorpusConfig, SourceConfig
 from jaxlm.corpus.duplicates import exact, near
 from jaxlm.corpus.duplicates.part import Documents, Row, part_of, row_of
 from jaxlm.corpus.executor import Executor
 from jaxlm.corpus.stages import Removal
-from jaxlm.corpus.tasks import Progress, Task
+from jaxlm.corpus.tasks import Task
 from jaxlm.hashing import write_atomically
 
 _FOUND = "found.json"

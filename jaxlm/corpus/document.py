@@ -2,10 +2,11 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from jaxlm.corpus.decode import mend_pairs
 from jaxlm.errors import UserError
 
 SHOWN = 5  # bad records that an error names: chosen, enough to see a pattern
@@ -80,3 +81,14 @@ class Tally:
         parts = [f"{n:,} {reason} (first {self.first[reason]})" for reason, n in self.skipped.most_common()]
         parts += [f"{self.replaced:,} invalid characters replaced by U+FFFD"] if self.replaced else []
         return "; ".join(parts)
+
+
+def of_record(record: Mapping[str, Any], text_field: str, source: str, tally: Tally) -> Iterator[Document]:
+    """The document of a record whose `text_field` is a string or nothing; none where it is empty."""
+    text = record[text_field]
+    if not text:
+        tally.skip("empty", source)
+        return
+    text, mended = mend_pairs(text)
+    tally.replaced += mended
+    yield Document.of(text, source)._replace(marks=marks_of(record))

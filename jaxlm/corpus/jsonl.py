@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from jaxlm.corpus.decode import NotText, decode, mend_pairs
-from jaxlm.corpus.document import Document, Tally, marks_of
+from jaxlm.corpus.decode import NotText, decode
+from jaxlm.corpus.document import Document, Tally, of_record
 from jaxlm.corpus.formats.unpack import LINE_BYTES, lines, unpacked
 
 SUFFIXES = (".jsonl",)
@@ -20,13 +20,7 @@ def read(path: Path, name: str, text_field: str, tally: Tally) -> Iterator[Docum
         if wrong := _wrong(record, text_field):
             tally.bad(wrong[0], f"{path}, line {number:,}", wrong[1])
             continue
-        text, source = record[text_field], f"{name}:{number}"
-        if not text:
-            tally.skip("empty", source)
-            continue
-        text, mended = mend_pairs(text)
-        tally.replaced += mended
-        yield Document.of(text, source)._replace(marks=marks_of(record))
+        yield from of_record(record, text_field, f"{name}:{number}", tally)
 
 
 def records(path: Path, name: str, tally: Tally) -> Iterator[tuple[int, Any]]:

@@ -11,13 +11,11 @@ threshold finds everything up to `annotate` again. Two runs on one folder wait f
 Left out: tokenising (corpus/prepare.py reads `documents/`), cutting one large file into several parts.
 """
 
-import errno
-import logging
 import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,17 +24,16 @@ import jaxlm
 from jaxlm import hashing
 from jaxlm.config import dump
 from jaxlm.corpus import copies, stages, table, tasks
-from jaxlm.corpus.collect import source_files
+from jaxlm.corpus.collect import Progress, source_files
 from jaxlm.corpus.config import CorpusConfig, SourceConfig
+from jaxlm.corpus.disk import clear_errors
 from jaxlm.corpus.document import SHOWN, Tally
 from jaxlm.corpus.executor import Executor, executor
 from jaxlm.corpus.files import File
 from jaxlm.corpus.lock import locked
 from jaxlm.corpus.stages import Removal
-from jaxlm.corpus.tasks import Progress, Task
-from jaxlm.errors import JaxlmError, UserError
-
-log = logging.getLogger("jaxlm")
+from jaxlm.corpus.tasks import Task
+from jaxlm.errors import UserError
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -96,7 +93,7 @@ def make(
     input or the config is wrong, where too many records are bad, or where a source would lose too much to duplicates.
     """
     folder, progress = (root / cfg.name).absolute(), progress or (lambda done, total, what: None)
-    with _clear_errors(folder):
+    with clear_errors(folder, "the corpus", "what is done is kept"):
         (folder / "work").mkdir(parents=True, exist_ok=True)
         with locked(folder / "work" / ".lock"), closing(executor(workers, cluster)) as engine:
             tasks.remove_what_the_dead_left(folder / "work")
@@ -262,18 +259,3 @@ def _commit(cfg: CorpusConfig, folder: Path, written: Sequence[Path], inputs: li
         os.rename(folder / f".{name}.building", folder / name)
     hashing.write_atomically(folder / MANIFEST, hashing.seal(manifest))
     return Corpus(folder, manifest)
-
-
-@contextmanager
-def _clear_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise JaxlmError(
-                f"no space left for the corpus in {folder}: what is done is kept; make room, or name another folder, "
-                f"and run the same command again"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR):
-            raise UserError(f"the corpus cannot be written to {folder}: {error.strerror}") from error
-        raise

@@ -8,14 +8,12 @@ tokenizer, encoded, hashed again), so memory holds a document, the sample and a 
 Left out: cleaning and removal of duplicates, several machines.
 """
 
-import errno
 import json
 import logging
 import os
 import shutil
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ import xxhash
 
 from jaxlm.config import dump
 from jaxlm.corpus.collect import Progress, documents, fingerprint
+from jaxlm.corpus.disk import clear_errors
 from jaxlm.corpus.document import Document, Tally
 from jaxlm.corpus.encode import encode
 from jaxlm.corpus.lock import locked
@@ -33,7 +32,7 @@ from jaxlm.data.dataset import ContiguousSplit, DataConfig
 from jaxlm.data.objectives import fields, labelled, parts, row_plan
 from jaxlm.data.shards import SPLITS, Shards
 from jaxlm.data.tokenizer_config import HuggingFaceConfig, SavedConfig
-from jaxlm.errors import Damaged, JaxlmError, UserError
+from jaxlm.errors import Damaged, UserError
 
 log = logging.getLogger("jaxlm")
 
@@ -58,7 +57,7 @@ def prepare(
     folder = root / _key(cfg, input_hash)
     made = _finished(folder)
     if made is None:
-        with _clear_errors(root):
+        with clear_errors(root, "shards", "nothing half-written stays there"):
             root.mkdir(parents=True, exist_ok=True)
             with locked(_lock(folder)):
                 _remove_what_the_dead_left(folder)
@@ -180,18 +179,3 @@ def _remove_what_the_dead_left(folder: Path) -> None:
 def cores() -> int:
     """host.cores, without the module that starts jax."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _clear_errors(root: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise JaxlmError(
-                f"no space left for shards in {root}: nothing half-written stays there; make room, or name "
-                f"another folder, and run the same command again"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise UserError(f"shards cannot be written to {root}: {error.strerror}") from error
-        raise

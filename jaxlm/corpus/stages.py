@@ -45,7 +45,7 @@ def collect(folder: Path, files: Sequence[File], source: SourceConfig, cfg: Corp
     counts = Counter(documents=0, records=0, bytes_in=0, bytes=0)
     table.write_documents(folder / DOCUMENTS, _collected(files, source, cfg, tally, changed, cut, counts))
     return {
-        "counts": dict(counts), "skipped": dict(tally.skipped), "first": tally.first, "changed": dict(changed),
+        "counts": dict(counts), "skipped": dict(tally.skipped), "changed": dict(changed),
         "lines": dict(cut), "bad": tally.bad_records, "bad_shown": tally.bad_shown, "replaced": tally.replaced,
     }  # fmt: skip
 
@@ -127,7 +127,7 @@ def _foreign(note: Mapping[str, Any], cfg: CorpusConfig) -> list[str]:
     if wanted.keep and note["language"] not in wanted.keep:
         return [f"in {note['language']}"]
     if wanted.keep and note["probability"] < wanted.probability:
-        return [f"in {note['language']}, but surer than {wanted.probability:g} only is wanted"]
+        return [f"in {note['language']} with a probability under {wanted.probability:g}"]
     return []
 
 

@@ -15,13 +15,12 @@ from typing import Any, NamedTuple
 import xxhash
 
 from jaxlm import hashing
+from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.executor import Executor
 from jaxlm.errors import Damaged, JaxlmError
 
 _FACTS = "facts.json"
 _LOSSES = 3  # rounds that lost a worker and ended no task: chosen; more would be lost the same way
-
-Progress = Callable[[int, int | None, str], None]  # (done, total or None where unknown, what)
 
 
 class Task(NamedTuple):

@@ -3,7 +3,7 @@
 A lexicon knows every chunk it has met: its words and what is counted of it. A document is then a look-up for each
 chunk, and numpy does the rest: statistics of words run at tens of MB/s instead of one.
 
-Left out: scripts without spaces, whose words this does not find (corpus/unspaced.py measures those in characters).
+Left out: scripts without spaces, whose words this does not find.
 """
 
 import itertools
@@ -17,7 +17,7 @@ import xxhash
 from jaxlm.corpus.characters import SYMBOLS, TERMINAL
 from jaxlm.corpus.english import cut
 
-_MOST_CHUNKS = 1 << 20  # chosen: some 300 MB of Python; a lexicon over it starts anew
+_MOST_CHUNKS = 1 << 20  # chosen, to bound memory: a lexicon over it starts anew
 
 
 class Words(NamedTuple):

@@ -14,8 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jaxlm.corpus.decode import mend_pairs
-from jaxlm.corpus.document import MARK_FIELDS, Document, Tally, marks_of
+from jaxlm.corpus.document import MARK_FIELDS, Document, Tally, of_record
 from jaxlm.errors import UserError
 
 SUFFIXES = (".parquet", ".arrow")
@@ -36,13 +35,7 @@ def read(path: Path, name: str, text_field: str, tally: Tally) -> Iterator[Docum
         for batch in _parquet(path, text_field) if path.suffix == ".parquet" else _arrow(path, text_field):
             for row in batch.to_pylist():
                 number += 1
-                text, source = row[text_field], f"{name}:{number}"
-                if not text:
-                    tally.skip("empty", source)
-                    continue
-                text, mended = mend_pairs(text)
-                tally.replaced += mended
-                yield Document.of(text, source)._replace(marks=marks_of(row))
+                yield from of_record(row, text_field, f"{name}:{number}", tally)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         tally.bad("damaged or cut short", str(path), f" after row {number:,} ({reason:.200}): copy it again")
