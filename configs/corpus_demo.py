@@ -21,7 +21,6 @@ LICENCES = {
     "near-duplicates-gutenberg": "public domain in the USA",
     "mojibake-ftfy": "Apache-2.0",
     "udhr": None,
-    "chinese-classics": "public domain",
 }
 TEXTS = (
     "*.html*",
@@ -30,18 +29,26 @@ TEXTS = (
     "*.arc*",
     "*.xml*",
     "*.txt*",
-    "*.json",
-    "*.json.xz",
 )  # and not what describes them
+
+
+def _chinese(data: str, name: str, include: str, text_field: str) -> SourceConfig:
+    """Records of JSON files, whose text is a list of paragraphs."""
+    path, licence = f"{data}/chinese-classics", "public domain"
+    return SourceConfig(name=name, path=path, include=(include,), text_field=text_field, licence=licence)
 
 
 def config() -> CorpusConfig:
     data = os.environ.get("JAXLM_DATA", "data")
     return CorpusConfig(
         name="corpus_demo",
-        sources=tuple(
-            SourceConfig(name=name, path=f"{data}/{name}", include=TEXTS, licence=licence)
-            for name, licence in LICENCES.items()
+        sources=(
+            *(
+                SourceConfig(name=name, path=f"{data}/{name}", include=TEXTS, licence=licence)
+                for name, licence in LICENCES.items()
+            ),
+            _chinese(data, "chinese-classics", "*.json*", text_field="paragraphs"),
+            _chinese(data, "shijing", "shijing.json", text_field="content"),
         ),
         # A book has more words than Gopher lets a web page have.
         quality=(QualityConfig(languages=("en",), rules=(Gopher(words=Bounds(least=50)), GopherRepetition())),),

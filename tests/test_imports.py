@@ -39,6 +39,8 @@ HOMES = {
     "dask": {"corpus.executor"},
     "distributed": {"corpus.executor"},
     "ftfy": {"corpus.normalise"},
+    "opencc": {"corpus.normalise"},
+    "fsspec": {"corpus.remote"},
     "py3langid": {"corpus.language"},
     "rensa": {"corpus.duplicates.sketch"},
     "tensorboardX": {"training.telemetry"},

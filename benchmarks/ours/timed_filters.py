@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from jaxlm.corpus.lines import C4Lines, trim
 from jaxlm.corpus.quality import measure
-from jaxlm.corpus.rules import C4, C4Paragraphs, FineWeb, Gopher, GopherRepetition, bounds_of, reasons
+from jaxlm.corpus.rules import C4, C4Paragraphs, FineWeb, Gopher, GopherRepetition, reasons
 from jaxlm.corpus.words import Lexicon
 
 SETS = [Gopher(), GopherRepetition(), C4(), FineWeb()]
@@ -36,7 +36,7 @@ def main() -> None:
         texts = [json.loads(line)["text"] for line in file]
     lexicon = Lexicon()  # empty: what it has to learn is in the time
     start = time.perf_counter()
-    kept = sum(not reasons(measures(text, lexicon), SETS) for text in texts)
+    kept = sum(not reasons(measures(text, lexicon), SETS, "en") for text in texts)
     seconds = time.perf_counter() - start
     with open(verdicts, "w", encoding="utf-8") as file:
         json.dump(by_rule([measures(text, lexicon) for text in texts]), file)
@@ -46,11 +46,11 @@ def main() -> None:
 
 def by_rule(measured: list[Mapping[str, int | float]]) -> dict[str, list[int]]:
     """{rule: 1 for each document that it keeps, else 0}."""
-    broken = [{named(reason) for reason in reasons(one, [*SETS, C4Paragraphs()])} for one in measured]
+    broken = [{named(reason) for reason in reasons(one, [*SETS, C4Paragraphs()], "en")} for one in measured]
     names = {
         named(f"{type(rules).__name__}.{name} {side} x")
         for rules in [*SETS, C4Paragraphs()]
-        for name, bounds in bounds_of(rules).items()
+        for name, bounds in rules.bounds("en", {}).items()
         for side, bound in (("below", bounds.least), ("above", bounds.most))
         if bound is not None
     }

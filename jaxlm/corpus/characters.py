@@ -1,4 +1,4 @@
-"""Characters by what they do in a text: which of them end a sentence, and which make no word."""
+"""Characters by what they do in a text: which end a sentence, which make no word, which are words of their own."""
 
 # Sentence_Terminal of Unicode 15, and three signs of Khmer, as datatrove 0.10 lists them.
 _TERMINAL = (
@@ -23,4 +23,17 @@ TERMINALS = tuple(sorted(TERMINAL))  # for str.endswith
 SYMBOLS = TERMINAL.union(
     "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~«´»–—’“”„…∶━►、。〈〉《》「」【】！％（），．１：；？～",
     map(chr, (*range(9), *range(11, 32), *range(127, 160))),
+)
+
+# Scripts written without spaces between words (Unicode 15, chapters 16 and 18)
+UNSPACED = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x0F00, 0x0FFF),  # Tibetan, whose syllables are parted by punctuation
+    (0x1000, 0x109F),  # Myanmar
+    (0x1780, 0x17FF),  # Khmer
+    (0x3040, 0x312F),  # Hiragana, Katakana, Bopomofo
+    (0x31A0, 0x31FF),
+    (0x3400, 0x9FFF),  # Han
+    (0xF900, 0xFAFF),
+    (0x20000, 0x3FFFF),
 )

@@ -1,6 +1,7 @@
 """Where documents come from: a file, a folder, or the running interpreter's own library.
 
     .jsonl                                a document for each line, its `text_field`; or a labelled example
+    .json                                 the same for each object in it that has `text_field`; else one document
     .csv                                  a document for each row, its column `text_field`
     .parquet .arrow                       the same; a folder that Hugging Face's `save_to_disk` wrote is its .arrow
     .html .htm                            the main text of the page, without navigation
@@ -26,7 +27,7 @@ from jaxlm.corpus import examples, jsonl
 from jaxlm.corpus.decode import NotText, decode
 from jaxlm.corpus.document import Document, Tally
 from jaxlm.corpus.files import File, below, content_hash, matches, one
-from jaxlm.corpus.formats import csv_table, html, tables, warc, wikipedia
+from jaxlm.corpus.formats import csv_table, html, json_records, tables, warc, wikipedia
 from jaxlm.corpus.formats.unpack import PACKED, bare, unpacked, whole
 from jaxlm.data.dataset import DataConfig
 from jaxlm.data.objectives import labelled
@@ -132,6 +133,13 @@ def _tables(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
     return tables.read(file.path, file.name, text_field, tally)
 
 
+def _json(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
+    found = json_records.records(file.path, text_field)
+    if found is None:
+        return _whole(file, text_field, tally)
+    return json_records.read(file.path, file.name, found, text_field, tally)
+
+
 Reader = Callable[[File, str, Tally], Iterator[Document]]
 
 READERS: tuple[tuple[tuple[str, ...], Reader], ...] = (
@@ -141,6 +149,7 @@ READERS: tuple[tuple[tuple[str, ...], Reader], ...] = (
     (html.SUFFIXES, lambda file, text_field, tally: html.read(file.path, file.name, tally)),
     (warc.SUFFIXES, lambda file, text_field, tally: warc.read(file.path, file.name, tally)),
     (wikipedia.SUFFIXES, _xml),
+    (json_records.SUFFIXES, _json),
 )
 
 

@@ -5,18 +5,22 @@ from typing import Annotated, Literal
 import pydantic
 
 from jaxlm.config import Config
+from jaxlm.corpus.bigscience import BigScience
 from jaxlm.corpus.duplicates.config import ExactConfig, NearConfig
 from jaxlm.corpus.language import LanguageConfig
 from jaxlm.corpus.lines import C4Lines
+from jaxlm.corpus.lines_refinedweb import RefinedWebLines
 from jaxlm.corpus.normalise import NormaliseConfig
 from jaxlm.corpus.pii import PiiConfig
-from jaxlm.corpus.rules import C4, C4Paragraphs, FineWeb, Gopher, GopherRepetition
+from jaxlm.corpus.remote import is_remote
+from jaxlm.corpus.rules import C4, C4Paragraphs, FineWeb, Gopher, GopherRepetition, RefinedWeb
+from jaxlm.corpus.word_lists import WordList, WordListConfig
 
 
 class SourceConfig(Config):
     """A file or a folder; the name it has in everything that is told."""
 
-    path: str
+    path: str  # of this machine; or s3://, gs://, https://; or "-", standard input, "-.jsonl" if it is that
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][\w.-]*$")
     include: tuple[str, ...] = ()  # glob patterns of file names in a folder; (): all
     text_field: str = "text"  # of records and tables
@@ -24,7 +28,11 @@ class SourceConfig(Config):
     priority: int = 0  # of two duplicates the one of the source with the lowest stays
 
 
-Rules = Annotated[Gopher | GopherRepetition | C4 | C4Paragraphs | FineWeb, pydantic.Field(discriminator="kind")]
+LinesConfig = Annotated[C4Lines | RefinedWebLines, pydantic.Field(discriminator="kind")]
+RulesConfig = Annotated[
+    Gopher | GopherRepetition | C4 | C4Paragraphs | FineWeb | RefinedWeb | BigScience | WordList,
+    pydantic.Field(discriminator="kind"),
+]
 
 
 class LanguagesConfig(Config):
@@ -36,10 +44,10 @@ class LanguagesConfig(Config):
 
 
 class QualityConfig(Config):
-    """Rules for documents of some languages: words and stop words are those of English."""
+    """Rules for documents of some languages; but for BigScience's and lists, words and stop words are English ones."""
 
-    languages: tuple[str, ...] = ("en",)
-    rules: tuple[Rules, ...] = (Gopher(), GopherRepetition())
+    languages: tuple[str, ...] = ("en",)  # ISO 639-1; (): all
+    rules: tuple[RulesConfig, ...] = (Gopher(), GopherRepetition())
 
 
 class DuplicatesConfig(Config):
@@ -63,8 +71,9 @@ class CorpusConfig(Config):
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][\w.-]*$")  # of its folder
     sources: tuple[SourceConfig, ...] = pydantic.Field(min_length=1)
     normalise: NormaliseConfig = NormaliseConfig()
-    lines: C4Lines | None = None  # None: every line stays
+    lines: LinesConfig | None = None  # None: every line stays
     languages: LanguagesConfig = LanguagesConfig()
+    words: tuple[WordListConfig, ...] = ()  # that texts are compared with
     quality: tuple[QualityConfig, ...] = (QualityConfig(),)
     personal: PiiConfig | None = PiiConfig()  # None: not looked for
     duplicates: DuplicatesConfig = DuplicatesConfig()
@@ -78,13 +87,31 @@ class CorpusConfig(Config):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"sources have the name {twice[0]!r} twice: give each its own")
+        inputs = [source.name for source in self.sources if source.path.startswith("-") and is_remote(source.path)]
+        if len(inputs) > 1:
+            raise ValueError(f"sources {inputs[0]!r} and {inputs[1]!r} both read standard input: leave one out")
         return self
 
     @pydantic.model_validator(mode="after")
     def _rules_have_their_measures(self) -> "CorpusConfig":
-        if self.lines is None and any(rule.kind == "c4" for quality in self.quality for rule in quality.rules):
-            raise ValueError(
-                "lines=None keeps every line, and quality has rules of kind 'c4', which count what C4Lines() keeps: "
-                "set lines=C4Lines(), or leave the rules out"
-            )
+        lists, cut_by = {one.name for one in self.words}, self.lines and self.lines.kind
+        for rule in self.rules():
+            needed = _LINES_OF.get(rule.kind)
+            if needed is not None and cut_by != needed.model_fields["kind"].default:
+                raise ValueError(
+                    f"lines={cut_by!r} and quality has rules of kind {rule.kind!r}, which judge what "
+                    f"{needed.__name__}() leaves: set lines={needed.__name__}(), or leave the rules out"
+                )
+            if rule.kind == "word_list" and rule.words not in lists:
+                known = ", ".join(map(repr, sorted(lists))) or "none"
+                raise ValueError(
+                    f"quality has a rule of kind 'word_list' on words={rule.words!r}, and the lists in `words` are "
+                    f"{known}: name one of these, or add WordListConfig(name={rule.words!r}, path=...)"
+                )
         return self
+
+    def rules(self) -> list[RulesConfig]:
+        return [rule for quality in self.quality for rule in quality.rules]
+
+
+_LINES_OF = {"c4": C4Lines, "refinedweb": RefinedWebLines}  # kind of rules -> the lines that they are about

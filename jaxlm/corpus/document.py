@@ -23,11 +23,13 @@ class Document(NamedTuple):
         return cls(hashlib.blake2b(text.encode("utf-8"), digest_size=16).hexdigest(), text, source, {})
 
 
-_MARKS = {"url": ("url",), "date": ("date", "timestamp"), "licence": ("licence", "license")}  # mark -> fields
+_MARKS = {
+    "url": ("url",), "date": ("date", "timestamp"), "licence": ("licence", "license"), "title": ("title",),
+}  # mark -> fields  # fmt: skip
 
 
 def marks_of(record: Mapping[str, Any]) -> dict[str, str]:
-    """Where a record comes from, so far as its fields say.
+    """Where a record comes from and what it is called, so far as its fields say.
 
     >>> marks_of({"text": "Tea", "license": "CC0", "url": None})
     {'licence': 'CC0'}

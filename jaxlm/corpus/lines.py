@@ -1,4 +1,4 @@
-"""Lines of web pages that are no text: which go, and why; the rest of the page stays.
+"""Lines of web pages that are no text: which go, and why; the rest of the page stays. RefinedWeb's stand beside this.
 
 C4's rules (Raffel et al. 2020, JMLR 21/140, section 2.2, and the released code of tensorflow-datasets): a line is kept
 that ends a sentence, has words enough, and does not talk of cookies or of scripts.
@@ -7,7 +7,7 @@ that ends a sentence, has words enough, and does not talk of cookies or of scrip
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pydantic
 
@@ -22,6 +22,7 @@ _POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "u
 class C4Lines(Config):
     """What a line must be to stay."""
 
+    kind: Literal["c4"] = "c4"
     terminal: bool = True  # ends in . ? ! " ' and not in ...; FineWeb (Penedo et al. 2024) leaves this out
     words: int = pydantic.Field(default=3, ge=0)  # least, between white space
     longest_word: int = pydantic.Field(default=1_000, gt=0)  # characters
@@ -35,7 +36,7 @@ class Trimmed(NamedTuple):
 
     text: str
     removed: Counter[str]  # reason -> lines
-    measures: Mapping[str, int | float]  # what C4 asks of the whole, of its kept lines
+    measures: Mapping[str, int | float]  # what rules ask of the whole, of its kept lines
 
 
 def trim(lines: Sequence[str], words: Words, lexicon: Lexicon, cfg: C4Lines) -> Trimmed:

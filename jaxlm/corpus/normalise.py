@@ -11,6 +11,7 @@ In this order, and each step counted:
     form         NFC (UAX 15), or NFKC or none
     spaces       a run of two or more inside a line becomes one space, at its end nothing; indents stay
     blank lines  at most one in a row
+    chinese      where it is asked for, characters of Chinese texts become simplified or traditional (OpenCC)
 
 Clean text is only looked at. ftfy is slow on it (5 to 19 MB/s a core), so what it may complain about is found first:
 two characters outside ASCII side by side, of which one is seldom a letter of its own language.
@@ -18,15 +19,17 @@ two characters outside ASCII side by side, of which one is seldom a letter of it
 Left out: quotes, dashes and ligatures (NFKC takes the last), HTML, letters that look like others.
 """
 
+import functools
 import re
 import unicodedata
 from collections import Counter
-from typing import Literal
+from typing import Any, Literal
 
 import ftfy
 from ftfy.badness import MOJIBAKE_CATEGORIES, is_bad
 
 from jaxlm.config import Config
+from jaxlm.errors import UserError
 
 _LINE_END = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
 _CONTROL = re.compile("[\0-\x08\x0e-\x1f\x7f-\x9f]+")
@@ -49,9 +52,14 @@ _SUSPECT = re.compile(
 _AROUND = 6  # characters: with two suspects no pattern of ftfy.badness is longer
 
 
+_HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af]")
+_OTHER_HAN = re.compile("[\u3041-\u30ff\u31f0-\u31ff\uac00-\ud7af]")  # kana, Hangul: their characters are their own
+
+
 class NormaliseConfig(Config):
     form: Literal["NFC", "NFKC", "none"] = "NFC"
     mojibake: bool = True
+    chinese: Literal["as_it_is", "simplified", "traditional"] = "as_it_is"  # a fold: words are those they were
     spaces: bool = True  # runs of white space and blank lines; False for text where they mean something
 
 
@@ -71,11 +79,25 @@ def normalise(text: str, cfg: NormaliseConfig | None = None) -> tuple[str, dict[
         text, notes["zero width"] = _ZERO_WIDTH.subn("", text)
     if cfg.form != "none" and not unicodedata.is_normalized(cfg.form, text):
         text, notes["form"] = unicodedata.normalize(cfg.form, text), 1
+    if cfg.chinese != "as_it_is" and _HAN.search(text) and not _OTHER_HAN.search(text):
+        folded = _opencc("t2s" if cfg.chinese == "simplified" else "s2t").convert(text)
+        text, notes["chinese"] = folded, int(folded != text)
     if cfg.spaces:
         text, notes["spaces"] = _single_spaces(text)
         if "\n\n\n" in text:
             text, notes["blank lines"] = _BLANK_LINES.subn("\n\n", text)
     return text, {step: count for step, count in notes.items() if count}
+
+
+@functools.cache
+def _opencc(how: str) -> Any:
+    try:
+        import opencc  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise UserError(
+            "normalise.chinese other than 'as_it_is' needs a library: pip install 'jaxlm[chinese]'"
+        ) from None
+    return opencc.OpenCC(how)
 
 
 def _mend(text: str) -> tuple[str, int]:

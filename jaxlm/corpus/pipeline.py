@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import jaxlm
 from jaxlm import hashing
 from jaxlm.config import dump
-from jaxlm.corpus import copies, stages, table, tasks
+from jaxlm.corpus import copies, remote, stages, table, tasks, word_lists
 from jaxlm.corpus.collect import Progress, source_files
 from jaxlm.corpus.config import CorpusConfig, SourceConfig
 from jaxlm.corpus.disk import clear_errors
@@ -33,6 +33,7 @@ from jaxlm.corpus.files import File
 from jaxlm.corpus.lock import locked
 from jaxlm.corpus.stages import Removal
 from jaxlm.corpus.tasks import Task
+from jaxlm.corpus.word_lists import Listed
 from jaxlm.errors import UserError
 
 FORMAT_VERSION = 1
@@ -108,7 +109,8 @@ def _make(cfg: CorpusConfig, folder: Path, engine: Executor, progress: Progress)
     collected = run(collecting)
     _check_records(collected, cfg)
     documents = [task.folder(work) for task in collecting]
-    annotating = [_annotate(task, documents[n], cfg) for n, task in enumerate(collecting)]
+    lists = word_lists.load(cfg.words)
+    annotating = [_annotate(task, documents[n], lists, cfg) for n, task in enumerate(collecting)]
     annotated = run(annotating)
     notes = [task.folder(work) for task in annotating]
     removals = [_removals(part_notes, cfg) for part_notes in notes]
@@ -138,7 +140,10 @@ def plan(cfg: CorpusConfig, folder: Path, progress: Progress) -> tuple[list[Part
     parts, tally = [], Tally()
     for source in cfg.sources:
         try:
-            files = source_files(source.path, source.include, tally, folder)
+            path = source.path
+            if remote.is_remote(path):
+                path = str(remote.local(path, source.include, folder / "work" / "fetched", progress))
+            files = source_files(path, source.include, tally, None if path != source.path else folder)
         except UserError as error:
             raise UserError(f"source {source.name!r}: {error}") from None
         if not files:
@@ -178,10 +183,10 @@ def _collect(part: Part, cfg: CorpusConfig) -> Task:
     return Task("collect", key, stages.collect, (part.files, part.source, cfg), part.name)
 
 
-def _annotate(collecting: Task, documents: Path, cfg: CorpusConfig) -> Task:
-    kinds = cfg.personal and list(cfg.personal.kinds)
-    key = tasks.key(stages.VERSIONS["annotate"], collecting.key, dump(cfg.languages.identify), kinds)
-    return Task("annotate", key, stages.annotate, (documents, cfg), collecting.name)
+def _annotate(collecting: Task, documents: Path, lists: Sequence[Listed], cfg: CorpusConfig) -> Task:
+    asked = (cfg.personal and list(cfg.personal.kinds), stages.asks_bigscience(cfg), lists)
+    key = tasks.key(stages.VERSIONS["annotate"], collecting.key, dump(cfg.languages.identify), *asked)
+    return Task("annotate", key, stages.annotate, (documents, lists, cfg), collecting.name)
 
 
 def _removals(notes: Path, cfg: CorpusConfig) -> dict[str, list[Removal]]:

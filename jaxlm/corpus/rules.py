@@ -26,7 +26,15 @@ class Bounds(Config):
         return self
 
 
-class Gopher(Config):
+class Rules(Config):
+    """A set of rules; a field that is a Bounds is named as its measure."""
+
+    def bounds(self, language: str, measures: Mapping[str, int | float]) -> dict[str, Bounds]:
+        """{measure: what it may be}, for a text in a language of which `measures` are known."""
+        return {name: bounds for name, bounds in self if isinstance(bounds, Bounds)}
+
+
+class Gopher(Rules):
     """Quality by Rae et al. 2021 (arXiv:2112.11446), appendix A.1.1."""
 
     kind: Literal["gopher"] = "gopher"
@@ -40,7 +48,7 @@ class Gopher(Config):
     stop_words: Bounds = Bounds(least=2)  # different ones of eight
 
 
-class GopherRepetition(Config):
+class GopherRepetition(Rules):
     """Repetition by Rae et al. 2021 (arXiv:2112.11446), table A1."""
 
     kind: Literal["gopher_repetition"] = "gopher_repetition"
@@ -59,7 +67,7 @@ class GopherRepetition(Config):
     repeated_10_grams: Bounds = Bounds(most=0.10)
 
 
-class C4(Config):
+class C4(Rules):
     """Pages by Raffel et al. 2020 (JMLR 21/140), section 2.2, after its rules of lines."""
 
     kind: Literal["c4"] = "c4"
@@ -68,14 +76,14 @@ class C4(Config):
     braces: Bounds = Bounds(most=0)  # lines
 
 
-class C4Paragraphs(Config):
+class C4Paragraphs(Rules):
     """Pages of mC4 (Xue et al. 2021, arXiv:2010.11934), section 3.1: three lines of 200 characters."""
 
     kind: Literal["c4_paragraphs"] = "c4_paragraphs"
     third_longest_line: Bounds = Bounds(least=200)  # characters; 0 where there are fewer lines
 
 
-class FineWeb(Config):
+class FineWeb(Rules):
     """Pages by Penedo et al. 2024 (arXiv:2406.17557), section 3.6, with the thresholds of its released code."""
 
     kind: Literal["fineweb"] = "fineweb"
@@ -85,20 +93,22 @@ class FineWeb(Config):
     line_breaks: Bounds = Bounds(most=0.3)  # of words
 
 
-def bounds_of(rules: Config) -> dict[str, Bounds]:
-    """{measure: its bounds} of a set."""
-    return {name: bounds for name, bounds in rules if isinstance(bounds, Bounds)}
+class RefinedWeb(Rules):
+    """Pages that lost little to the rules of lines by Penedo et al. 2023 (arXiv:2306.01116), appendix G.2."""
+
+    kind: Literal["refinedweb"] = "refinedweb"
+    removed_words: Bounds = Bounds(most=0.05)  # of words
 
 
-def reasons(measures: Mapping[str, int | float], rules: Iterable[Config]) -> list[str]:
-    """`Set.measure below 50`, for each bound that the measures break.
+def reasons(measures: Mapping[str, int | float], rules: Iterable[Rules], language: str) -> list[str]:
+    """`Set.measure below 50`, for each bound that the measures of a text in a language break.
 
-    >>> reasons({"sentences": 2, "lorem_ipsum": 0, "braces": 1}, [C4()])
+    >>> reasons({"sentences": 2, "lorem_ipsum": 0, "braces": 1}, [C4()], "en")
     ['C4.sentences below 5', 'C4.braces above 0']
     """
     broken = []
     for rule in rules:
-        for name, bounds in bounds_of(rule).items():
+        for name, bounds in rule.bounds(language, measures).items():
             value = measures[name]
             if bounds.least is not None and value < bounds.least:
                 broken.append(f"{type(rule).__name__}.{name} below {bounds.least:g}")

@@ -14,16 +14,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxlm.corpus import pii, pii_scrub, table
+from jaxlm.corpus import bigscience, lines, lines_refinedweb, pii, pii_scrub, table
 from jaxlm.corpus.collect import read
-from jaxlm.corpus.config import CorpusConfig, QualityConfig, SourceConfig
+from jaxlm.corpus.config import CorpusConfig, LinesConfig, QualityConfig, SourceConfig
 from jaxlm.corpus.document import Document, Tally
 from jaxlm.corpus.files import File
 from jaxlm.corpus.language import Identifier
-from jaxlm.corpus.lines import trim
+from jaxlm.corpus.lines import Trimmed
+from jaxlm.corpus.lines_refinedweb import RefinedWebLines
 from jaxlm.corpus.normalise import normalise
 from jaxlm.corpus.quality import measure
 from jaxlm.corpus.rules import reasons
+from jaxlm.corpus.word_lists import Listed, Measurer
 from jaxlm.corpus.words import Lexicon
 
 VERSIONS = {"collect": 1, "annotate": 1, "duplicates": 1, "write": 1}
@@ -67,8 +69,7 @@ def _collected(
             text, steps = normalise(document.text, cfg.normalise)
             changed.update(dict.fromkeys(steps, 1))
             if cfg.lines is not None:
-                lines = text.splitlines()
-                trimmed = trim(lines, lexicon.read(lines), lexicon, cfg.lines)
+                trimmed = _trimmed(text.splitlines(), lexicon, cfg.lines)
                 text, marks = trimmed.text, {**document.marks, "measures": dict(trimmed.measures)}
                 cut.update(trimmed.removed)
             else:
@@ -84,14 +85,19 @@ def _collected(
             yield Document(Document.of(text, "").id, text, f"{source.name}/{document.source}", marks)
 
 
-def annotate(folder: Path, documents: Path, cfg: CorpusConfig) -> dict:
+def _trimmed(raw: Sequence[str], lexicon: Lexicon, cfg: LinesConfig) -> Trimmed:
+    if isinstance(cfg, RefinedWebLines):
+        return lines_refinedweb.trim(raw, cfg)
+    return lines.trim(raw, lexicon.read(raw), lexicon, cfg)
+
+
+def annotate(folder: Path, documents: Path, word_lists: Sequence[Listed], cfg: CorpusConfig) -> dict:
     """notes.parquet of a part: a row for each document, in its order."""
-    identifier, lexicon, rows = Identifier(cfg.languages.identify), Lexicon(), []
+    identifier, lexicon, measurer, rows = Identifier(cfg.languages.identify), Lexicon(), Measurer(word_lists), []
     for document in table.read_documents(documents / DOCUMENTS):
-        lines = document.text.splitlines()
         language, probability = identifier.identify(document.text)
         spans = pii.find(document.text, cfg.personal.kinds) if cfg.personal is not None else []
-        measures = {**measure(document.text, lines, lexicon.read(lines)), **document.marks.get("measures", {})}
+        measures = _measures(document, language, lexicon, measurer, cfg)
         rows.append({
             "id": document.id, "source": document.source, "bytes": len(document.text.encode()), "language": language,
             "probability": probability, "personal": json.dumps(spans), "measures": json.dumps(measures),
@@ -101,6 +107,21 @@ def annotate(folder: Path, documents: Path, cfg: CorpusConfig) -> dict:
         "languages": dict(Counter(row["language"] for row in rows)),
         "personal": dict(Counter(span[2] for row in rows for span in json.loads(row["personal"]))),
     }
+
+
+def _measures(document: Document, language: str, lexicon: Lexicon, measurer: Measurer, cfg: CorpusConfig) -> dict:
+    """What rules may ask of a document; BigScience's measures cost as much as all others, so only if they are asked."""
+    raw = document.text.splitlines()
+    return {
+        **measure(document.text, raw, lexicon.read(raw)),
+        **(bigscience.measure(document.text, language) if asks_bigscience(cfg) else {}),
+        **measurer.measure(document.text, language),
+        **document.marks.get("measures", {}),
+    }
+
+
+def asks_bigscience(cfg: CorpusConfig) -> bool:
+    return any(rule.kind == "bigscience" for rule in cfg.rules())
 
 
 _NOTES = table.schema(
@@ -116,7 +137,7 @@ def selected(notes: Iterable[Mapping[str, Any]], cfg: CorpusConfig) -> Iterator[
         for quality in cfg.quality:
             if _speaks(note["language"], quality):
                 measures = json.loads(note["measures"])
-                found += [Removal("quality", reason) for reason in reasons(measures, quality.rules)]
+                found += [Removal("quality", reason) for reason in reasons(measures, quality.rules, note["language"])]
         if cfg.personal is not None and cfg.personal.mode == "drop" and note["personal"] != "[]":
             found.append(Removal("personal", "personal data"))
         yield found

@@ -136,3 +136,19 @@ def test_each_step_can_be_left_out():
     assert normalise("a  b \n\n\n\nc", NormaliseConfig(spaces=False)) == ("a  b \n\n\n\nc", {})
     with pytest.raises(UserError, match="form"):
         parse({"form": "NFD"}, NormaliseConfig)
+
+
+@pytest.mark.parametrize(
+    ("text", "simplified", "traditional"),
+    [
+        ("漢語，臺灣的軟體", "汉语，台湾的软体", "漢語，臺灣的軟體"),
+        ("汉语后面 tea", "汉语后面 tea", "漢語後面 tea"),
+        ("図書館の漢字", "図書館の漢字", "図書館の漢字"),  # Japanese, which has kana
+        ("plain", "plain", "plain"),
+    ],
+)
+def test_chinese_texts_are_folded_where_it_is_asked_for(text, simplified, traditional):
+    assert normalise(text) == (text, {})
+    for chinese, expected in (("simplified", simplified), ("traditional", traditional)):
+        folded, steps = normalise(text, NormaliseConfig(chinese=chinese))
+        assert (folded, steps) == (expected, {"chinese": 1} if expected != text else {})

@@ -12,11 +12,15 @@ import pytest
 from jaxlm import hashing
 from jaxlm.config import dump, load, override, shipped
 from jaxlm.corpus import stages
+from jaxlm.corpus.bigscience import BigScience
 from jaxlm.corpus.config import CorpusConfig, DuplicatesConfig, LanguagesConfig, QualityConfig, SourceConfig
 from jaxlm.corpus.document import Document
 from jaxlm.corpus.duplicates.config import CapConfig, ExactConfig, NearConfig
+from jaxlm.corpus.lines_refinedweb import RefinedWebLines
 from jaxlm.corpus.pipeline import Corpus, make
+from jaxlm.corpus.rules import Bounds, RefinedWeb
 from jaxlm.corpus.story import stories
+from jaxlm.corpus.word_lists import WordList, WordListConfig
 from jaxlm.errors import UserError
 from jaxlm.run_config import RunConfig
 
@@ -212,8 +216,42 @@ def test_sources_of_one_name_and_rules_without_measures_are_refused(source):
     twice = SourceConfig(name="texts", path=str(source))
     with pytest.raises(ValueError, match=r"sources have the name 'texts' twice"):
         config(source, sources=(twice, twice))
-    with pytest.raises(ValueError, match=r"lines=None keeps every line, and quality has rules of kind 'c4'"):
+    with pytest.raises(ValueError, match=r"lines=None and quality has rules of kind 'c4'.*set lines=C4Lines\(\)"):
         config(source, quality=({"rules": [{"kind": "c4"}]},))
+
+
+def test_rules_of_other_sets_judge_by_language_lists_and_lines(tmp_path):
+    (tmp_path / "texts").mkdir()
+    texts = {
+        "en": text(1),
+        "shouting": text(2) + "\nHOME ABOUT US\n" * 40,
+        "zh": "学而时习之，不亦说乎？" * 20,
+        "bad": text(3) + " Darn.",
+    }
+    for name, value in texts.items():
+        (tmp_path / "texts" / f"{name}.txt").write_text(value)
+    (tmp_path / "flagged.txt").write_text("darn\n")
+    cfg = config(
+        tmp_path / "texts",
+        lines=RefinedWebLines(),
+        words=(WordListConfig(name="flagged", path=str(tmp_path / "flagged.txt"), languages=()),),
+        quality=(
+            QualityConfig(languages=(), rules=(RefinedWeb(), WordList(words="flagged", count=Bounds(most=0)))),
+            QualityConfig(languages=("zh",), rules=(BigScience(),)),
+        ),
+    )
+    made = make(cfg, tmp_path / "corpora")
+    gone = {row["source"].removesuffix(".txt"): row["reason"] for row in rows(made, "removed")}
+    assert gone == {
+        "texts/shouting": "RefinedWeb.removed_words above 0.05", "texts/bad": "WordList.flagged_count above 0",
+        "texts/zh": "BigScience.repeated_words above 0.96",
+    }  # fmt: skip
+    assert made.manifest["stages"]["collect"]["lines"] == {"capitals": 40}
+
+
+def test_a_rule_about_a_list_that_is_not_there_is_refused(source):
+    with pytest.raises(ValueError, match=r"words='flagged', and the lists in `words` are none: name one of these"):
+        config(source, quality=({"rules": [{"kind": "word_list", "words": "flagged"}]},))
 
 
 @pytest.mark.parametrize("name", [name for name in shipped() if name.startswith("corpus_")])

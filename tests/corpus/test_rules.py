@@ -3,27 +3,29 @@
 import pytest
 
 from jaxlm.config import override, parse
+from jaxlm.corpus import lines_refinedweb
 from jaxlm.corpus.lines import C4Lines, trim
 from jaxlm.corpus.quality import measure
-from jaxlm.corpus.rules import C4, Bounds, C4Paragraphs, FineWeb, Gopher, GopherRepetition, bounds_of, reasons
+from jaxlm.corpus.rules import C4, Bounds, C4Paragraphs, FineWeb, Gopher, GopherRepetition, RefinedWeb, reasons
 from jaxlm.corpus.words import Lexicon
 from jaxlm.errors import UserError
 
-SETS = [Gopher(), GopherRepetition(), C4(), C4Paragraphs(), FineWeb()]
+SETS = [Gopher(), GopherRepetition(), C4(), C4Paragraphs(), FineWeb(), RefinedWeb()]
 
 
 def test_every_rule_has_its_measure_and_every_measure_a_rule():
     lexicon, lines = Lexicon(), ["Some text."]
     words = lexicon.read(lines)
-    found = {**measure(lines[0], lines, words), **trim(lines, words, lexicon, C4Lines()).measures}
-    assert {name for rules in SETS for name in bounds_of(rules)} == found.keys()
+    trimmed = trim(lines, words, lexicon, C4Lines()), lines_refinedweb.trim(lines, lines_refinedweb.RefinedWebLines())
+    found = {**measure(lines[0], lines, words), **trimmed[0].measures, **trimmed[1].measures}
+    assert {name for rules in SETS for name in rules.bounds("en", {})} == found.keys()
 
 
 def test_a_bound_itself_is_allowed():
     measures = {"sentences": 5, "lorem_ipsum": 0, "braces": 0}
-    assert reasons(measures, [C4()]) == []
-    assert reasons(measures | {"sentences": 4}, [C4()]) == ["C4.sentences below 5"]
-    assert reasons(measures | {"braces": 1}, [C4()]) == ["C4.braces above 0"]
+    assert reasons(measures, [C4()], "en") == []
+    assert reasons(measures | {"sentences": 4}, [C4()], "en") == ["C4.sentences below 5"]
+    assert reasons(measures | {"braces": 1}, [C4()], "en") == ["C4.braces above 0"]
 
 
 def test_a_threshold_is_set_as_any_field_and_can_be_lifted():

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxlm.corpus.characters import UNSPACED
 from jaxlm.corpus.duplicates.arrays import Ragged, mix
 
 _DROPPED, _END, _SPACE, _ZERO = 0, 10, 32, 48  # codes: no character, end of a text, white space, a digit
@@ -23,18 +24,6 @@ _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse: 2^64 over the gold
 
 _REACH = 1 << 20  # characters hashed by one table of powers; chosen: above a block of texts, 16 MB of tables
 
-# Scripts written without spaces between words (Unicode 15, chapters 16 and 18)
-_UNSPACED = (
-    (0x0E00, 0x0EFF),  # Thai, Lao
-    (0x0F00, 0x0FFF),  # Tibetan, whose syllables are parted by punctuation
-    (0x1000, 0x109F),  # Myanmar
-    (0x1780, 0x17FF),  # Khmer
-    (0x3040, 0x312F),  # Hiragana, Katakana, Bopomofo
-    (0x31A0, 0x31FF),
-    (0x3400, 0x9FFF),  # Han
-    (0xF900, 0xFAFF),
-    (0x20000, 0x3FFFF),
-)
 # Accents and vowel points that texts of one language have or lack. Other marks are vowels that a word needs.
 _ACCENTS = (
     (0x0300, 0x036F),
@@ -143,7 +132,7 @@ class _Tables(NamedTuple):
 def _tables() -> _Tables:
     codes = np.arange(0x110000, dtype=np.uint32)
     unspaced = np.zeros(len(codes), bool)
-    for low, high in _UNSPACED:
+    for low, high in UNSPACED:
         unspaced[low : high + 1] = True
     for code in range(0x20000):  # above are ideographs and what no text holds
         codes[code] = _code(chr(code))
