@@ -32,6 +32,8 @@ _INFIX = re.compile(
     rf"{re.escape(_QUOTES)}])|(?<={_LETTER}),(?={_LETTER})"
     rf"|(?<=[^\W_])(?:---|--|——|-|–|—|~)(?={_LETTER})|(?<=[^\W_])[:<>=/](?={_LETTER})"
 )
+_ALONE = frozenset(_MARKS) - set("—–…'’~")  # come off either end one at a time, whatever they stand beside
+_DIGIT = re.compile(r"\d")
 _LONGEST = 1_000  # characters: chosen; marks come off one by one, which is quadratic, so what is longer keeps them
 _ADDRESS = re.compile(
     r"(?:[A-Za-z][\w.+-]*://)?(?:\S{1,64}(?::\S{0,64})?@)?(?:\d{1,3}(?:\.\d{1,3}){3}|(?:[\w-]{1,63}\.){1,9}[a-z]{2,63})"
@@ -96,40 +98,86 @@ def cut(chunk: str) -> list[str]:
     >>> cut('"Don\\'t,'), cut("well-read..."), cut("U.S.,"), cut("5km")
     (['"', 'Do', "n't", ','], ['well', '-', 'read', '...'], ['U.S.', ','], ['5', 'km'])
     """
-    if chunk.isalpha():  # most are, and nothing cuts letters but what is known by heart
-        return list(_KNOWN.get(chunk, (chunk,)))
-    if chunk[-1] in ",;!?" and chunk[:-1].isalpha():
-        return [*cut(chunk[:-1]), chunk[-1]]
+    simple = _simple(chunk)
+    if simple is not None:
+        return simple
     if len(chunk) > _LONGEST:
         return _inside(chunk)
     before: list[str] = []
     after: list[str] = []
-    rest = chunk
+    rest, digits = chunk, _DIGIT.search(chunk) is not None
     while rest and rest not in _KNOWN:
-        prefix = _PREFIX.match(rest)
-        start = prefix.end() if prefix else 0
+        start = _prefix(rest)
         if start and rest[start:] in _KNOWN:
             before.append(rest[:start])
             rest = rest[start:]
             break
-        suffix = _SUFFIX.search(rest, start)
-        end = suffix.start() if suffix else len(rest)
-        if suffix and rest[:end] in _KNOWN:
+        end = _suffix(rest, start, digits)
+        if end < len(rest) and rest[:end] in _KNOWN:
             after.append(rest[end:])
             rest = rest[:end]
             break
-        if not start and not suffix:
+        if not start and end == len(rest):
             break
         if start:
             before.append(rest[:start])
-        if suffix:
+        if end < len(rest):
             after.append(rest[end:])
         rest = rest[start:end]
     return _joined([*before, *(_KNOWN.get(rest) or _inside(rest)), *reversed(after)])
 
 
+def _prefix(rest: str) -> int:
+    """Characters of the mark that comes off the beginning; most ends are seen without a pattern, here and below."""
+    if rest[0] in _ALONE:
+        return 1
+    found = None if _plain(rest[0]) else _PREFIX.match(rest)
+    return found.end() if found else 0
+
+
+def _plain(character: str) -> bool:
+    """Whether it is a letter or a digit, and none that is also a symbol, as ℝ."""
+    return character.isalnum() and (character < "\u2100" or "\u3013" < character < "\U0001f000")
+
+
+def _suffix(rest: str, start: int, digits: bool) -> int:
+    """Where the mark begins that comes off the end of what stands after `start`; its length where there is none."""
+    if rest[-1] in _ALONE and len(rest) > start:
+        return len(rest) - 1
+    if not digits and _plain(rest[-1]) and rest[-2:-1] not in ("'", "’"):
+        return len(rest)
+    found = _SUFFIX.search(rest, start)
+    return found.start() if found else len(rest)
+
+
+def _simple(chunk: str) -> list[str] | None:
+    """The same for letters with at most one mark at an end, and for words with hyphens; None for others.
+
+    Most chunks are such, and patterns would take several times as long.
+    """
+    if chunk.isalpha():  # nothing cuts letters but what is known by heart
+        return list(_KNOWN.get(chunk, (chunk,)))
+    if chunk in _KNOWN:
+        return list(_KNOWN[chunk])
+    letters, last = chunk[:-1], chunk[-1]
+    if letters.isalpha():
+        if last == ".":
+            return _joined([*_KNOWN.get(letters, (letters,)), "."]) if "a" <= letters[-1] <= "z" else None
+        return [*_KNOWN.get(letters, (letters,)), last] if last in _ALONE else None
+    if chunk[0] in _ALONE and chunk[1:].isalpha():
+        return [chunk[0], *_KNOWN.get(chunk[1:], (chunk[1:],))]
+    if chunk[-2:] in ("'s", "’s") and chunk[:-2].isalpha():
+        return [*_KNOWN.get(chunk[:-2], (chunk[:-2],)), chunk[-2:]]
+    parts = chunk.split("-")
+    if len(parts) > 1 and all(map(str.isalpha, parts)):
+        return [word for part in parts for word in ("-", part)][1:]
+    return None
+
+
 def _joined(words: list[str]) -> list[str]:
     """Put together again what is known whole, as `St` and the full stop that came off with other marks."""
+    if "." not in words and "'" not in words:
+        return words
     joined: list[str] = []
     for word in words:
         if joined and word in (".", "'") and _KNOWN.get(joined[-1] + word) == (joined[-1] + word,):
@@ -141,7 +189,7 @@ def _joined(words: list[str]) -> list[str]:
 
 def _inside(rest: str) -> list[str]:
     """Cut at what may stand inside a word."""
-    if len(rest) <= _LONGEST and _ADDRESS.fullmatch(rest):
+    if (rest.isascii() and rest.isalnum()) or (len(rest) <= _LONGEST and "." in rest and _ADDRESS.fullmatch(rest)):
         return [rest]
     words, start = [], 0
     for sign in _INFIX.finditer(rest):

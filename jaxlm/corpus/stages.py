@@ -26,7 +26,7 @@ from jaxlm.corpus.normalise import normalise
 from jaxlm.corpus.quality import measure
 from jaxlm.corpus.rules import reasons
 from jaxlm.corpus.word_lists import Listed, Measurer
-from jaxlm.corpus.words import Lexicon
+from jaxlm.corpus.words import lexicon
 
 VERSIONS = {"collect": 1, "annotate": 1, "duplicates": 1, "write": 1}
 DOCUMENTS, NOTES, REMOVED = "documents.parquet", "notes.parquet", "removed.parquet"
@@ -61,7 +61,6 @@ def _collected(
     cut: Counter[str],
     counts: Counter[str],
 ) -> Iterator[Document]:
-    lexicon = Lexicon()
     for file in files:
         for document in read(file, source.text_field, tally):
             counts["records"] += 1
@@ -69,7 +68,7 @@ def _collected(
             text, steps = normalise(document.text, cfg.normalise)
             changed.update(dict.fromkeys(steps, 1))
             if cfg.lines is not None:
-                trimmed = _trimmed(text.splitlines(), lexicon, cfg.lines)
+                trimmed = _trimmed(text.splitlines(), cfg.lines)
                 text, marks = trimmed.text, {**document.marks, "measures": dict(trimmed.measures)}
                 cut.update(trimmed.removed)
             else:
@@ -85,19 +84,19 @@ def _collected(
             yield Document(Document.of(text, "").id, text, f"{source.name}/{document.source}", marks)
 
 
-def _trimmed(raw: Sequence[str], lexicon: Lexicon, cfg: LinesConfig) -> Trimmed:
+def _trimmed(raw: Sequence[str], cfg: LinesConfig) -> Trimmed:
     if isinstance(cfg, RefinedWebLines):
         return lines_refinedweb.trim(raw, cfg)
-    return lines.trim(raw, lexicon.read(raw), lexicon, cfg)
+    return lines.trim(raw, lexicon().read(raw), lexicon(), cfg)
 
 
 def annotate(folder: Path, documents: Path, word_lists: Sequence[Listed], cfg: CorpusConfig) -> dict:
     """notes.parquet of a part: a row for each document, in its order."""
-    identifier, lexicon, measurer, rows = Identifier(cfg.languages.identify), Lexicon(), Measurer(word_lists), []
+    identifier, measurer, rows = Identifier(cfg.languages.identify), Measurer(word_lists), []
     for document in table.read_documents(documents / DOCUMENTS):
         language, probability = identifier.identify(document.text)
         spans = pii.find(document.text, cfg.personal.kinds) if cfg.personal is not None else []
-        measures = _measures(document, language, lexicon, measurer, cfg)
+        measures = _measures(document, language, measurer, cfg)
         rows.append({
             "id": document.id, "source": document.source, "bytes": len(document.text.encode()), "language": language,
             "probability": probability, "personal": json.dumps(spans), "measures": json.dumps(measures),
@@ -109,11 +108,11 @@ def annotate(folder: Path, documents: Path, word_lists: Sequence[Listed], cfg: C
     }
 
 
-def _measures(document: Document, language: str, lexicon: Lexicon, measurer: Measurer, cfg: CorpusConfig) -> dict:
+def _measures(document: Document, language: str, measurer: Measurer, cfg: CorpusConfig) -> dict:
     """What rules may ask of a document; BigScience's measures cost as much as all others, so only if they are asked."""
     raw = document.text.splitlines()
     return {
-        **measure(document.text, raw, lexicon.read(raw)),
+        **measure(document.text, raw, lexicon().read(raw)),
         **(bigscience.measure(document.text, language) if asks_bigscience(cfg) else {}),
         **measurer.measure(document.text, language),
         **document.marks.get("measures", {}),

@@ -6,8 +6,10 @@ chunk, and numpy does the rest: statistics of words run at tens of MB/s instead 
 Left out: scripts without spaces, whose words this does not find.
 """
 
+import functools
 import itertools
 import unicodedata
+from array import array
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -17,7 +19,7 @@ import xxhash
 from jaxlm.corpus.characters import SYMBOLS, TERMINAL
 from jaxlm.corpus.english import cut
 
-_MOST_CHUNKS = 1 << 20  # chosen, to bound memory: a lexicon over it starts anew
+_MOST_CHUNKS = 1 << 19  # chosen, to bound memory at some 100 MB: a lexicon over it starts anew
 
 
 class Words(NamedTuple):
@@ -32,10 +34,11 @@ class Words(NamedTuple):
 
 SYMBOL, ALPHABETIC, STOP = 1, 2, 2
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")  # Rae et al. 2021, appendix A
+_STOP_PLACE = {word: place for place, word in enumerate(STOP_WORDS)}
 
 
 class Lexicon:
-    """Chunks that were met; holds no document."""
+    """Chunks that were met; holds no document, and what it says of one does not depend on those before."""
 
     def __init__(self, most_chunks: int = _MOST_CHUNKS):
         self._most = most_chunks
@@ -44,10 +47,11 @@ class Lexicon:
     def _forget(self) -> None:
         self._chunk_of = _Known(self._meet)
         self._word_of = _Known(self._learn)
-        self._words = _Column(np.int32)  # of all chunks, one after the other
-        self._starts = _Column(np.int64, [0])
-        self._hash, self._length, self._kind = _Column(np.uint64), _Column(np.int32), _Column(np.int16)
-        self._sentence = _Column(np.int32)  # rows of three: see `_sentence_facts`
+        self._words = array("i")  # of all chunks, one after the other
+        self._starts = array("q", [0])
+        self._hash, self._length, self._kind = array("Q"), array("i"), array("h")
+        self._sign = array("b")  # of each word: see `_sentence_facts`
+        self._sentence = array("i")  # rows of three: see there too
 
     def read(self, lines: Iterable[str]) -> Words:
         """The words of a document, given line by line."""
@@ -59,20 +63,19 @@ class Lexicon:
             map(self._chunk_of.__getitem__, itertools.chain.from_iterable(chunks)), np.int64, sum(runs)
         )
         word_W = self._flat(chunk_C)
-        return Words(
-            self._hash.array[word_W], self._length.array[word_W], self._kind.array[word_W],
-            runs, self._sentences(chunk_C, np.array(runs)),
-        )  # fmt: skip
+        columns = (np.asarray(column)[word_W] for column in (self._hash, self._length, self._kind))
+        return Words(*columns, runs, self._sentences(chunk_C, np.array(runs)))
 
     def _flat(self, chunk_C: np.ndarray) -> np.ndarray:
-        first_C, last_C = self._starts.array[chunk_C], self._starts.array[chunk_C + 1]
+        starts = np.asarray(self._starts)
+        first_C, last_C = starts[chunk_C], starts[chunk_C + 1]
         count_C = last_C - first_C
         before_C = np.cumsum(count_C) - count_C
-        return self._words.array[np.repeat(first_C - before_C, count_C) + np.arange(count_C.sum())]
+        return np.asarray(self._words)[np.repeat(first_C - before_C, count_C) + np.arange(count_C.sum())]
 
     def _sentences(self, chunk_C: np.ndarray, runs: np.ndarray) -> list[int]:
         """Sentences of each line: one begins with it, others after a full stop, as spaCy's sentencizer counts."""
-        alone_C, after_C, state_C = self._sentence.array.reshape(-1, 3)[chunk_C].T
+        alone_C, after_C, state_C = np.asarray(self._sentence).reshape(-1, 3)[chunk_C].T.astype(np.int64)
         line_C = np.repeat(np.arange(len(runs)), runs)
         counted = (runs > 0) + np.bincount(line_C, alone_C, len(runs))
         open_C = np.flatnonzero(state_C < 2)  # chunks of closing marks alone leave the state as it is
@@ -82,34 +85,46 @@ class Lexicon:
         return counted.astype(int).tolist()
 
     def _meet(self, chunk: str) -> int:
-        words = cut(chunk)
-        self._words.add(*map(self._word_of.__getitem__, words))
-        self._starts.add(self._words.size)
-        self._sentence.add(*_sentence_facts(words))
+        words = [self._word_of[word] for word in cut(chunk)]
+        self._words.extend(words)
+        self._starts.append(len(self._words))
+        self._sentence.extend(_sentence_facts(bytes(self._sign[word] for word in words)))
         return len(self._chunk_of)
 
     def _learn(self, word: str) -> int:
-        kind = SYMBOL if SYMBOLS.issuperset(word) else 0
-        kind |= ALPHABETIC if any(map(str.isalpha, word)) else 0
-        kind |= 1 << STOP + STOP_WORDS.index(word) if word in STOP_WORDS else 0
-        self._hash.add(xxhash.xxh3_64_intdigest(word.encode("utf-8", "surrogatepass")))
-        self._length.add(len(word))
-        self._kind.add(kind)
+        letters = word.isalpha()
+        kind = SYMBOL if not letters and SYMBOLS.issuperset(word) else 0
+        kind |= ALPHABETIC if letters or any(map(str.isalpha, word)) else 0
+        kind |= 1 << STOP + _STOP_PLACE[word] if word in _STOP_PLACE else 0
+        self._hash.append(xxhash.xxh3_64_intdigest(word.encode("utf-8", "surrogatepass")))
+        self._length.append(len(word))
+        self._kind.append(kind)
+        self._sign.append(_WORD if letters else _sign(word))
         return len(self._word_of)
 
 
-def _sentence_facts(words: list[str]) -> tuple[int, int, int]:
-    """(sentences that begin within, the same after a full stop, state it leaves).
+_WORD, _STOPS, _MARKS = 0, 1, 2  # what a word is to a sentence: none of these, its end, punctuation alone
+
+
+def _sign(word: str) -> int:
+    if word in TERMINAL:
+        return _STOPS
+    return _MARKS if all(unicodedata.category(character)[0] == "P" for character in word) else _WORD
+
+
+@functools.lru_cache(1 << 8)
+def _sentence_facts(signs: bytes) -> tuple[int, int, int]:
+    """(sentences that begin within a chunk, the same after a full stop, state it leaves); `signs` are of its words.
 
     The state is 1 after a full stop, 0 after a word, 2 where there were only closing marks: as it was before.
     """
     counts = []
     for after in (False, True):
         seen, begun = after, 0
-        for word in words:
-            if word in TERMINAL:
+        for sign in signs:
+            if sign == _STOPS:
                 seen = True
-            elif seen and not all(unicodedata.category(character)[0] == "P" for character in word):
+            elif seen and sign == _WORD:
                 seen, begun = False, begun + 1
         counts.append((begun, seen))
     (alone, state), (afterwards, other) = counts
@@ -128,20 +143,7 @@ class _Known(dict[str, int]):
         return number
 
 
-class _Column:
-    """An array that grows."""
-
-    def __init__(self, dtype: type, values: Iterable[int] = ()):
-        self._held = np.array(list(values), dtype)
-        self.size = len(self._held)
-
-    @property
-    def array(self) -> np.ndarray:
-        return self._held[: self.size]
-
-    def add(self, *values: int) -> None:
-        end = self.size + len(values)
-        if end > len(self._held):
-            self._held = np.resize(self._held, max(2 * end, 1024))
-        self._held[self.size : end] = values
-        self.size = end
+@functools.cache
+def lexicon() -> Lexicon:
+    """The one of this process: a new one would have to meet every word again for each task."""
+    return Lexicon()
