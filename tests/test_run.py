@@ -522,7 +522,7 @@ def test_microbatches_and_ways_of_compiling_train_the_same_run(unbroken, tmp_pat
 # --- configs that come with jaxlm
 
 
-@pytest.mark.parametrize("name", [name for name in configs.shipped() if not name.startswith("corpus_")])
+@pytest.mark.parametrize("name", [name for name in configs.shipped() if not name.startswith(("corpus_", "label_"))])
 def test_a_shipped_config_builds(name):
     cfg = configs.load(name, RunConfig)
     assert cfg.name == name
