@@ -1,0 +1,19 @@
+#!/bin/bash
+#SBATCH --job-name=jaxlm-prepare
+#SBATCH --ntasks-per-node=1
+#SBATCH --time=12:00:00
+#
+# sbatch --nodes N launch/prepare/slurm.sh CONFIG [OPTION...]: `jaxlm prepare CONFIG OPTION...` on all cores of N nodes.
+# Run it from the folder where `corpora/` is, on a file system that all nodes share, with jaxlm[cluster] on the path.
+set -eu
+
+[ $# -gt 0 ] || { echo "usage: sbatch --nodes N $0 CONFIG [OPTION...]" >&2; exit 2; }
+# A port of this job's own: two jobs may share the first node.
+address="tcp://$(hostname -f):$((20000 + SLURM_JOB_ID % 10000))"
+
+dask scheduler --port "${address##*:}" --no-dashboard &
+scheduler=$!
+trap 'kill $scheduler' EXIT
+srun dask worker "$address" --nthreads 1 --nworkers -1 --no-dashboard --death-timeout 60 \
+    --local-directory "${TMPDIR:-/tmp}" &
+jaxlm prepare "$@" --cluster "$address"
