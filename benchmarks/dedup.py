@@ -57,7 +57,7 @@ def curve(rounds: int, documents: int | None) -> Rows:
         text_of = {row.id: row.text for row in pairs} | {f"edition-{n}": text for n, text in enumerate(editions)}
         with tempfile.TemporaryDirectory() as folder:
             removals = near.find([[Row(*one, "planted") for one in text_of.items()]], Path(folder), cfg)
-            evidence = removals.evidence()
+            evidence = removals.evidence(0)
             both = Documents(Path(folder), 1)
             sides = [both.ids(side) for side in of_part(0, 1, Path(folder))]  # one part, one range of keys
             proposed = set(map(frozenset, zip(*sides, strict=True)))

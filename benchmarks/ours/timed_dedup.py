@@ -15,7 +15,7 @@ from pathlib import Path
 
 from jaxlm.corpus.duplicates import near
 from jaxlm.corpus.duplicates.config import CapConfig, NearConfig
-from jaxlm.corpus.duplicates.part import Row
+from jaxlm.corpus.duplicates.part import Documents, Row
 
 
 class Lines:
@@ -52,15 +52,17 @@ def main() -> None:
         removals = near.find(parts, Path(folder), NearConfig(cap=CapConfig(share=1)), run=timed)
         took = time.perf_counter() - start
         stored = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-        documents = sum(len(table) for table in near.Documents(Path(folder), len(parts)).tables)
+        evidence = [removals.evidence(number) for number in range(len(parts))]
+        known = Documents(Path(folder), len(parts))
+        documents = sum(len(known.table(number)) for number in range(len(parts)))
         if asked.removed:
-            asked.removed.write_text("".join(f"{one.id}\n" for one in removals.evidence()))
+            asked.removed.write_text("".join(f"{one.id}\n" for some in evidence for one in some))
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # the largest of them
     workers = asked.processes if asked.processes > 1 else 0
     found = {
         "seconds": took, "documents": documents, "documents_per_second": documents / took,
-        "removed": len(removals.table), "stored_gb": stored / 1e9, "peak_gb": (own + workers * child) * 1024 / 1e9,
+        "removed": sum(map(len, evidence)), "stored_gb": stored / 1e9, "peak_gb": (own + workers * child) * 1024 / 1e9,
     }  # fmt: skip
     print(json.dumps(found | seconds))
 

@@ -67,6 +67,9 @@ def _explain(cfg, root: Path, beginning: str, as_json: bool) -> None:
         for why in story.reasons:
             evidence = f" ({why['evidence']})" if why["evidence"] else ""
             print(f"  removed by {why['stage']}: {why['reason']}{evidence}{_measured(why['reason'], story.note)}")
+        for cut in story.cuts:
+            told = f"  without characters {cut['start']} to {cut['end']}, cut by {cut['stage']}: {cut['reason']}"
+            print(f"{told} ({cut['evidence']}): {' '.join(cut['sample'].split())[:60]}")
         if story.stays:
             print("  stays")
 

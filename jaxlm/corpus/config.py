@@ -6,7 +6,8 @@ import pydantic
 
 from jaxlm.config import Config
 from jaxlm.corpus.bigscience import BigScience
-from jaxlm.corpus.duplicates.config import ExactConfig, NearConfig
+from jaxlm.corpus.contamination.config import ContaminationConfig
+from jaxlm.corpus.duplicates.config import ExactConfig, NearConfig, PassagesConfig
 from jaxlm.corpus.language import LanguageConfig
 from jaxlm.corpus.lines import C4Lines
 from jaxlm.corpus.lines_refinedweb import RefinedWebLines
@@ -53,17 +54,9 @@ class QualityConfig(Config):
 class DuplicatesConfig(Config):
     """Copies among what passed everything before."""
 
-    exact: ExactConfig | None = ExactConfig()
-    near: NearConfig | None = NearConfig()
-
-    @pydantic.model_validator(mode="after")
-    def _whole_documents_go(self) -> "DuplicatesConfig":
-        if self.exact is not None and self.exact.unit != "document":
-            raise ValueError(
-                f"exact.unit={self.exact.unit!r} would be cut out of documents, and a corpus removes whole ones: set "
-                f"exact.unit='document'"
-            )
-        return self
+    exact: ExactConfig | None = ExactConfig()  # documents go
+    passages: PassagesConfig | None = None  # paragraphs or lines are cut out; None: they stay, however often
+    near: NearConfig | None = NearConfig()  # documents go, judged without the passages that were cut out
 
 
 class CorpusConfig(Config):
@@ -77,6 +70,7 @@ class CorpusConfig(Config):
     quality: tuple[QualityConfig, ...] = (QualityConfig(),)
     personal: PiiConfig | None = PiiConfig()  # None: not looked for
     duplicates: DuplicatesConfig = DuplicatesConfig()
+    contamination: ContaminationConfig | None = None  # None: no evaluation set is looked for
     # Chosen: well under a minute of work, so that a kill costs little.
     part_bytes: int = pydantic.Field(default=32 << 20, ge=1 << 10)  # of source files in one task
     bad_records: float = pydantic.Field(default=0.001, ge=0, lt=1)  # borne, as a fraction of all

@@ -1,51 +1,54 @@
-"""Duplicates among the documents that passed everything before: the stage that looks at all parts together.
+"""Duplicates among the documents that passed everything before: the stages that look at all parts together.
 
-Equal documents go first, then near ones (corpus/duplicates/); of each removal the evidence is the document that stays,
-and how alike the two are. The result is kept by the hash of what made it, as that of every stage.
+    exact duplicates   equal documents go
+    passages           paragraphs or lines that are equal to others are cut out of what is left
+    near duplicates    documents that are alike go, judged as they are after cutting
+
+Of each removal and cut the evidence is the document that stays. The result is a ledger a part, below one folder that
+has the hash of what made it as its name, as that of every stage; each part is read and told by a task of its own.
 """
 
-import json
+import itertools
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxlm.config import dump
-from jaxlm.corpus import stages, table, tasks
+from jaxlm.corpus import cuts, ledger, stages, table, tasks
 from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.config import CorpusConfig, SourceConfig
+from jaxlm.corpus.cuts import Cut
 from jaxlm.corpus.duplicates import exact, near
-from jaxlm.corpus.duplicates.part import Documents, Row, part_of, row_of
+from jaxlm.corpus.duplicates.config import ExactConfig, NearConfig, PassagesConfig
+from jaxlm.corpus.duplicates.part import Documents, Row, row_of
 from jaxlm.corpus.executor import Executor
-from jaxlm.corpus.stages import Removal
+from jaxlm.corpus.ledger import Counts, Ledger, Removal
 from jaxlm.corpus.tasks import Task
-from jaxlm.hashing import write_atomically
-
-_FOUND = "found.json"
 
 
-class Part(NamedTuple):
-    """The documents of a part that are still there, read in whatever process asks for them."""
+@dataclass(frozen=True)
+class Part:
+    """The documents of a part that are still there, as they are now; read in whatever process iterates."""
 
     documents: Path
-    gone: frozenset[str]  # rows
+    ledger: Ledger
     source: str
     priority: int
 
-    def rows(self) -> Iterator[tuple[str, Row]]:
-        for number, document in enumerate(table.read_documents(self.documents / stages.DOCUMENTS)):
-            if str(number) not in self.gone:
-                yield str(number), Row(document.id, document.text, self.source, self.priority)
-
-
-class Rows:
-    """What `find` iterates: the rows of a part without their numbers."""
-
-    def __init__(self, part: Part):
-        self._part = part
+    def numbers(self) -> list[int]:
+        """Their rows among all that were collected."""
+        gone = self.ledger.gone()
+        return [row for row in range(table.count(self.documents / stages.DOCUMENTS)) if row not in gone]
 
     def __iter__(self) -> Iterator[Row]:
-        return (row for _, row in self._part.rows())
+        gone, cut = self.ledger.gone(), self.ledger.cuts()
+        for row, document in enumerate(table.read_documents(self.documents / stages.DOCUMENTS)):
+            if row not in gone:
+                text = cuts.apply(document.text, [one for one, _ in cut.get(row, ())]).strip()
+                yield Row(document.id, text, self.source, self.priority)
 
 
 def remove(
@@ -53,63 +56,94 @@ def remove(
     sources: Sequence[SourceConfig],
     collected: Sequence[Task],
     documents: Sequence[Path],
-    removals: Sequence[dict[str, list[Removal]]],
+    ledgers: list[Ledger],
     work: Path,
     engine: Executor,
     progress: Progress,
-) -> None:
-    """Add to `removals`, of each part, the copies among the documents that it leaves."""
+) -> Counts:
+    """Add to the ledger of each part what goes and what is cut; how many documents go for which reason."""
     asked = (
-        ("exact duplicates", exact_pairs, cfg.duplicates.exact),
-        ("near duplicates", near_pairs, cfg.duplicates.near),
+        ("exact duplicates", exact.find, exact_removals, cfg.duplicates.exact),
+        ("passages", exact.find, passages_cut, cfg.duplicates.passages),
+        ("near duplicates", near.find, near_removals, cfg.duplicates.near),
     )
-    for name, find, how in asked:
+    priorities, counts = [(source.name, source.priority) for source in sources], []
+    for name, find, tell, how in asked:
         if how is None:
             continue
         progress(0, None, name)
         parts = [
-            Part(folder, frozenset(gone), source.name, source.priority)
-            for folder, gone, source in zip(documents, removals, sources, strict=True)
+            Part(folder, told, source.name, source.priority)
+            for folder, told, source in zip(documents, ledgers, sources, strict=True)
         ]
-        priorities = [(source.name, source.priority) for source in sources]
-        made_of = [(task.key, sorted(gone)) for task, gone in zip(collected, removals, strict=True)]
+        made_of = [(task.key, told.digest()) for task, told in zip(collected, ledgers, strict=True)]
         key = tasks.key(stages.VERSIONS["duplicates"], name, dump(how), made_of, priorities)
-        task = Task("duplicates", key, _found, (find, parts, how, engine), name)
-        tasks.do(work, task)
-        for number, row, evidence in json.loads((task.folder(work) / _FOUND).read_bytes()):
-            removals[number].setdefault(row, []).append(Removal("duplicates", name[:-1], evidence))
+        task = Task("duplicates", key, _found, (find, tell, parts, how, engine), name)
+        counts.append(tasks.do(work, task)["removed"])
+        for number, told in enumerate(ledgers):
+            ledgers[number] = Ledger((*told.folders, _of(task.folder(work), number)))
+    return ledger.together(counts)
 
 
-Pairs = Iterable[tuple[int, int, str]]  # (part, row among those that were left, evidence)
-
-
-def _found(folder: Path, find: Callable[..., Pairs], parts: Sequence[Part], how: Any, engine: Executor) -> dict:
-    """found.json: [part, row, evidence] of each document that goes."""
-    scratch = folder / "scratch"
+def _found(
+    folder: Path, find: Callable, tell: Callable[..., Counts], parts: Sequence[Part], how: Any, engine: Executor
+) -> dict:
+    """A ledger for each part."""
+    scratch, run = folder / "scratch", mapped(engine)
     scratch.mkdir()
-    numbers: dict[int, list[str]] = {}
-    rows = []
-    for part, row, evidence in find(parts, scratch, how, engine):
-        if part not in numbers:
-            numbers[part] = [number for number, _ in parts[part].rows()]
-        rows.append((part, numbers[part][row], evidence))
+    found = find(parts, scratch, how, run)
+    counts = list(run(partial(tell, found=found, how=how, folder=folder), range(len(parts)), parts))
     shutil.rmtree(scratch)
-    write_atomically(folder / _FOUND, json.dumps(rows).encode())
-    return {"removed": len(rows)}
+    return {"removed": ledger.together(counts)}
 
 
-def exact_pairs(parts: Sequence[Part], scratch: Path, how: Any, engine: Executor) -> Pairs:
-    cuts = exact.find([Rows(part) for part in parts], scratch, how, mapped(engine))
-    places, kept = cuts.table["place"], Documents(scratch, len(parts)).ids(cuts.table["kept_place"])
-    evidence = (f"equal to {id_}" for id_ in kept)
-    return zip(part_of(places).tolist(), row_of(places).tolist(), evidence, strict=True)
+def exact_removals(number: int, part: Part, found: exact.Cuts, how: ExactConfig, folder: Path) -> Counts:
+    here, rows = found.of(number), part.numbers()
+    kept = Documents(found.folder, found.parts).ids(here["kept_place"])
+    gone = {
+        rows[row]: [Removal("duplicates", "exact duplicate", f"equal to {id_}")]
+        for row, id_ in zip(row_of(here["place"]).tolist(), kept, strict=True)
+    }
+    return ledger.write(_of(folder, number), gone)
 
 
-def near_pairs(parts: Sequence[Part], scratch: Path, how: Any, engine: Executor) -> Pairs:
-    removals = near.find([Rows(part) for part in parts], scratch, how, mapped(engine))
-    places = removals.table["place"]
-    evidence = (f"Jaccard {one.jaccard:.3f} with {one.kept_id}" for one in removals.evidence())
-    return zip(part_of(places).tolist(), row_of(places).tolist(), evidence, strict=True)
+def passages_cut(number: int, part: Part, found: exact.Cuts, how: PassagesConfig, folder: Path) -> Counts:
+    """A document of which too little is left goes, the rest stays without what is cut out."""
+    here = found.of(number)
+    kept = Documents(found.folder, found.parts).ids(here["kept_place"])
+    equal = (
+        f"equal to {id_}, characters {start} to {end}"
+        for id_, start, end in zip(kept, here["kept_start"].tolist(), here["kept_end"].tolist(), strict=True)
+    )
+    spans = zip(row_of(here["place"]).tolist(), here["start"].tolist(), here["end"].tolist(), equal, strict=True)
+    spans_of = {row: list(some) for row, some in itertools.groupby(spans, key=lambda span: span[0])}
+    gone, cut = {}, {}
+    for index, (row, document) in enumerate(zip(part.numbers(), part, strict=True)):
+        if index not in spans_of:
+            continue
+        wide = cuts.with_gaps(document.text, [Cut(start, end) for _, start, end, _ in spans_of[index]])
+        evidence = [one[-1] for one in spans_of[index]]
+        left = len(cuts.apply(document.text, wide).strip())
+        if left < how.left:
+            why = f"{left} of {len(document.text)} are left; the first {how.unit} that goes is {evidence[0]}"
+            gone[row] = [Removal("duplicates", f"under {how.left} characters left", why)]
+        else:
+            why = [Removal("duplicates", f"repeated {how.unit}", one) for one in evidence]
+            cut[row] = list(zip(wide, why, strict=True))
+    return ledger.write(_of(folder, number), gone, cut)
+
+
+def near_removals(number: int, part: Part, found: near.Removals, how: NearConfig, folder: Path) -> Counts:
+    rows, here = part.numbers(), row_of(found.of(number)["place"]).tolist()
+    gone = {
+        rows[row]: [Removal("duplicates", "near duplicate", f"Jaccard {one.jaccard:.3f} with {one.kept_id}")]
+        for row, one in zip(here, found.evidence(number), strict=True)
+    }
+    return ledger.write(_of(folder, number), gone)
+
+
+def _of(folder: Path, number: int) -> Path:
+    return folder / f"{number:06}"
 
 
 def mapped(engine: Executor) -> Callable[..., Iterator[Any]]:

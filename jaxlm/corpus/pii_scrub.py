@@ -18,6 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from jaxlm.corpus.cuts import Cut, apply
 from jaxlm.corpus.pii import Mode, Span
 from jaxlm.corpus.pii_numbers import luhn, mod_97
 
@@ -34,11 +35,14 @@ def scrub(text: str, spans: Sequence[Span], mode: Mode, salt: str = "") -> tuple
     """
     if mode == "drop":
         return text, reason(spans)
-    parts, last = [], 0
-    for start, end, kind in spans:
-        parts += text[last:start], _replacement(text[start:end], Span(start, end, kind), mode, salt)
-        last = end
-    return "".join([*parts, text[last:]]), None
+    return apply(text, cuts(text, spans, mode, salt)), None
+
+
+def cuts(text: str, spans: Sequence[Span], mode: Mode, salt: str = "") -> list[Cut]:
+    """What `scrub` puts where; nothing with `drop`."""
+    if mode == "drop":
+        return []
+    return [Cut(span.start, span.end, _replacement(text[span.start : span.end], span, mode, salt)) for span in spans]
 
 
 def reason(spans: Sequence[Span]) -> str | None:

@@ -1,7 +1,9 @@
-"""From dirty text to a documented corpus: plan, collect, annotate, select, remove duplicates, write.
+"""From dirty text to a documented corpus: plan, collect, annotate, select, remove duplicates, find leaks, write.
 
     corpora/NAME/documents/00000.parquet ...   what stays: id, text, source, language, url, date, licence, title
     corpora/NAME/removed/00000.parquet ...     what went: stage, reason, evidence, the beginning of its text
+    corpora/NAME/cut/00000.parquet ...         what was cut out of those that stay: the same, and its place
+    corpora/NAME/contamination/                report.json, leaks.parquet: what of the evaluation sets was found where
     corpora/NAME/manifest.json                 sealed: config, inputs, counts of each stage and reason, hashes
     corpora/NAME/work/                         each stage's results by the hash of what made them
 
@@ -13,7 +15,6 @@ Left out: tokenising (corpus/prepare.py reads `documents/`), cutting one large f
 
 import os
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -23,21 +24,23 @@ from typing import Any, NamedTuple
 import jaxlm
 from jaxlm import hashing
 from jaxlm.config import dump
-from jaxlm.corpus import copies, remote, stages, table, tasks, word_lists
+from jaxlm.corpus import copies, leaks, ledger, remote, stages, tasks, word_lists
 from jaxlm.corpus.collect import Progress, source_files
 from jaxlm.corpus.config import CorpusConfig, SourceConfig
+from jaxlm.corpus.contamination import report
 from jaxlm.corpus.disk import clear_errors
 from jaxlm.corpus.document import SHOWN, Tally
 from jaxlm.corpus.executor import Executor, executor
 from jaxlm.corpus.files import File
+from jaxlm.corpus.ledger import Ledger
 from jaxlm.corpus.lock import locked
-from jaxlm.corpus.stages import Removal
 from jaxlm.corpus.tasks import Task
 from jaxlm.corpus.word_lists import Listed
 from jaxlm.errors import UserError
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+FOLDERS = {"documents": stages.DOCUMENTS, "removed": stages.REMOVED, "cut": stages.CUT}  # and what a part writes
 
 
 class Part(NamedTuple):
@@ -105,6 +108,7 @@ def _make(cfg: CorpusConfig, folder: Path, engine: Executor, progress: Progress)
     work = folder / "work"
     parts, left_out = plan(cfg, folder, progress)
     run = partial(tasks.run, work=work, engine=engine, progress=progress)
+    leaks.index_sets(cfg, work, engine, progress)  # before hours of work: it is where a set may be wrong
     collecting = [_collect(part, cfg) for part in parts]
     collected = run(collecting)
     _check_records(collected, cfg)
@@ -113,18 +117,23 @@ def _make(cfg: CorpusConfig, folder: Path, engine: Executor, progress: Progress)
     annotating = [_annotate(task, documents[n], lists, cfg) for n, task in enumerate(collecting)]
     annotated = run(annotating)
     notes = [task.folder(work) for task in annotating]
-    removals = [_removals(part_notes, cfg) for part_notes in notes]
-    copies.remove(cfg, [part.source for part in parts], collecting, documents, removals, work, engine, progress)
-    writing = [
-        _write(collecting[n], annotating[n], documents[n], notes[n], removals[n], cfg) for n in range(len(parts))
-    ]
+    selecting = [_select(task, notes[n], cfg) for n, task in enumerate(annotating)]
+    removed = [facts["removed"] for facts in run(selecting)]
+    ledgers = [Ledger((task.folder(work),)) for task in selecting]
+    sources = [part.source for part in parts]
+    removed.append(copies.remove(cfg, sources, collecting, documents, ledgers, work, engine, progress))
+    found = leaks.find(cfg, collecting, documents, ledgers, work, engine, progress)
+    removed += [] if found is None else [found.removed]
+    writing = [_write(annotating[n], documents[n], notes[n], ledgers[n], cfg) for n in range(len(parts))]
     written = run(writing)
     facts = {
         "collect": _summed(collected, left_out), "annotate": {
             name: tasks.together(annotated, name) for name in ("languages", "personal")
         },
-        "removed": _reasons(removals), "write": tasks.together(written, "counts"),
+        "removed": ledger.together(removed), "cut": ledger.together(facts["cut"] for facts in written),
+        "write": tasks.together(written, "counts"),
     }  # fmt: skip
+    facts |= {} if found is None else {"contamination": found.facts}
     inputs = [
         {
             "source": part.source.name, "files": [file.name for file in part.files], "digest": part.digest,
@@ -132,7 +141,7 @@ def _make(cfg: CorpusConfig, folder: Path, engine: Executor, progress: Progress)
         }
         for part, task in zip(parts, annotating, strict=True)
     ]  # fmt: skip
-    return _commit(cfg, folder, [task.folder(work) for task in writing], inputs, facts)
+    return _commit(cfg, folder, [task.folder(work) for task in writing], inputs, facts, found and found.folder)
 
 
 def plan(cfg: CorpusConfig, folder: Path, progress: Progress) -> tuple[list[Part], Tally]:
@@ -189,10 +198,11 @@ def _annotate(collecting: Task, documents: Path, lists: Sequence[Listed], cfg: C
     return Task("annotate", key, stages.annotate, (documents, lists, cfg), collecting.name)
 
 
-def _removals(notes: Path, cfg: CorpusConfig) -> dict[str, list[Removal]]:
-    """{row: why it goes} of a part, before duplicates."""
-    rows = table.read_rows(notes / stages.NOTES)
-    return {str(n): why for n, why in enumerate(stages.selected(rows, cfg)) if why}
+def _select(annotating: Task, notes: Path, cfg: CorpusConfig) -> Task:
+    drop = cfg.personal is not None and cfg.personal.mode == "drop"
+    rules = [dump(quality) for quality in cfg.quality]
+    key = tasks.key(stages.VERSIONS["select"], annotating.key, dump(cfg.languages), rules, drop)
+    return Task("select", key, stages.select, (notes, cfg), annotating.name)
 
 
 def _summed(collected: Sequence[dict], left_out: Tally) -> dict[str, Any]:
@@ -219,34 +229,31 @@ def _check_records(collected: Sequence[dict], cfg: CorpusConfig) -> None:
         raise UserError(f"the sources of {cfg.name!r} hold no text: {why}: name other files")
 
 
-def _reasons(removals: Sequence[dict[str, list[Removal]]]) -> dict[str, dict[str, int]]:
-    """{stage: {reason: documents}}; a document counts for each reason it has."""
-    found: dict[str, Counter[str]] = {}
-    for part in removals:
-        for why in part.values():
-            for removal in why:
-                found.setdefault(removal.stage, Counter())[removal.reason] += 1
-    return {stage: dict(counts.most_common()) for stage, counts in found.items()}
-
-
-def _write(collecting: Task, annotating: Task, documents: Path, notes: Path, removals: dict, cfg: CorpusConfig) -> Task:
-    why = {row: [list(removal) for removal in found] for row, found in removals.items()}
+def _write(annotating: Task, documents: Path, notes: Path, told: Ledger, cfg: CorpusConfig) -> Task:
     personal = cfg.personal and dump(cfg.personal)
-    key = tasks.key(stages.VERSIONS["write"], annotating.key, why, personal)
-    return Task("write", key, stages.write, (documents, notes, removals, cfg), collecting.name)
+    key = tasks.key(stages.VERSIONS["write"], annotating.key, told.digest(), personal)
+    return Task("write", key, stages.write, (documents, notes, told, cfg), annotating.name)
 
 
-def _commit(cfg: CorpusConfig, folder: Path, written: Sequence[Path], inputs: list[dict], facts: dict) -> Corpus:
+def _commit(
+    cfg: CorpusConfig, folder: Path, written: Sequence[Path], inputs: list[dict], facts: dict, leaked: Path | None
+) -> Corpus:
     """Put the parts in their places and the manifest last: without it, or with another, there is no corpus."""
-    for name, file in (("documents", stages.DOCUMENTS), ("removed", stages.REMOVED)):
+    made = {
+        name: {f"{number:05}.parquet": part / file for number, part in enumerate(written)}
+        for name, file in FOLDERS.items()
+    }
+    if leaked is not None:
+        made["contamination"] = {name: leaked / name for name in (report.LEAKS, report.REPORT)}
+    for name, parts in made.items():
         beside = folder / f".{name}.building"
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
-        for number, part in enumerate(written):
-            shutil.copyfile(part / file, beside / f"{number:05}.parquet")
+        for file, path in parts.items():
+            shutil.copyfile(path, beside / file)
     files = {
         f"{name}/{file}": found
-        for name in ("documents", "removed")
+        for name in made
         for file, found in hashing.hash_folder(folder / f".{name}.building").items()
     }
     manifest = {
@@ -259,7 +266,8 @@ def _commit(cfg: CorpusConfig, folder: Path, written: Sequence[Path], inputs: li
         "digest": tasks.key(files),
     }
     (folder / MANIFEST).unlink(missing_ok=True)
-    for name in ("documents", "removed"):
+    shutil.rmtree(folder / "contamination", ignore_errors=True)  # of a run that looked for leaks
+    for name in made:
         shutil.rmtree(folder / name, ignore_errors=True)
         os.rename(folder / f".{name}.building", folder / name)
     hashing.write_atomically(folder / MANIFEST, hashing.seal(manifest))

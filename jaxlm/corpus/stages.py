@@ -3,7 +3,7 @@
     collect   files -> documents.parquet: read, one form of characters, lines that stay
     annotate  documents -> notes.parquet: language, measures, personal data; nothing goes
     select    notes -> which documents pass the languages and rules that are asked for
-    write     documents that stay -> text as it goes out, and the removed with their reasons
+    write     documents that stay -> text as it goes out, what was cut out of it, and the removed with their reasons
 
 A stage that changes its result changes its number in VERSIONS, and old results are no longer found.
 """
@@ -12,14 +12,15 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from jaxlm.corpus import bigscience, lines, lines_refinedweb, pii, pii_scrub, table
+from jaxlm.corpus import bigscience, cuts, ledger, lines, lines_refinedweb, pii, pii_scrub, table
 from jaxlm.corpus.collect import read
 from jaxlm.corpus.config import CorpusConfig, LinesConfig, QualityConfig, SourceConfig
 from jaxlm.corpus.document import Document, Tally
 from jaxlm.corpus.files import File
 from jaxlm.corpus.language import Identifier
+from jaxlm.corpus.ledger import Ledger, Removal
 from jaxlm.corpus.lines import Trimmed
 from jaxlm.corpus.lines_refinedweb import RefinedWebLines
 from jaxlm.corpus.normalise import normalise
@@ -28,17 +29,9 @@ from jaxlm.corpus.rules import reasons
 from jaxlm.corpus.word_lists import Listed, Measurer
 from jaxlm.corpus.words import lexicon
 
-VERSIONS = {"collect": 1, "annotate": 1, "duplicates": 1, "write": 1}
-DOCUMENTS, NOTES, REMOVED = "documents.parquet", "notes.parquet", "removed.parquet"
-_SAMPLE = 200  # characters of a removed document that are shown
-
-
-class Removal(NamedTuple):
-    """Why a document went."""
-
-    stage: str
-    reason: str
-    evidence: str = ""  # of a duplicate: the id that stays, and how alike they are
+VERSIONS = {"collect": 1, "annotate": 1, "select": 1, "duplicates": 2, "write": 2}
+DOCUMENTS, NOTES, REMOVED, CUT = "documents.parquet", "notes.parquet", "removed.parquet", "cut.parquet"
+_SAMPLE = 200  # characters of what went that are shown
 
 
 def collect(folder: Path, files: Sequence[File], source: SourceConfig, cfg: CorpusConfig) -> dict:
@@ -129,6 +122,12 @@ _NOTES = table.schema(
 )  # fmt: skip
 
 
+def select(folder: Path, notes: Path, cfg: CorpusConfig) -> dict:
+    """A ledger of a part: who goes by its language, measures and personal data."""
+    rows = table.read_rows(notes / NOTES)
+    return {"removed": ledger.write(folder, {row: why for row, why in enumerate(selected(rows, cfg)) if why})}
+
+
 def selected(notes: Iterable[Mapping[str, Any]], cfg: CorpusConfig) -> Iterator[list[Removal]]:
     """For each document why it goes by its language and measures: an empty list where it stays."""
     for note in notes:
@@ -155,24 +154,23 @@ def _speaks(language: str, quality: QualityConfig) -> bool:
     return not quality.languages or language in quality.languages
 
 
-def write(
-    folder: Path, documents: Path, notes: Path, removals: Mapping[str, Sequence[Removal]], cfg: CorpusConfig
-) -> dict:
-    """Of a part the documents that stay, and a row for each reason of those that go; `removals` by row, as text."""
-    stay, gone, counts = [], [], Counter(documents=0, bytes=0, scrubbed=0)
+def write(folder: Path, documents: Path, notes: Path, told: Ledger, cfg: CorpusConfig) -> dict:
+    """Of a part the documents that stay, a row for each cut in them, and one for each reason of those that go."""
+    stay, gone, cut, counts = [], [], [], Counter(documents=0, bytes=0, scrubbed=0)
+    removals, cuts_of = told.gone(), told.cuts()
     pairs = zip(table.read_documents(documents / DOCUMENTS), table.read_rows(notes / NOTES), strict=True)
-    for number, (document, note) in enumerate(pairs):
-        for removal in removals.get(str(number), ()):
-            shown = document.text[:_SAMPLE]
-            gone.append({"id": document.id, "source": document.source, **removal._asdict(), "sample": shown})
-        if str(number) in removals:
+    for row, (document, note) in enumerate(pairs):
+        name = {"id": document.id, "source": document.source}
+        if row in removals:
+            gone += [{**name, **why._asdict(), "sample": document.text[:_SAMPLE]} for why in removals[row]]
             continue
-        text, spans = document.text, [pii.Span(*span) for span in json.loads(note["personal"])]
-        if cfg.personal is not None and spans:
-            text, _ = pii_scrub.scrub(text, spans, cfg.personal.mode, cfg.personal.salt)
-            counts["scrubbed"] += len(spans)
-        counts["documents"] += 1
-        counts["bytes"] += len(text.encode())
+        own = cuts_of.get(row, ())
+        for (start, end, _), why in own:
+            place = {"start": start, "end": end, "sample": document.text[start:end][:_SAMPLE]}
+            cut.append({**name, **why._asdict(), **place})
+        personal = _personal(document.text, note, cfg)
+        text = cuts.apply(document.text, [*(one for one, _ in own), *personal]).strip()
+        counts.update(documents=1, bytes=len(text.encode()), scrubbed=len(personal))
         marks = document.marks
         stay.append({
             "id": document.id, "text": text, "source": document.source, "language": note["language"],
@@ -180,7 +178,15 @@ def write(
         })  # fmt: skip
     table.write_rows(folder / DOCUMENTS, stay, _OUT)
     table.write_rows(folder / REMOVED, gone, _GONE)
-    return {"counts": dict(counts)}
+    table.write_rows(folder / CUT, cut, _CUT)
+    return {"counts": dict(counts), "cut": ledger.counted((row["stage"], row["reason"]) for row in cut)}
+
+
+def _personal(text: str, note: Mapping[str, Any], cfg: CorpusConfig) -> list[cuts.Cut]:
+    if cfg.personal is None:
+        return []
+    spans = [pii.Span(*span) for span in json.loads(note["personal"])]
+    return pii_scrub.cuts(text, spans, cfg.personal.mode, cfg.personal.salt)
 
 
 _OUT = table.schema(
@@ -189,4 +195,8 @@ _OUT = table.schema(
 )  # fmt: skip
 _GONE = table.schema(
     id="string", source="string", stage="string", reason="string", evidence="string", sample="string"
+)  # fmt: skip
+_CUT = table.schema(
+    id="string", source="string", stage="string", reason="string", evidence="string", start="int64", end="int64",
+    sample="string",
 )  # fmt: skip

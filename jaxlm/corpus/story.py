@@ -1,14 +1,16 @@
-"""What became of one document: where it came from, what was noted of it, and why it went or that it stayed."""
+"""What became of one document: where it came from, what was noted of it, why it went or what was cut out of it."""
 
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxlm.corpus import stages, table
-from jaxlm.corpus.pipeline import Corpus
+from jaxlm.corpus.pipeline import FOLDERS, Corpus
 from jaxlm.errors import UserError
 
 _SHOWN = 5  # ids that an error names
+_WHY = ("stage", "reason", "evidence")
+_CUT = (*_WHY, "start", "end", "sample")
 
 
 class Story(NamedTuple):
@@ -17,15 +19,15 @@ class Story(NamedTuple):
     id: str
     source: str
     stays: bool
-    reasons: list[dict[str, str]]  # stage, reason, evidence
+    reasons: list[dict[str, str]]  # stage, reason, evidence: why it went
+    cuts: list[dict[str, Any]]  # of one that stays what was cut out of it: the same, start, end, sample
     note: dict[str, Any]  # language, probability, measures, personal data by kind; {} where work/ is gone
     begins: str  # with this text
 
 
 def stories(corpus: Corpus, beginning: str) -> list[Story]:
     """Of every document whose id begins so: equal texts have one id. UserError where there is none, or several ids."""
-    stay = [row for row in _rows(corpus.documents, beginning)]
-    gone = [row for row in _rows(corpus.folder / "removed", beginning)]
+    stay, gone, cut = (_rows(corpus.folder / name, beginning) for name in FOLDERS)
     ids = sorted({row["id"] for row in stay + gone})
     if not ids:
         raise UserError(f"no document of {corpus.folder} has an id that begins with {beginning!r}")
@@ -33,11 +35,14 @@ def stories(corpus: Corpus, beginning: str) -> list[Story]:
         named = ", ".join(ids[:_SHOWN]) + (", ..." if len(ids) > _SHOWN else "")
         raise UserError(f"{len(ids):,} ids of {corpus.folder} begin with {beginning!r}: {named}: give more of one")
     notes = _notes(corpus, ids[0])
-    found = [Story(ids[0], row["source"], True, [], notes.get(row["source"], {}), row["text"][:200]) for row in stay]
+    found = []
+    for row in stay:
+        cuts = [{name: one[name] for name in _CUT} for one in cut if one["source"] == row["source"]]
+        found.append(Story(ids[0], row["source"], True, [], cuts, notes.get(row["source"], {}), row["text"][:200]))
     for source in sorted({row["source"] for row in gone}):
         own = [row for row in gone if row["source"] == source]
-        reasons = [{name: row[name] for name in ("stage", "reason", "evidence")} for row in own]
-        found.append(Story(ids[0], source, False, reasons, notes.get(source, {}), own[0]["sample"]))
+        reasons = [{name: row[name] for name in _WHY} for row in own]
+        found.append(Story(ids[0], source, False, reasons, [], notes.get(source, {}), own[0]["sample"]))
     return found
 
 

@@ -38,6 +38,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return pq.read_table(path).to_pylist()
 
 
+def count(path: Path) -> int:
+    """How many rows, without reading them."""
+    return pq.read_metadata(path).num_rows
+
+
 def rows_of(path: Path, beginning: str) -> list[dict[str, Any]]:
     """The rows whose id begins so; other rows are not decoded."""
     with pq.ParquetFile(path) as file:

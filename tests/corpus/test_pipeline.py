@@ -17,7 +17,7 @@ from jaxlm.corpus.config import CorpusConfig, DuplicatesConfig, LanguagesConfig,
 from jaxlm.corpus.document import Document
 from jaxlm.corpus.duplicates.config import CapConfig, ExactConfig, NearConfig
 from jaxlm.corpus.lines_refinedweb import RefinedWebLines
-from jaxlm.corpus.pipeline import Corpus, make
+from jaxlm.corpus.pipeline import FOLDERS, Corpus, make
 from jaxlm.corpus.rules import Bounds, RefinedWeb
 from jaxlm.corpus.story import stories
 from jaxlm.corpus.word_lists import WordList, WordListConfig
@@ -131,11 +131,12 @@ def test_a_document_without_a_licence_has_that_of_its_source(corpus):
 
 
 def everything(corpus) -> dict:
-    return hashing.hash_folder(corpus.folder / "documents") | hashing.hash_folder(corpus.folder / "removed")
+    return {name: hashing.hash_folder(corpus.folder / name) for name in FOLDERS}
 
 
 def test_two_processes_write_the_same_bytes_as_one(source, tmp_path):
-    one, two = make(config(source), tmp_path / "one"), make(config(source), tmp_path / "two", workers=2)
+    cfg = override(config(source), ["duplicates.passages.unit=line", "duplicates.passages.cap.share=1"])
+    one, two = make(cfg, tmp_path / "one"), make(cfg, tmp_path / "two", workers=2)
     assert everything(one) == everything(two)
     assert one.manifest == two.manifest
     assert len(one.manifest["inputs"]) > 2
@@ -204,12 +205,6 @@ def test_a_source_without_files_is_named(source, tmp_path):
     missing = SourceConfig(name="missing", path=str(tmp_path / "missing"))
     with pytest.raises(UserError, match=r"source 'missing': .*does not exist"):
         make(config(source, sources=(missing,)), tmp_path / "corpora")
-
-
-@pytest.mark.parametrize("unit", ["paragraph", "line"])
-def test_a_repeated_line_is_no_reason_for_a_document_to_go(source, unit):
-    with pytest.raises(UserError, match=rf"duplicates.exact.unit={unit}.*a corpus removes whole ones"):
-        override(config(source), [f"duplicates.exact.unit={unit}"])
 
 
 def test_sources_of_one_name_and_rules_without_measures_are_refused(source):

@@ -13,15 +13,18 @@ from pathlib import Path
 import pytest
 
 from jaxlm import hashing
+from jaxlm.corpus.pipeline import FOLDERS
 from tests.corpus.test_pipeline import text
 
 CONFIG = """
 from jaxlm.corpus.config import CorpusConfig, DuplicatesConfig, QualityConfig, SourceConfig
+from jaxlm.corpus.duplicates.config import PassagesConfig
 
 def config():
     return CorpusConfig(
         name="planted", sources=(SourceConfig(name="texts", path={source!r}),),
         quality=(QualityConfig(languages=()),), part_bytes=1 << 14,
+        duplicates=DuplicatesConfig(passages=PassagesConfig()),
     )
 """
 
@@ -55,11 +58,7 @@ def prepare(config: Path, folder: Path, *options: str) -> subprocess.Popen:
 
 def made(folder: Path) -> dict:
     corpus = folder / "planted"
-    files = {
-        f"{name}/{file}": found
-        for name in ("documents", "removed")
-        for file, found in hashing.hash_folder(corpus / name).items()
-    }
+    files = {f"{name}/{file}": found for name in FOLDERS for file, found in hashing.hash_folder(corpus / name).items()}
     assert len(files) > 20
     return files | {"manifest.json": hashing.file_hash(corpus / "manifest.json")}
 

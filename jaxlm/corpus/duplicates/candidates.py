@@ -71,7 +71,7 @@ def of_part(number: int, partitions: int, folder: Path) -> np.ndarray:
     for partition in range(partitions):
         both = load(_file(folder, partition))
         start, end = np.searchsorted(both[0], np.concatenate((low, high)))
-        found.append(both[:, start:end])
+        found.append(np.array(both[:, start:end]))
     ordered = np.concatenate(found, axis=1)
     ordered = ordered[:, np.lexsort(ordered[::-1])]
     new = np.ones(ordered.shape[1], bool)
@@ -86,7 +86,7 @@ def _read(partition: int, of: int, parts: int, folder: Path) -> tuple[np.ndarray
         here = part.part_folder(folder, number)
         own = load(here / "keys.npy")
         span = slice(*range_of(own, partition, of))
-        keys.append(own[span])
+        keys.append(np.array(own[span]))  # a copy: what was searched need not stay in memory
         places.append(part.places(number, load(here / "owners.npy")[span]))
     return np.concatenate(keys), np.concatenate(places)
 

@@ -1,8 +1,8 @@
 """What counts as a duplicate, and how hard it is looked for."""
 
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from jaxlm.config import Config
 
@@ -39,14 +39,47 @@ class NearConfig(Config):
     cap: CapConfig = CapConfig()
 
 
-class ExactConfig(Config):
-    """Equal texts: the first in the order of keeping stays."""
+Passage = Literal["paragraph", "line"]
 
-    unit: Literal["document", "paragraph", "line"] = "document"
+
+class _EqualConfig(Config):
     # normal: compatible characters are one (NFKC), so are cases, and white space is not compared
     form: Literal["raw", "normal"] = "normal"
-    # Characters of a paragraph or a line that may go; a document may at any length. 100: a sentence or two, as
-    # headings and lone braces repeat by right (chosen; Dolma, arXiv:2402.00159, asks 13 words).
-    shortest: int = Field(default=100, ge=1)
     memory: int = Field(default=1 << 29, ge=1 << 20)  # bytes for a task that joins hashes; changes no result
     cap: CapConfig = CapConfig()
+
+
+class ExactConfig(_EqualConfig):
+    """Equal documents: the first in the order of keeping stays, of whatever length."""
+
+    unit: Literal["document"] = "document"
+
+    @field_validator("unit", mode="before")
+    @classmethod
+    def _whole_documents_go(cls, unit: Any) -> Any:
+        if unit in get_args(Passage):
+            raise ValueError(
+                f"unit={unit!r}, and `exact` removes whole documents: to cut repeated {unit}s out of documents, set "
+                f"duplicates.passages.unit={unit!r} and leave duplicates.exact.unit as it is"
+            )
+        return unit
+
+
+class PassagesConfig(_EqualConfig):
+    """Equal paragraphs or lines are cut out: the first in the order of keeping stays, also within a document."""
+
+    unit: Passage = "paragraph"
+    # Characters of what may be cut out. 100: a sentence or two, as headings and lone braces repeat by right (chosen;
+    # Dolma, arXiv:2402.00159, asks 13 words).
+    shortest: int = Field(default=100, ge=1)
+    # Characters that have to be left of a document, or it goes: RefinedWeb's after cutting (arXiv:2306.01116)
+    left: int = Field(default=20, ge=1)
+
+    @model_validator(mode="after")
+    def _what_stays_is_enough(self) -> "PassagesConfig":
+        if self.left > self.shortest:
+            raise ValueError(
+                f"left={self.left} is more than shortest={self.shortest}: a document could go although it has the "
+                f"{self.unit} that was cut out of others; set left to {self.shortest} or less"
+            )
+        return self

@@ -1,8 +1,10 @@
-"""Exact duplicates: documents, paragraphs or lines that are equal, by a 128-bit hash in two passes.
+"""Exact duplicates: documents, paragraphs or lines that are equal, by a 128-bit hash in three passes.
 
-    units       a task a part: the hash and the span of every unit, sorted by hash
-    repeats     a task a range of hashes: all but the first unit of each hash, in the order of keeping
+    units       a task a part: the hash and the span of every unit, and the first of each hash, as keeping orders them
+    repeats     a task a range of hashes: of the parts' first ones the one that stays
+    cuts        a task a part: every other unit is cut out of it; and the tally of the cap
 
+A line that every document has is then one row a part where parts are joined, and no task is larger for it.
 Within a document the first occurrence stays. xxh3_128 is no defence against a forger, but against accidents: among
 10^12 units two differ under one hash with a chance of 10^-15.
 """
@@ -21,9 +23,11 @@ import xxhash
 from jaxlm.corpus.duplicates import cap, part
 from jaxlm.corpus.duplicates.arrays import load, save
 from jaxlm.corpus.duplicates.candidates import range_of
-from jaxlm.corpus.duplicates.config import ExactConfig
+from jaxlm.corpus.duplicates.config import ExactConfig, PassagesConfig
 
 UNIT = np.dtype([("high", "<u8"), ("low", "<u8"), ("row", "<u4"), ("start", "<u8"), ("end", "<u8")])
+EqualConfig = ExactConfig | PassagesConfig
+KEPT = np.dtype([("part", "<u4"), ("group", "<u4"), ("place", "<u8"), ("start", "<u8"), ("end", "<u8")])
 CUT = np.dtype([(f"{whose}{field}", "<u8") for whose in ("", "kept_") for field in ("place", "start", "end")])
 _BYTES = 192  # of a task's memory for each unit: it, its entry in the order, and copies that sorting makes
 _WHITE = bytes(code for code in range(128) if chr(code).isspace())  # NFKC makes most other spaces this one
@@ -31,35 +35,33 @@ _BETWEEN = {"paragraph": re.compile(r"\n[^\S\n]*(?:\n[^\S\n]*)+"), "line": re.co
 
 
 class Cuts(NamedTuple):
-    table: np.ndarray  # CUT, sorted by place and start; starts and ends are characters of the raw text
-    folder: Path
+    """Read from files part by part."""
 
-    def spans(self, number: int) -> Iterator[tuple[int, int, int]]:
-        """(row, start, end) of what to cut from the documents of part `number`, in order."""
-        places = self.table["place"]
-        here = self.table[part.part_of(places) == number]
-        return zip(part.row_of(here["place"]).tolist(), here["start"].tolist(), here["end"].tolist(), strict=True)
+    folder: Path
+    parts: int
+
+    def of(self, number: int) -> np.ndarray:
+        """CUT of the documents of a part, sorted by place and start: characters of the raw text."""
+        return np.array(load(part.part_folder(self.folder, number) / "cuts.npy"))
 
 
 def find(
-    parts: Sequence[Iterable[part.Row]], folder: Path, cfg: ExactConfig, run: Callable[..., Iterable] = map
+    parts: Sequence[Iterable[part.Row]],
+    folder: Path,
+    cfg: EqualConfig,
+    run: Callable[..., Iterable] = map,
 ) -> Cuts:
     """What of `parts` is an equal copy of a unit that stays; parts, `folder`, `run` and errors as in `near.find`."""
     count = len(parts)
     total = sum(run(partial(units, folder=folder, cfg=cfg), range(count), parts))
     of = max(1, math.ceil(total * _BYTES / cfg.memory))
     list(run(partial(repeats, of=of, parts=count, folder=folder), range(of)))
-    table = np.concatenate([load(_file(folder, partition)) for partition in range(of)])
-    table = table[np.lexsort((table["start"], table["place"]))]
-    documents = part.Documents(folder, count)
-    shares = (table["end"] - table["start"]) / np.maximum(documents.of(table["place"])["length"], 1)
-    cap.check(table["place"], table["kept_place"], shares, documents, cfg.cap, f"equal {cfg.unit}s")
-    save(folder / "cuts.npy", table)
-    return Cuts(table, folder)
+    cap.check(run(partial(cuts, of=of, parts=count, folder=folder), range(count)), cfg.cap, f"equal {cfg.unit}s")
+    return Cuts(folder, count)
 
 
-def units(number: int, rows: Iterable[part.Row], folder: Path, cfg: ExactConfig) -> int:
-    """Write the units of part `number`, sorted by hash; returns how many."""
+def units(number: int, rows: Iterable[part.Row], folder: Path, cfg: EqualConfig) -> int:
+    """Write the units of part `number`, in the order of hash and keeping; returns how many differ."""
     here, rows = part.part_folder(folder, number), list(rows)
     part.write(here, rows)
     digests, spans_ = [], []
@@ -70,8 +72,22 @@ def units(number: int, rows: Iterable[part.Row], folder: Path, cfg: ExactConfig)
     table = np.zeros(len(digests), UNIT)
     table["high"], table["low"] = np.frombuffer(b"".join(digests), ">u8").reshape(-1, 2).T
     table["row"], table["start"], table["end"] = np.array(spans_, np.int64).reshape(-1, 3).T
-    save(here / "units.npy", table[np.argsort(table["high"], kind="stable")])
-    return len(table)
+    table = table[_order(table, part.places(number, table["row"]), part.Documents(folder, number + 1))]
+    first = table[_new(table)]
+    save(here / "units.npy", table)
+    save(here / "firsts.npy", first)
+    return len(first)
+
+
+def _order(table: np.ndarray, places: np.ndarray, documents: part.Documents) -> np.ndarray:
+    return documents.order(places, before=[table["high"], table["low"]], after=[places, table["start"]])
+
+
+def _new(table: np.ndarray) -> np.ndarray:
+    """Where a hash is another than before."""
+    new = np.ones(len(table), bool)
+    new[1:] = (table["high"][1:] != table["high"][:-1]) | (table["low"][1:] != table["low"][:-1])
+    return new
 
 
 def spans(text: str, unit: str) -> Iterator[tuple[int, int]]:
@@ -88,10 +104,10 @@ def spans(text: str, unit: str) -> Iterator[tuple[int, int]]:
     yield start, len(text)
 
 
-def _hashed(text: str, cfg: ExactConfig) -> Iterator[tuple[bytes, int, int]]:
-    shortest = 1 if cfg.unit == "document" else cfg.shortest
+def _hashed(text: str, cfg: EqualConfig) -> Iterator[tuple[bytes, int, int]]:
+    shortest = cfg.shortest if isinstance(cfg, PassagesConfig) else 1
     for start, end in spans(text, cfg.unit):
-        if end - start >= shortest:
+        if end - start >= shortest and (shortest == 1 or len(text[start:end].strip()) >= shortest):
             own = text[start:end].encode() if cfg.form == "raw" else normal(text[start:end])
             if own:
                 yield xxhash.xxh3_128_digest(own), start, end
@@ -109,24 +125,46 @@ def normal(text: str) -> bytes:
 
 
 def repeats(partition: int, of: int, parts: int, folder: Path) -> None:
-    """Write the cuts that units with a hash in `partition` lead to."""
-    found, places = [np.zeros(0, UNIT)], [np.zeros(0, np.uint64)]
+    """Write for each part, of whose units with a hash in `partition` none stays, the one that does."""
+    found, places, groups = [np.zeros(0, UNIT)], [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
     for number in range(parts):
-        own = load(part.part_folder(folder, number) / "units.npy")
-        found.append(own[slice(*range_of(own["high"], partition, of))])
+        own = load(part.part_folder(folder, number) / "firsts.npy")
+        start, end = range_of(own["high"], partition, of)
+        found.append(np.array(own[start:end]))
         places.append(part.places(number, found[-1]["row"]))
-    table, place = np.concatenate(found), np.concatenate(places)
-    documents = part.Documents(folder, parts)
-    order = documents.order(place, before=[table["high"], table["low"]], after=[place, table["start"]])
-    table, place = table[order], place[order]
-    new = np.ones(len(table), bool)
-    new[1:] = (table["high"][1:] != table["high"][:-1]) | (table["low"][1:] != table["low"][:-1])
+        groups.append(np.arange(start, end))
+    table, place, group = np.concatenate(found), np.concatenate(places), np.concatenate(groups)
+    order = _order(table, place, part.Documents(folder, parts))
+    table, place, group = table[order], place[order], group[order]
+    new = _new(table)
     kept = np.maximum.accumulate(np.where(new, np.arange(len(table)), 0))[~new]
-    cuts = np.zeros(len(kept), CUT)
-    for whose, rows in (("", np.flatnonzero(~new)), ("kept_", kept)):
-        cuts[f"{whose}place"] = place[rows]
-        cuts[f"{whose}start"], cuts[f"{whose}end"] = table["start"][rows], table["end"][rows]
-    save(_file(folder, partition), cuts)
+    told = np.zeros(len(kept), KEPT)
+    told["part"], told["group"] = part.part_of(place)[~new], group[~new]
+    told["place"], told["start"], told["end"] = place[kept], table["start"][kept], table["end"][kept]
+    save(_file(folder, partition), told[np.argsort(told["part"], kind="stable")])
+
+
+def cuts(number: int, of: int, parts: int, folder: Path) -> cap.Tallies:
+    """Write what is cut out of part `number`: every unit but the one of its hash that stays."""
+    table = np.array(load(part.part_folder(folder, number) / "units.npy"))
+    new, places = _new(table), part.places(number, table["row"])
+    kept = np.zeros(np.count_nonzero(new), KEPT)
+    kept["place"], kept["start"], kept["end"] = places[new], table["start"][new], table["end"][new]
+    for partition in range(of):
+        told = load(_file(folder, partition))
+        told = np.array(told[slice(*np.searchsorted(told["part"], (number, number + 1)))])
+        kept[told["group"]] = told
+    kept = kept[np.cumsum(new) - 1]
+    goes = (kept["place"] != places) | (kept["start"] != table["start"])
+    gone = np.zeros(np.count_nonzero(goes), CUT)
+    gone["place"], gone["start"], gone["end"] = places[goes], table["start"][goes], table["end"][goes]
+    for field in ("place", "start", "end"):
+        gone[f"kept_{field}"] = kept[field][goes]
+    gone = gone[np.lexsort((gone["start"], gone["place"]))]
+    save(part.part_folder(folder, number) / "cuts.npy", gone)
+    documents = part.Documents(folder, parts)
+    shares = (gone["end"] - gone["start"]) / np.maximum(documents.of(gone["place"])["length"], 1)
+    return cap.tally(number, gone["place"], gone["kept_place"], shares, documents)
 
 
 def _file(folder: Path, partition: int) -> Path:

@@ -5,13 +5,12 @@ from functools import partial
 from pathlib import Path
 
 from jaxlm.corpus.duplicates import cap
-from jaxlm.corpus.duplicates.arrays import save
 from jaxlm.corpus.duplicates.candidates import candidates, partitions
 from jaxlm.corpus.duplicates.config import NearConfig
-from jaxlm.corpus.duplicates.part import Documents, Row
+from jaxlm.corpus.duplicates.part import Row
 from jaxlm.corpus.duplicates.sketch import sketch
-from jaxlm.corpus.duplicates.stars import Removals, stars
-from jaxlm.corpus.duplicates.verify import verified, verify
+from jaxlm.corpus.duplicates.stars import Removals, removals, stars
+from jaxlm.corpus.duplicates.verify import verify
 
 
 def find(parts: Sequence[Iterable[Row]], folder: Path, cfg: NearConfig, run: Callable[..., Iterable] = map) -> Removals:
@@ -26,16 +25,14 @@ def find(parts: Sequence[Iterable[Row]], folder: Path, cfg: NearConfig, run: Cal
     >>> text = "It is a truth universally acknowledged, that a single man in possession of a good fortune"
     >>> rows = [Row("a", text + " must be in want of a wife.", "x"), Row("b", text + ", must be in want!", "x")]
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     find([rows], Path(folder), NearConfig()).evidence()
+    ...     find([rows], Path(folder), NearConfig()).evidence(0)
     [Removal(id='b', kept_id='a', jaccard=0.8...)]
     """
     count = len(parts)
     keys = sum(run(partial(sketch, folder=folder, cfg=cfg), range(count), parts))
     of = partitions(keys, cfg)
     list(run(partial(candidates, of=of, parts=count, folder=folder, cfg=cfg), range(of)))
-    list(run(partial(verify, partitions=of, folder=folder, cfg=cfg), range(count)))
-    documents = Documents(folder, count)
-    table = stars(verified(count, folder), documents)
-    cap.check(table["place"], table["kept"], table["jaccard"] > 0, documents, cfg.cap, "near duplicates")
-    save(folder / "removals.npy", table)
-    return Removals(table, folder, count)
+    list(run(partial(verify, parts=count, partitions=of, folder=folder, cfg=cfg), range(count)))
+    stars(count, folder)
+    cap.check(run(partial(removals, parts=count, folder=folder), range(count)), cfg.cap, "near duplicates")
+    return Removals(folder, count)

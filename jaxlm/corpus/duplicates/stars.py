@@ -2,16 +2,23 @@
 
 Documents are judged in the order of keeping, so a cluster is a star around one that stays. Neighbours of neighbours
 are none: chains of small steps joined a whole source into one cluster elsewhere (marin-community/marin#6854).
+
+    stars      the verified pairs of all parts, merged in that order, a block at a time: a byte a document says who goes
+    removals   a task a part: for whom, and the tally of the cap
 """
 
+import mmap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxlm.corpus.duplicates import part
+from jaxlm.corpus.duplicates import cap, part
+from jaxlm.corpus.duplicates.arrays import load, offsets_of, save
+from jaxlm.corpus.duplicates.verify import verified_file
 
-_AT_ONCE = 1_000_000  # pairs; chosen: some 100 MB as Python's integers
+_AT_ONCE = 1 << 18  # pairs; chosen: some 60 MB, with their keys and as Python's integers
 REMOVAL = np.dtype([("place", "<u8"), ("kept", "<u8"), ("jaccard", "<f8")])
 
 
@@ -24,37 +31,77 @@ class Removal(NamedTuple):
 
 
 class Removals(NamedTuple):
-    table: np.ndarray  # REMOVAL, sorted by place
+    """Read from files part by part."""
+
     folder: Path
     parts: int
 
-    def rows(self, number: int) -> np.ndarray:
-        """The rows of part `number` that go, ascending."""
-        places = self.table["place"]
-        return part.row_of(places[part.part_of(places) == number])
+    def of(self, number: int) -> np.ndarray:
+        """REMOVAL of the documents of a part that go, sorted by place."""
+        return np.array(load(_file(self.folder, number)))
 
-    def evidence(self) -> list[Removal]:
-        documents = part.Documents(self.folder, self.parts)
-        ids, kept = documents.ids(self.table["place"]), documents.ids(self.table["kept"])
-        return [Removal(*one) for one in zip(ids, kept, self.table["jaccard"].tolist(), strict=True)]
+    def evidence(self, number: int) -> list[Removal]:
+        """In the order of `of`."""
+        documents, table = part.Documents(self.folder, self.parts), self.of(number)
+        ids, kept = documents.ids(table["place"]), documents.ids(table["kept"])
+        return [Removal(*one) for one in zip(ids, kept, table["jaccard"].tolist(), strict=True)]
 
 
-def stars(pairs: np.ndarray, documents: part.Documents) -> np.ndarray:
-    """The removals that verified `pairs` lead to; the evidence is the most similar document that stays."""
-    places = np.unique(np.concatenate((pairs["later"], pairs["earlier"])))
-    rank = np.empty(len(places), np.int64)
-    rank[documents.order(places)] = np.arange(len(places))
-    later = rank[np.searchsorted(places, pairs["later"])]
-    earlier = rank[np.searchsorted(places, pairs["earlier"])]
-    order = np.lexsort((earlier, -pairs["jaccard"], later))
-    goes, chosen = bytearray(len(places)), []
-    for start in range(0, len(order), _AT_ONCE):
-        block = order[start : start + _AT_ONCE]
-        for index, a, b in zip(block.tolist(), later[block].tolist(), earlier[block].tolist(), strict=True):
-            if not goes[a] and not goes[b]:  # b comes before a, so whether it goes is known
-                goes[a] = True
-                chosen.append(index)
-    found = np.zeros(len(chosen), REMOVAL)
+def stars(parts: int, folder: Path) -> None:
+    """Judge every document; the one that goes costs no other its place."""
+    documents = part.Documents(folder, parts)
+    starts = offsets_of(np.array([len(documents.table(number)) for number in range(parts)], np.int64))
+    save(folder / "starts.npy", starts)
+    with open(folder / "goes", "w+b") as file:
+        file.truncate(max(int(starts[-1]), 1))  # nothing cannot be mapped
+        with mmap.mmap(file.fileno(), 0) as goes:
+            for block in _blocks(parts, folder, documents):
+                later, earlier = _index(block["later"], starts), _index(block["earlier"], starts)
+                for a, b in zip(later.tolist(), earlier.tolist(), strict=True):
+                    if not goes[b]:  # b comes before a, so whether it goes is known
+                        goes[a] = 1
+
+
+def _blocks(parts: int, folder: Path, documents: part.Documents) -> Iterator[np.ndarray]:
+    """The pairs of all parts in the order of keeping of the later document, at most `_AT_ONCE` at a time.
+
+    Each part has its own in order. Of the parts' next ones all go that are not beyond what some part has yet to show.
+    """
+    lengths = [len(load(verified_file(folder, number))) for number in range(parts)]
+    done = [0] * parts
+    while left := [number for number in range(parts) if done[number] < lengths[number]]:
+        each = max(1, _AT_ONCE // len(left))
+        chunks = [np.array(load(verified_file(folder, n))[done[n] : done[n] + each]) for n in left]
+        keys = [documents.keys(chunk["later"]) for chunk in chunks]
+        more = [k[-1] for n, k in zip(left, keys, strict=True) if done[n] + len(k) < lengths[n]]
+        ends = [int(np.searchsorted(k, min(more), side="right")) if more else len(k) for k in keys]
+        for n, end in zip(left, ends, strict=True):
+            done[n] += end
+        block = np.concatenate([chunk[:end] for chunk, end in zip(chunks, ends, strict=True)])
+        order = np.argsort(np.concatenate([k[:end] for k, end in zip(keys, ends, strict=True)]), kind="stable")
+        yield block[order]
+
+
+def removals(number: int, parts: int, folder: Path) -> cap.Tallies:
+    """Write who goes from part `number`; the evidence is the most similar document that stays."""
+    documents, pairs = part.Documents(folder, parts), np.array(load(verified_file(folder, number)))
+    goes = np.memmap(folder / "goes", np.uint8, "r")
+    pairs = pairs[goes[_index(pairs["earlier"], load(folder / "starts.npy"))] == 0]
+    order = np.lexsort((documents.keys(pairs["earlier"]), -pairs["jaccard"], pairs["later"]))
+    pairs = pairs[order]
+    first = np.ones(len(pairs), bool)
+    first[1:] = pairs["later"][1:] != pairs["later"][:-1]
+    table = np.zeros(np.count_nonzero(first), REMOVAL)
     for field, of in (("place", "later"), ("kept", "earlier"), ("jaccard", "jaccard")):
-        found[field] = pairs[of][chosen]
-    return found[np.argsort(found["place"])]
+        table[field] = pairs[of][first]
+    save(_file(folder, number), table)
+    return cap.tally(number, table["place"], table["kept"], np.ones(len(table)), documents)
+
+
+def _index(places: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Of documents counted through all parts."""
+    return starts[part.part_of(places)] + part.row_of(places)
+
+
+def _file(folder: Path, number: int) -> Path:
+    return part.part_folder(folder, number) / "removals.npy"

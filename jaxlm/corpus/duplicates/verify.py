@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxlm.corpus.duplicates import part
-from jaxlm.corpus.duplicates.arrays import Ragged, load, save
+from jaxlm.corpus.duplicates.arrays import Ragged, save
 from jaxlm.corpus.duplicates.candidates import of_part
 from jaxlm.corpus.duplicates.config import NearConfig
 from jaxlm.corpus.duplicates.sketch import sets_of
@@ -17,17 +17,18 @@ from jaxlm.corpus.duplicates.sketch import sets_of
 PAIR = np.dtype([("later", "<u8"), ("earlier", "<u8"), ("jaccard", "<f8")])
 
 
-def verify(number: int, partitions: int, folder: Path, cfg: NearConfig) -> None:
-    """Write the pairs of part `number` that are as similar as the threshold asks."""
+def verify(number: int, parts: int, partitions: int, folder: Path, cfg: NearConfig) -> None:
+    """Write the pairs of part `number` that are as similar as the threshold asks, as keeping orders the later ones."""
     later, earlier = of_part(number, partitions, folder)
     found = np.zeros(len(later), PAIR)
     found["later"], found["earlier"] = later, earlier
-    own, parts = sets_of(folder, number), part.part_of(earlier)
-    for other in np.unique(parts).tolist():
-        here = parts == other
+    own, others = sets_of(folder, number), part.part_of(earlier)
+    for other in np.unique(others).tolist():
+        here = others == other
         rows = part.row_of(later[here]), part.row_of(earlier[here])
         found["jaccard"][here] = jaccards(own, rows[0], sets_of(folder, other), rows[1], cfg.threshold)
-    save(_file(folder, number), found[found["jaccard"] >= cfg.threshold])
+    found = found[found["jaccard"] >= cfg.threshold]
+    save(verified_file(folder, number), found[part.Documents(folder, parts).order(found["later"])])
 
 
 def jaccards(a: Ragged, rows_a: np.ndarray, b: Ragged, rows_b: np.ndarray, threshold: float) -> np.ndarray:
@@ -48,9 +49,5 @@ def _edges(sets: Ragged, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return sets.offsets[rows], sets.offsets[rows + 1]
 
 
-def verified(parts: int, folder: Path) -> np.ndarray:
-    return np.concatenate([np.zeros(0, PAIR), *(load(_file(folder, number)) for number in range(parts))])
-
-
-def _file(folder: Path, number: int) -> Path:
+def verified_file(folder: Path, number: int) -> Path:
     return part.part_folder(folder, number) / "verified.npy"

@@ -63,6 +63,32 @@ def words(texts: Sequence[str]) -> Words:
     return Words(Ragged(_hashes(codes, first, last), offsets), unspaced)
 
 
+def spans(text: str) -> tuple[np.ndarray, np.ndarray]:
+    """Where each of the `words` of a text starts and ends, in characters of it as it is.
+
+    >>> [(int(start), int(end)) for start, end in zip(*spans("Some 1,234 (fine) cafés"), strict=True)]
+    [(0, 4), (5, 10), (12, 16), (18, 23)]
+    """
+    codes = _codes([text])
+    kept = np.flatnonzero(codes != _DROPPED)
+    digit, new = codes[kept] == _ZERO, np.ones(len(kept), bool)
+    new[1:] = ~(digit[1:] & digit[:-1])
+    runs = kept[np.append(np.flatnonzero(new)[1:], len(kept)) - 1]  # the last character of each number
+    kept = kept[new]
+    codes = codes[kept]
+    first, last = _edges(codes <= _SPACE, _is_unspaced(codes))
+    starts, ends = kept[first], runs[last]
+    if text.isascii():
+        return starts, ends + 1
+    # Lower-casing what is decomposed changes no length: the one letter that grows, U+0130, is taken apart before
+    origin = np.repeat(np.arange(len(text)), [len(unicodedata.normalize("NFKD", one)) for one in text])
+    starts, ends = origin[starts], origin[ends] + 1
+    accents = np.array([unicodedata.combining(one) > 0 for one in text] + [False])  # dropped, but of the letter before
+    while accents[ends].any():
+        ends = ends + accents[ends]
+    return starts, ends
+
+
 def _codes(texts: Sequence[str]) -> np.ndarray:
     """A code a character, `_END` after each text."""
     plain = [t if t.isascii() else unicodedata.normalize("NFKD", t).lower() for t in texts]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from jaxlm.corpus.duplicates import exact
-from jaxlm.corpus.duplicates.config import CapConfig, ExactConfig
+from jaxlm.corpus.duplicates.config import CapConfig, ExactConfig, PassagesConfig
 from jaxlm.corpus.duplicates.part import Row
 from jaxlm.errors import UserError
 from tests.corpus.duplicates.near_cases import cut
@@ -17,7 +17,8 @@ ANY = CapConfig(share=1)
 
 def evidence(parts, folder, cfg, **more):
     """{(id cut from, what is cut): (id kept, what is kept)}, and how many cuts."""
-    table = exact.find(parts, folder, cfg, **more).table
+    cuts = exact.find(parts, folder, cfg, **more)
+    table = [one for number in range(len(parts)) for one in cuts.of(number)]
     rows = {(p, r): row for p, rows in enumerate(parts) for r, row in enumerate(rows)}
     place = lambda number: rows[int(number) >> 32, int(number) & 0xFFFFFFFF]
     found = {}
@@ -34,7 +35,8 @@ def test_every_repeat_goes_and_the_first_stays(unit, between, form, tmp_path):
     rng = random.Random(0)
     units = ["Alpha beta  gamma", "alpha beta gamma", "ﬁne", "fine", "x" * 30, "ab", "ÄB cde", "äb cde", "ab"]
     rows = [Row(str(n), between.join(rng.choices(units, k=4)), "s", n % 2) for n in range(60)]
-    cfg = ExactConfig(unit=unit, form=form, shortest=4, cap=ANY)
+    whole = ExactConfig(form=form, cap=ANY)
+    cfg = whole if unit == "document" else PassagesConfig(unit=unit, form=form, shortest=4, left=4, cap=ANY)
     got = evidence(cut(rows, 7), tmp_path, cfg)
     same = (lambda text: text) if form == "raw" else exact.normal
     shortest = 1 if unit == "document" else 4
@@ -70,7 +72,7 @@ def test_parts_and_their_order_change_nothing(tmp_path):
     rng = random.Random(1)
     lines = [f"line number {n} that is long enough" for n in range(30)]
     rows = [Row(str(n), "\n".join(rng.choices(lines, k=5)), "s") for n in range(80)]
-    cfg = ExactConfig(unit="line", shortest=10, cap=ANY)
+    cfg = PassagesConfig(unit="line", shortest=10, left=10, cap=ANY)
     first = evidence(cut(rows, 80), tmp_path / "whole", cfg)
     assert len(first) == 400 - 30
     for number, size in enumerate((9, 33)):
@@ -88,15 +90,15 @@ def test_all_128_bits_tell_units_apart(tmp_path, monkeypatch):
 
 def test_short_lines_stay_and_short_documents_go(tmp_path):
     rows = [Row("a", "}\n}", "s"), Row("b", "}\n}", "s")]
-    assert evidence([rows], tmp_path, ExactConfig(unit="line")) == {}
-    assert len(evidence([rows], tmp_path, ExactConfig(unit="document"))) == 1
+    assert evidence([rows], tmp_path, PassagesConfig(unit="line")) == {}
+    assert len(evidence([rows], tmp_path, ExactConfig())) == 1
 
 
 def test_spans_of_a_part_are_in_order(tmp_path):
     rows = [Row("a", "one line\nanother\none line", "s"), Row("b", "another", "s")]
-    cuts = exact.find([rows], tmp_path, ExactConfig(unit="line", shortest=3, cap=ANY))
-    assert list(cuts.spans(0)) == [(0, 17, 25), (1, 0, 7)]
-    assert list(cuts.spans(1)) == []
+    cuts = exact.find([rows, []], tmp_path, PassagesConfig(unit="line", shortest=3, left=3, cap=ANY))
+    assert cuts.of(0)[["place", "start", "end"]].tolist() == [(0, 17, 25), (1, 0, 7)]
+    assert len(cuts.of(1)) == 0
 
 
 def test_empty_documents_and_parts_are_left_alone(tmp_path):
@@ -108,5 +110,4 @@ def test_empty_documents_and_parts_are_left_alone(tmp_path):
 def test_a_source_that_would_lose_too_much_stops_the_run(tmp_path):
     rows = [Row(f"page-{n}", f"this is page {n}\n{'the same footer ' * 20}", "site") for n in range(120)]
     with pytest.raises(UserError, match=r"source 'site': .* of 120 documents .* equal lines.* above cap\.share=0\.5"):
-        evidence([rows], tmp_path, ExactConfig(unit="line"))
-    assert not (tmp_path / "cuts.npy").exists()
+        evidence([rows], tmp_path, PassagesConfig(unit="line"))

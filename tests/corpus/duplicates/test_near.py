@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 import pytest
 
-from jaxlm.corpus.duplicates import near
+from jaxlm.corpus.duplicates import near, part, stars
 from jaxlm.corpus.duplicates.arrays import Ragged
 from jaxlm.corpus.duplicates.candidates import pairs
 from jaxlm.corpus.duplicates.config import CapConfig, NearConfig
@@ -24,8 +24,10 @@ ANY = CapConfig(share=1)
 
 def found(rows, size, folder, cfg, **more):
     """{removed id: (kept id, Jaccard)}."""
-    removals = near.find(cut(rows, size), folder, cfg, **more)
-    return {one.id: (one.kept_id, one.jaccard) for one in removals.evidence()}
+    parts = cut(rows, size)
+    removals = near.find(parts, folder, cfg, **more)
+    evidence = [one for number in range(len(parts)) for one in removals.evidence(number)]
+    return {one.id: (one.kept_id, one.jaccard) for one in evidence}
 
 
 def test_what_goes_is_what_brute_force_says(tmp_path):
@@ -56,15 +58,26 @@ def test_what_goes_is_what_brute_force_says(tmp_path):
     assert 50 < len(got) < len(rows) - 50
 
 
-def test_parts_their_order_and_partitions_change_nothing(tmp_path):
+def test_parts_their_order_partitions_and_blocks_change_nothing(tmp_path, monkeypatch):
     rows = corpus(originals=80, copies=4, seed=1)
     cfg = NearConfig(cap=ANY)
     first = found(rows, 1_000, tmp_path / "whole", cfg)
     assert len(first) > 50
     for number, (size, memory) in enumerate([(5, 1 << 29), (64, 50_000), (1_000, 20_000)]):
+        monkeypatch.setattr(stars, "_AT_ONCE", (10, 100, 1)[number])  # pairs, so that blocks end between those of one
         shuffled = random.Random(number).sample(rows, len(rows))
         small = cfg.model_copy(update={"memory": memory})  # below what a config may ask: 10 and 25 partitions
         assert found(shuffled, size, tmp_path / str(number), small) == first
+
+
+def test_keys_sort_as_the_order_of_keeping_does(tmp_path):
+    rng = random.Random(0)
+    rows = [Row(rng.choice("ab"), "x" * rng.choice([0, 1, 255, 256]), "s", rng.randint(-2, 2)) for _ in range(300)]
+    for number, some in enumerate(cut(rows, 100)):
+        part.write(part.part_folder(tmp_path, number), some)
+    documents = part.Documents(tmp_path, 3)
+    places = np.concatenate([part.places(number, np.arange(100)) for number in range(3)])
+    assert np.argsort(documents.keys(places)).tolist() == documents.order(places, after=[places]).tolist()
 
 
 def test_processes_write_the_same_bytes(tmp_path):
@@ -111,14 +124,13 @@ def test_the_better_source_then_the_longer_text_stays(tmp_path):
 def test_equal_documents_of_one_id_leave_one(tmp_path):
     rows = [Row("same", "one text that is there three times over", "s")] * 3
     removals = near.find([rows[:1], rows[1:]], tmp_path, NearConfig())
-    assert len(removals.table) == 2
-    assert [len(removals.rows(0)), removals.rows(1).tolist()] == [0, [0, 1]]
+    assert [removals.of(number)["place"].tolist() for number in (0, 1)] == [[], [1 << 32, (1 << 32) + 1]]
 
 
 def test_texts_without_words_and_empty_parts_are_no_duplicates(tmp_path):
     parts = [[], [Row("a", "", "s"), Row("b", "", "s"), Row("c", "...", "s"), Row("d", "!", "s")], []]
-    assert len(near.find(parts, tmp_path, NearConfig()).table) == 0
-    assert len(near.find([], tmp_path / "none", NearConfig()).table) == 0
+    assert found([row for rows in parts for row in rows], 2, tmp_path, NearConfig()) == {}
+    assert found([], 2, tmp_path / "none", NearConfig()) == {}
 
 
 def test_a_source_that_would_lose_too_much_stops_the_run(tmp_path):
@@ -131,7 +143,6 @@ def test_a_source_that_would_lose_too_much_stops_the_run(tmp_path):
     ) as error:
         found(rows, 40, tmp_path, NearConfig())
     assert "forum-" in str(error.value) and "raise cap.share" in str(error.value)
-    assert not (tmp_path / "removals.npy").exists()
     assert len(found(rows, 40, tmp_path, NearConfig(cap=ANY))) == 149
     assert len(found(rows, 40, tmp_path, NearConfig(cap=CapConfig(documents=151)))) == 149
 

@@ -1,0 +1,131 @@
+"""Does ten times the text need the same memory? The peak of each process of `jaxlm prepare`, by the size of its input.
+
+    python benchmarks/corpus_memory.py --megabytes 30 300
+
+Short documents are made of gutenberg-en: three in ten equal to the one before, two near to it, and each with one of a
+hundred paragraphs. Bounds are so low that the smaller text meets them too: parts of 1 MB, 4 MB for a join. Peaks are
+VmHWM, which counts pages of mapped files too, and the largest RssAnon that was seen, which does not.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import planted  # beside this script
+
+_CONFIG = """
+from jaxlm.corpus.config import CorpusConfig, DuplicatesConfig, SourceConfig
+from jaxlm.corpus.duplicates.config import CapConfig, ExactConfig, NearConfig, PassagesConfig
+
+def config():
+    how = dict(cap=CapConfig(share=1), memory=1 << 22)
+    return CorpusConfig(
+        name="memory", sources=(SourceConfig(name="texts", path={source!r}),), quality=(), part_bytes=1 << 20,
+        duplicates=DuplicatesConfig(
+            exact=ExactConfig(**how), passages=PassagesConfig(**how), near=NearConfig(**how)
+        ),
+    )
+"""
+
+
+def documents(megabytes: float, seed: int = 0) -> Iterator[str]:
+    """Of 120 words and one of a hundred shared paragraphs of 40, until they are so long together."""
+    rng, size, last = random.Random(seed), 0, ""
+    books = [
+        planted.book(path).split() for path in sorted((Path(os.environ["JAXLM_DATA"]) / "gutenberg-en").glob("*.xz"))
+    ]
+    shared = [_some(books, 40, rng) for _ in range(100)]
+    while size < megabytes * 1e6:
+        kind = rng.random()
+        if kind < 0.2 and last:
+            text = f"{last[:300]} and so on {last[300:]}"
+        elif kind >= 0.5 or not last:
+            text = last = f"{_some(books, 120, rng)}\n\n{rng.choice(shared)}"
+        else:
+            text = last
+        size += len(text)
+        yield text
+
+
+def _some(books: list[list[str]], words: int, rng: random.Random) -> str:
+    book = rng.choice(books)
+    start = rng.randrange(len(book) - words)
+    return " ".join(book[start : start + words])
+
+
+def write(folder: Path, megabytes: float) -> None:
+    """Files of a part each."""
+    folder.mkdir()
+    file, left = None, 0
+    for number, text in enumerate(documents(megabytes)):
+        if file is None or left < 0:
+            file, left = (folder / f"{number:09}.jsonl").open("w"), 1_000_000
+        left -= file.write(json.dumps({"text": text}) + "\n")
+
+
+def peaks(command: list[str]) -> dict[str, float]:
+    """Of the process that `command` starts and of the largest of its workers, in MB; and how long it took."""
+    found = dict.fromkeys(("main", "worker", "main_anonymous", "worker_anonymous"), 0.0)
+    start = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            for who, pid in [("main", process.pid), *(("worker", child) for child in _children(process.pid))]:
+                status = _status(pid)
+                found[who] = max(found[who], status.get("VmHWM", 0) / 1e3)
+                found[f"{who}_anonymous"] = max(found[f"{who}_anonymous"], status.get("RssAnon", 0) / 1e3)
+            time.sleep(0.1)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    return found | {"seconds": time.perf_counter() - start}
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _status(pid: int) -> dict[str, int]:
+    """The lines of kB; {} where the process has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return {}
+    pairs = (line.split() for line in lines if line.endswith(" kB"))
+    return {name.rstrip(":"): int(size) for name, size, _ in pairs}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megabytes", type=float, nargs="+", default=[30, 300])
+    parser.add_argument("--workers", type=int, default=2)
+    asked = parser.parse_args()
+    rows = []
+    for megabytes in asked.megabytes:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            write(folder / "texts", megabytes)
+            (folder / "config.py").write_text(_CONFIG.format(source=str(folder / "texts")))
+            command = [sys.executable, "-m", "jaxlm", "prepare", str(folder / "config.py")]
+            command += ["--corpora-dir", str(folder / "corpora"), "--workers", str(asked.workers)]
+            measured = peaks(command)
+            manifest = json.loads((folder / "corpora" / "memory" / "manifest.json").read_bytes())
+            told = {name: manifest["stages"][name] for name in ("removed", "cut", "write")}
+            rows.append({"megabytes": megabytes, **measured, **told})
+            print(json.dumps(rows[-1]))
+    for who in ("main", "worker", "main_anonymous", "worker_anonymous"):
+        print(
+            f"{who}: {rows[-1][who] / rows[0][who]:.2f} times the peak for {asked.megabytes[-1] / asked.megabytes[0]:g}"
+        )
+
+
+if __name__ == "__main__":
+    main()

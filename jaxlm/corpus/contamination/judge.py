@@ -1,0 +1,169 @@
+"""Which documents of a part hold enough of which items; the n-grams that many documents hold are no evidence of it.
+
+GPT-3 ignored the n-grams that more than 10 documents of its corpus hold, and with them a test that eleven sites copied.
+Here an item counts as found by the share of it that is in n-grams which are not common; or where the document holds
+nearly all of it, in at least two n-grams that share no word, since nobody quotes so much as a phrase.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxlm.corpus import ledger, stages, table
+from jaxlm.corpus.contamination import mask
+from jaxlm.corpus.contamination.config import ContaminationConfig
+from jaxlm.corpus.contamination.index import ITEMS, Index
+from jaxlm.corpus.contamination.mask import merged
+from jaxlm.corpus.contamination.search import MATCHES
+from jaxlm.corpus.duplicates.arrays import load, save
+from jaxlm.corpus.ledger import Ledger, Removal
+
+COMMON, FINDINGS = "common.npy", "findings.parquet"
+_WHOLE = 0.8  # of an item; above it Llama 2 calls one dirty (section A.6)
+_AT_ONCE = 1_000_000  # pairs of an n-gram found and an item it is of; chosen: some 100 MB
+_AROUND, _SHOWN = 60, 300  # characters shown before a leak, and in all
+_FINDING = table.schema(
+    row="int64", id="string", source="string", set="string", item="int64", place="string", share="double",
+    common="bool", spans="string", sample="string",
+)  # fmt: skip
+
+
+class Found(NamedTuple):
+    """An item in a document."""
+
+    row: int
+    item: int
+    share: float  # of the item's words
+    common: bool  # enough of it only with n-grams that many documents hold: no leak
+    spans: list[tuple[int, int]]  # characters of the document
+
+
+def common(folder: Path, parts: Sequence[tuple[Path, Ledger]], index_folder: Path, most: int) -> dict:
+    """common.npy: for each n-gram whether over `most` documents hold it, of `parts` (matches, what is left of them)."""
+    documents = np.zeros(len(Index.open(index_folder).grams), np.uint32)
+    for matches, told in parts:
+        table_ = _left(matches, told)
+        once = np.unique(table_["row"].astype(np.uint64) << np.uint64(32) | table_["gram"])
+        documents += np.bincount(once & np.uint64(2**32 - 1), minlength=len(documents)).astype(np.uint32)
+    save(folder / COMMON, documents > most)
+    return {"grams": len(documents), "common": int(np.count_nonzero(documents > most))}
+
+
+def judge(
+    folder: Path,
+    documents: Path,
+    matches: Path,
+    told: Ledger,
+    common_folder: Path,
+    index_folder: Path,
+    cfg: ContaminationConfig,
+) -> dict:
+    """findings.parquet of a part, by row and item, and a ledger of what `cfg.mode` makes of them.
+
+    `told` says what of its documents is no longer there.
+    """
+    found = list(findings(_left(matches, told), Index.open(index_folder), load(common_folder / COMMON), cfg))
+    items = table.read_rows(index_folder / ITEMS) if found else []
+    shown, rows = _shown(documents, {one.row for one in found}), []
+    for one in found:
+        document, item = shown[one.row], items[one.item]
+        begin = max(one.spans[0][0] - _AROUND, 0)
+        rows.append({
+            "row": one.row, "id": document.id, "source": document.source, "set": item["set"], "item": one.item,
+            "place": item["place"], "share": round(one.share, 4), "common": one.common,
+            "spans": json.dumps(one.spans), "sample": document.text[begin : begin + _SHOWN],
+        })  # fmt: skip
+    table.write_rows(folder / FINDINGS, rows, _FINDING)
+    leaks: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        if not row["common"]:
+            leaks.setdefault(row["row"], []).append(row)
+    gone, cut = {}, {}
+    for row, some in leaks.items():
+        why = _reasons(some)
+        if cfg.mode == "drop":
+            gone[row] = why
+        elif cfg.mode == "mask":
+            spans = merged([(start, end) for one in some for start, end in json.loads(one["spans"])])
+            cut[row] = [(one, why[0]) for one in mask.cuts(shown[row].text, spans, cfg.around)]
+    return {"findings": len(rows), "removed": ledger.write(folder, gone, cut)}
+
+
+def _reasons(rows: Sequence[dict[str, Any]]) -> list[Removal]:
+    """Of one document: a reason for each set that it holds an item of."""
+    found = []
+    for set_ in dict.fromkeys(row["set"] for row in rows):
+        first, *others = [row for row in rows if row["set"] == set_]
+        more = f" and {len(others):,} more" if others else ""
+        evidence = f"{first['share']:.0%} of {first['place']}{more}"
+        found.append(Removal("contamination", f"an item of {set_}", evidence))
+    return found
+
+
+def findings(matches: np.ndarray, index: Index, common: np.ndarray, cfg: ContaminationConfig) -> Iterator[Found]:
+    """The items that documents hold enough of, by row and item."""
+    words, lengths = (index.sizes[name].astype(np.int64) for name in ("words", "length"))
+    for some in _chunks(matches, index):
+        counts = index.uses.counts[some["gram"]]
+        use = index.uses.take(some["gram"].astype(np.int64)).flat
+        which = np.repeat(np.arange(len(some)), counts)  # match of each use
+        pair = some["row"][which].astype(np.uint64) << np.uint64(32) | use["item"]
+        order = np.lexsort((use["start"], pair))
+        which, pair, use = which[order], pair[order], use[order]
+        rare = ~common[some["gram"][which]]
+        pairs, begins = np.unique(pair, return_index=True)
+        of = pairs.astype(np.int64) & (2**32 - 1)
+        whole = _covered(pair, use["start"], lengths[use["item"]], pairs)
+        without = _covered(pair[rare], use["start"][rare], lengths[use["item"]][rare], pairs)
+        leaks = without >= cfg.share * words[of]
+        leaks |= (whole >= _WHOLE * words[of]) & (whole >= 2 * lengths[of])
+        ends = np.append(begins[1:], len(pair))
+        for n in np.flatnonzero(leaks | (whole >= cfg.share * words[of])).tolist():
+            own = some[which[begins[n] : ends[n]]]
+            spans = merged(list(zip(own["start"].tolist(), own["end"].tolist(), strict=True)))
+            item = int(of[n])
+            share = int(whole[n]) / int(words[item])
+            yield Found(int(pairs[n] >> np.uint64(32)), item, share, not leaks[n], spans)
+
+
+def _covered(pair: np.ndarray, start: np.ndarray, length: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Words of the item that n-grams from `start` on cover, for each of `pairs`; sorted by pair and start."""
+    reach = length.astype(np.int64)
+    if len(pair):
+        same = pair[1:] == pair[:-1]
+        step = start[1:].astype(np.int64) - start[:-1]
+        reach[:-1] = np.where(same, np.minimum(reach[:-1], step), reach[:-1])
+    return np.bincount(np.searchsorted(pairs, pair), reach, minlength=len(pairs)).astype(np.int64)
+
+
+def _chunks(matches: np.ndarray, index: Index) -> Iterator[np.ndarray]:
+    """Whole documents with some `_AT_ONCE` uses together."""
+    done = np.concatenate(([0], np.cumsum(index.uses.counts[matches["gram"]])))
+    documents = np.flatnonzero(matches["row"][1:] != matches["row"][:-1]) + 1
+    start = 0
+    for end in [*documents.tolist(), len(matches)]:
+        if end > start and (end == len(matches) or done[end] - done[start] >= _AT_ONCE):
+            yield matches[start:end]
+            start = end
+
+
+def _left(matches: Path, told: Ledger) -> np.ndarray:
+    """What was found in that part of the documents which neither goes nor is cut."""
+    table_, gone = load(matches / MATCHES), told.gone()
+    table_ = table_[~np.isin(table_["row"], np.array(sorted(gone), np.int64))]
+    stays, rows = np.ones(len(table_), bool), np.ascontiguousarray(table_["row"])
+    for row, some in told.cuts().items():
+        own = slice(*np.searchsorted(rows, [row, row + 1]))
+        for cut, _ in some:
+            stays[own] &= (table_["end"][own] <= cut.start) | (table_["start"][own] >= cut.end)
+    return table_[stays]
+
+
+def _shown(documents: Path, rows: Collection[int]) -> dict[int, Any]:
+    if not rows:
+        return {}
+    every = enumerate(table.read_documents(documents / stages.DOCUMENTS))
+    return {number: document for number, document in every if number in rows}

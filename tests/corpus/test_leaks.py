@@ -1,0 +1,115 @@
+"""Evaluation sets in a corpus: told, removed on request, and looked for before anything else is done."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jaxlm import hashing
+from jaxlm.config import dump, override, parse
+from jaxlm.corpus import stages, table
+from jaxlm.corpus.config import CorpusConfig
+from jaxlm.corpus.contamination import search
+from jaxlm.corpus.contamination.config import ContaminationConfig, EvaluationSet
+from jaxlm.corpus.pipeline import make
+from jaxlm.errors import UserError
+from tests.corpus.contamination.test_judge import ITEM, amid
+from tests.corpus.test_pipeline import config, rows, text
+
+OTHER = "Which of these four kinds of cloud brings the most rain to the coast in the month of May?"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """What one test makes another finds again."""
+    return tmp_path_factory.mktemp("leaks")
+
+
+@pytest.fixture(scope="module")
+def cfg(root) -> CorpusConfig:
+    folder = root / "texts"
+    folder.mkdir()
+    for number in range(6):
+        (folder / f"{number}.txt").write_text(text(number, 60))
+    (folder / "3.txt").write_text(amid(ITEM.upper(), 3))
+    (folder / "5.txt").write_text(amid(OTHER, 5) + ITEM)
+    questions = "".join(json.dumps({"question": one}) + "\n" for one in (text(50), OTHER, ITEM))
+    (root / "orchard.jsonl").write_text(questions)
+    (root / "clean.txt").write_text(text(51) + "\nshort\n")
+    sets = (
+        EvaluationSet(name="orchard", path=str(root / "orchard.jsonl")),
+        EvaluationSet(name="clean", path=str(root / "clean.txt"), fields=("text",)),
+    )
+    return config(folder, contamination=ContaminationConfig(sets=sets))
+
+
+def test_a_report_tells_owners_of_sets_where_which_item_leaked(cfg, root):
+    made = make(cfg, root / "corpora")
+    told = json.loads((made.folder / "contamination" / "report.json").read_bytes())
+    assert {key: told["orchard"][key] for key in ("items", "found", "documents")} == {
+        "items": 3, "found": 2, "documents": 2,
+    }  # fmt: skip
+    assert {key: told["clean"][key] for key in ("items", "too_short", "found")} == {
+        "items": 1, "too_short": 1, "found": 0,
+    }  # fmt: skip
+    assert made.manifest["stages"]["contamination"]["orchard"]["found"] == 2
+    leaks = table.read_rows(made.folder / "contamination" / "leaks.parquet")
+    assert [(row["place"], row["source"]) for row in leaks] == [
+        ("orchard.jsonl:2", "texts/5.txt"), ("orchard.jsonl:3", "texts/3.txt"), ("orchard.jsonl:3", "texts/5.txt"),
+    ]  # fmt: skip
+    assert leaks[1]["begins"] == ITEM and ITEM.upper()[:50] in leaks[1]["sample"]
+    assert len(rows(made, "documents")) == 6  # a report removes nothing
+
+
+def test_a_document_that_holds_an_item_goes_where_that_is_asked(cfg, root):
+    made = make(override(cfg, ["contamination.mode=drop"]), root / "corpora")
+    assert {row["source"] for row in rows(made, "documents")} == {f"texts/{n}.txt" for n in (0, 1, 2, 4)}
+    assert [(row["stage"], row["reason"], row["evidence"]) for row in rows(made, "removed")] == [
+        ("contamination", "an item of orchard", "100% of orchard.jsonl:3"),
+        ("contamination", "an item of orchard", "100% of orchard.jsonl:2 and 1 more"),
+    ]
+
+
+def test_a_masked_document_stays_without_the_leak(cfg, root):
+    made = make(override(cfg, ["contamination.mode=mask", "contamination.around=20"]), root / "corpora")
+    by_source = {row["source"]: row["text"] for row in rows(made, "documents")}
+    left = by_source["texts/3.txt"]
+    assert len(by_source) == 6
+    assert "ORCHARD" not in left and left.startswith(text(3)[:100]) and left.endswith(text(103)[-100:])
+    assert [(row["source"], row["reason"]) for row in rows(made, "cut")] == [
+        ("texts/3.txt", "an item of orchard"), ("texts/5.txt", "an item of orchard"),
+        ("texts/5.txt", "an item of orchard"),
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_two_processes_find_the_same_as_one(cfg, tmp_path):
+    one, two = make(cfg, tmp_path / "one"), make(cfg, tmp_path / "two", workers=2)
+    hashes = [hashing.hash_folder(made.folder / "contamination") for made in (one, two)]
+    assert hashes[0] == hashes[1] and len(one.manifest["inputs"]) > 1
+    assert one.manifest == two.manifest
+
+
+def test_another_threshold_searches_no_text_again(cfg, root, monkeypatch):
+    make(cfg, root / "corpora")
+    monkeypatch.setattr(search, "search", None)  # not to be called
+    made = make(override(cfg, ["contamination.share=1.0"]), root / "corpora")
+    assert made.manifest["stages"]["contamination"]["orchard"]["found"] == 2
+    made = make(cfg.model_copy(update={"contamination": None}), root / "corpora")
+    assert not (made.folder / "contamination").exists()
+    assert "contamination" not in made.manifest["stages"]
+
+
+def test_a_set_that_is_wrong_ends_the_run_before_a_document_is_read(cfg, tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "collect", None)  # not to be called
+    one = EvaluationSet(name="questions", path=str(tmp_path / "questions.jsonl"))
+    wrong = cfg.model_copy(update={"contamination": ContaminationConfig(sets=(one,))})
+    with pytest.raises(UserError, match=r"evaluation set 'questions': .*does not exist"):
+        make(wrong, tmp_path / "corpora")
+    (tmp_path / "questions.jsonl").write_text('{"prompt": "a"}\n')
+    with pytest.raises(UserError, match=r"evaluation set 'questions': no text in field 'question'"):
+        make(wrong, tmp_path / "corpora")
+
+
+def test_a_config_with_evaluation_sets_comes_back_from_json(cfg):
+    assert parse(json.loads(json.dumps(dump(cfg))), CorpusConfig) == cfg
