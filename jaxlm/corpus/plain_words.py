@@ -36,7 +36,7 @@ def _special() -> np.ndarray:
 def words(text: str, spaced: bool) -> np.ndarray:
     """u64 of each word of a text, in order; of each letter where words have no spaces between them.
 
-    >>> one, two, three = words("Tea, tea: TOAST!", spaced=True)
+    >>> one, two, three = words("Tea, tea: TOAST!", spaced=True).tolist()
     >>> one == two, one == three, len(words("茶和 茶。", spaced=False))
     (True, False, 3)
     """

@@ -17,11 +17,12 @@ from jaxlm.config_errors import nearest
 from jaxlm.corpus.files import matches
 from jaxlm.corpus.language import Identifier
 from jaxlm.corpus.quality import measure
-from jaxlm.corpus.rules import Bounds, C4Paragraphs, FineWeb, Gopher, GopherRepetition, bounds_of
+from jaxlm.corpus.rules import Bounds, C4Paragraphs, FineWeb, Gopher, GopherRepetition
 from jaxlm.corpus.words import Lexicon
 from jaxlm.errors import UserError
 
-MEASURES = tuple(name for rules in (Gopher, GopherRepetition, C4Paragraphs, FineWeb) for name in bounds_of(rules()))
+_SETS = (Gopher(), GopherRepetition(), C4Paragraphs(), FineWeb())
+MEASURES = tuple(name for rules in _SETS for name in rules.bounds("en", {}))
 
 _WORD = re.compile(r"\w+")
 # Scripts without spaces: a word of theirs is looked for inside others.
