@@ -9,6 +9,7 @@ Left out: signatures, and the mending of what is damaged.
 
 import json
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,12 +20,14 @@ from jaxlm.errors import Damaged
 _BLOCK_BYTES = 1 << 22
 
 
-def file_hash(path: Path) -> str:
-    """xxh3_128 of a file's bytes, read in blocks."""
-    hasher, block = xxhash.xxh3_128(), bytearray(_BLOCK_BYTES)
+def file_hash(path: Path, begin: int = 0, end: int = sys.maxsize) -> str:
+    """xxh3_128 of a file's bytes, or of those from `begin` to `end`, read in blocks."""
+    hasher, block = xxhash.xxh3_128(), memoryview(bytearray(_BLOCK_BYTES))
     with open(path, "rb", buffering=0) as file:
-        while count := file.readinto(block):
-            hasher.update(memoryview(block)[:count])
+        file.seek(begin)
+        while count := file.readinto(block[: max(0, min(_BLOCK_BYTES, end - begin))]):
+            hasher.update(block[:count])
+            begin += count
     return hasher.hexdigest()
 
 

@@ -87,7 +87,7 @@ def source_files(source: str, include: tuple[str, ...], tally: Tally, exclude: P
 
 
 def read(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
-    """The documents of a file, by its suffix."""
+    """The documents of a file, or of its slice, by its suffix."""
     name = bare(file.name)
     return next((of for suffixes, of in READERS if name.endswith(suffixes)), _whole)(file, text_field, tally)
 
@@ -121,7 +121,7 @@ def _unpacked(file: File, tally: Tally) -> bytes | None:
 def _xml(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
     if not wikipedia.is_export(file.path):
         return _whole(file, text_field, tally)
-    return wikipedia.read(file.path, file.name, tally)
+    return wikipedia.read(file.path, file.name, tally, file.slice)
 
 
 def _tables(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
@@ -130,7 +130,7 @@ def _tables(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
         return iter(())
     if not file.name.endswith(tables.SUFFIXES):
         return _whole(file, text_field, tally)
-    return tables.read(file.path, file.name, text_field, tally)
+    return tables.read(file.path, file.name, text_field, tally, file.slice)
 
 
 def _json(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
@@ -143,11 +143,11 @@ def _json(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
 Reader = Callable[[File, str, Tally], Iterator[Document]]
 
 READERS: tuple[tuple[tuple[str, ...], Reader], ...] = (
-    (jsonl.SUFFIXES, lambda file, text_field, tally: jsonl.read(file.path, file.name, text_field, tally)),
-    (csv_table.SUFFIXES, lambda file, text_field, tally: csv_table.read(file.path, file.name, text_field, tally)),
+    (jsonl.SUFFIXES, lambda file, field, tally: jsonl.read(file.path, file.name, field, tally, file.slice)),
+    (csv_table.SUFFIXES, lambda file, field, tally: csv_table.read(file.path, file.name, field, tally, file.slice)),
     ((*tables.SUFFIXES, *tables.DESCRIPTIONS), _tables),
     (html.SUFFIXES, lambda file, text_field, tally: html.read(file.path, file.name, tally)),
-    (warc.SUFFIXES, lambda file, text_field, tally: warc.read(file.path, file.name, tally)),
+    (warc.SUFFIXES, lambda file, text_field, tally: warc.read(file.path, file.name, tally, file.slice)),
     (wikipedia.SUFFIXES, _xml),
     (json_records.SUFFIXES, _json),
 )

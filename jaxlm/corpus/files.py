@@ -6,8 +6,10 @@ a circle of links).
 """
 
 import fnmatch
+import functools
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,11 +20,27 @@ from jaxlm.corpus.document import Tally
 from jaxlm.errors import UserError
 from jaxlm.hashing import file_hash
 
+END = sys.maxsize  # of a file, however long it is
+
+
+class Slice(NamedTuple):
+    """Bytes of a file that are read without those before and after; corpus/slices.py finds them."""
+
+    begin: int
+    end: int
+    before: int = 0  # lines, rows, records or pages
+    unpacked: int = 0  # the place of `begin` in the unpacked file
+    head: int = 0  # bytes at the file's beginning that say how to read the others: names of columns, of namespaces
+
+
+WHOLE = Slice(0, END)
+
 
 class File(NamedTuple):
     name: str  # below the folder, with forward slashes
     path: Path
     size: int  # bytes
+    slice: Slice = WHOLE  # what is read of it
 
 
 def below(
@@ -58,6 +76,21 @@ def below(
             else:
                 tally.skip("no regular file", name)
     return sorted(found)
+
+
+def inside(files: list[File], folder: Path, tally: Tally) -> list[File]:
+    """Those that lie in `folder` themselves: a link in a folder from elsewhere may name any file of this machine."""
+    root, real = os.path.realpath(folder), functools.cache(os.path.realpath)
+    found = []
+    for file in files:
+        # Links in the path's folders are the same for many files; the last name is seldom one.
+        path = os.path.join(real(file.path.parent), file.path.name)
+        path = os.path.realpath(path) if os.path.islink(path) else path
+        if os.path.commonpath([root, path]) == root:
+            found.append(file)
+        else:
+            tally.skip("a link out of the folder, whose target needs a source of its own", file.name)
+    return found
 
 
 def matches(name: str, patterns: tuple[str, ...]) -> bool:

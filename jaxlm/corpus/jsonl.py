@@ -1,5 +1,6 @@
 """Records of .jsonl, .jsonl.gz and .jsonl.zst, line by line: a file may be larger than memory, a line not."""
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,24 +10,39 @@ import orjson
 
 from jaxlm.corpus.decode import NotText, decode
 from jaxlm.corpus.document import Document, Tally, of_record
+from jaxlm.corpus.files import WHOLE, Slice
 from jaxlm.corpus.formats.unpack import LINE_BYTES, lines, unpacked
 
 SUFFIXES = (".jsonl",)
+_STEP_BYTES = 4 << 10  # chosen: a cut falls so near to where it is wanted
 
 
-def read(path: Path, name: str, text_field: str, tally: Tally) -> Iterator[Document]:
+def read(path: Path, name: str, text_field: str, tally: Tally, part: Slice = WHOLE) -> Iterator[Document]:
     """A document for each line; a line that is no object with a string in `text_field` is bad."""
-    for number, record in records(path, name, tally):
+    for number, record in records(path, name, tally, part):
         if wrong := _wrong(record, text_field):
             tally.bad(wrong[0], f"{path}, line {number:,}", wrong[1])
             continue
         yield from of_record(record, text_field, f"{name}:{number}", tally)
 
 
-def records(path: Path, name: str, tally: Tally) -> Iterator[tuple[int, Any]]:
+def starts(stream: io.RawIOBase, path: Path) -> Iterator[tuple[int, int]]:
+    """(offset, lines before) of the first line that begins in each step: a slice may begin there."""
+    offset = before = 0
+    inside = False  # a line that began in the step before
+    while block := stream.read(_STEP_BYTES):
+        first = block.find(b"\n") + 1 if inside else 0
+        if first or not inside:
+            yield offset + first, before + inside
+        before += block.count(b"\n")
+        offset += len(block)
+        inside = not block.endswith(b"\n")
+
+
+def records(path: Path, name: str, tally: Tally, part: Slice = WHOLE) -> Iterator[tuple[int, Any]]:
     """(number of the line, what it holds) for each line that is not blank."""
-    with unpacked(path, tally) as stream:
-        for number, line in enumerate(lines(stream), start=1):
+    with unpacked(path, tally, part) as stream:
+        for number, line in enumerate(lines(stream), start=part.before + 1):
             where = f"{path}, line {number:,}"
             if line is None:
                 tally.bad(f"longer than {LINE_BYTES >> 20} MiB", where, ": split or remove the line")

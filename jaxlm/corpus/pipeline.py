@@ -7,15 +7,16 @@
     corpora/NAME/manifest.json                 sealed: config, inputs, counts of each stage and reason, hashes
     corpora/NAME/work/                         each stage's results by the hash of what made them
 
-Parts are files in the order of their names, cut by size, so nothing depends on how many workers there are. A changed
-threshold finds everything up to `annotate` again. Two runs on one folder wait for each other.
+Parts are files in the order of their names, cut by size, or slices of a large one, so nothing depends on how many
+workers there are. A changed threshold finds everything up to `annotate` again. Two runs on one folder wait for each
+other.
 
-Left out: tokenising (corpus/prepare.py reads `documents/`), cutting one large file into several parts.
+Left out: tokenising (corpus/prepare.py reads `documents/`).
 """
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -24,14 +25,14 @@ from typing import Any, NamedTuple
 import jaxlm
 from jaxlm import hashing
 from jaxlm.config import dump
-from jaxlm.corpus import copies, leaks, ledger, remote, stages, tasks, word_lists
-from jaxlm.corpus.collect import Progress, source_files
+from jaxlm.corpus import copies, leaks, ledger, remote, slices, stages, tasks, word_lists
+from jaxlm.corpus.collect import STDLIB, Progress, source_files
 from jaxlm.corpus.config import CorpusConfig, SourceConfig
 from jaxlm.corpus.contamination import report
 from jaxlm.corpus.disk import clear_errors
 from jaxlm.corpus.document import SHOWN, Tally
 from jaxlm.corpus.executor import Executor, executor
-from jaxlm.corpus.files import File
+from jaxlm.corpus.files import WHOLE, File, Slice, inside
 from jaxlm.corpus.ledger import Ledger
 from jaxlm.corpus.lock import locked
 from jaxlm.corpus.tasks import Task
@@ -44,7 +45,7 @@ FOLDERS = {"documents": stages.DOCUMENTS, "removed": stages.REMOVED, "cut": stag
 
 
 class Part(NamedTuple):
-    """Files of one source that are read in one task."""
+    """Files of one source, or a slice of one, that are read in one task."""
 
     source: SourceConfig
     files: list[File]
@@ -52,7 +53,9 @@ class Part(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"{self.source.name}/{self.files[0].name}" + (" ..." if len(self.files) > 1 else "")
+        first = self.files[0]
+        place = "" if first.slice == WHOLE else f" from byte {first.slice.begin:,}"
+        return f"{self.source.name}/{first.name}{place}" + (" ..." if len(self.files) > 1 else "")
 
 
 class Corpus(NamedTuple):
@@ -106,13 +109,13 @@ def make(
 
 def _make(cfg: CorpusConfig, folder: Path, engine: Executor, progress: Progress) -> Corpus:
     work = folder / "work"
-    parts, left_out = plan(cfg, folder, progress)
     run = partial(tasks.run, work=work, engine=engine, progress=progress)
+    parts, left_out = plan(cfg, folder, run, progress)
     leaks.index_sets(cfg, work, engine, progress)  # before hours of work: it is where a set may be wrong
-    collecting = [_collect(part, cfg) for part in parts]
-    collected = run(collecting)
+    reading = [_collect(part, cfg) for part in parts]
+    collected = run(reading)
     _check_records(collected, cfg)
-    documents = [task.folder(work) for task in collecting]
+    parts, collecting, documents = _pieces(parts, reading, collected, work)
     lists = word_lists.load(cfg.words)
     annotating = [_annotate(task, documents[n], lists, cfg) for n, task in enumerate(collecting)]
     annotated = run(annotating)
@@ -136,7 +139,8 @@ def _make(cfg: CorpusConfig, folder: Path, engine: Executor, progress: Progress)
     facts |= {} if found is None else {"contamination": found.facts}
     inputs = [
         {
-            "source": part.source.name, "files": [file.name for file in part.files], "digest": part.digest,
+            "source": part.source.name, "files": [file.name for file in part.files],
+            "from_byte": part.files[0].slice.begin, "digest": part.digest,
             "notes": f"work/annotate/{task.key}",
         }
         for part, task in zip(parts, annotating, strict=True)
@@ -144,24 +148,48 @@ def _make(cfg: CorpusConfig, folder: Path, engine: Executor, progress: Progress)
     return _commit(cfg, folder, [task.folder(work) for task in writing], inputs, facts, found and found.folder)
 
 
-def plan(cfg: CorpusConfig, folder: Path, progress: Progress) -> tuple[list[Part], Tally]:
+def plan(
+    cfg: CorpusConfig, folder: Path, run: Callable[[list[Task]], list[dict]], progress: Progress
+) -> tuple[list[Part], Tally]:
     """The parts of every source, in order; and what the sources hold that is no text file."""
     parts, tally = [], Tally()
     for source in cfg.sources:
         try:
-            path = source.path
+            path, outside = source.path, folder
             if remote.is_remote(path):
-                path = str(remote.local(path, source.include, folder / "work" / "fetched", progress))
-            files = source_files(path, source.include, tally, None if path != source.path else folder)
+                path, outside = str(remote.local(path, source.include, folder / "work" / "fetched", progress)), None
+            files = source_files(path, source.include, tally, outside)
+            files = inside(files, Path(path).expanduser(), tally) if path != STDLIB else files
         except UserError as error:
             raise UserError(f"source {source.name!r}: {error}") from None
         if not files:
             only = f" that fits include={list(source.include)}" if source.include else ""
-            raise UserError(f"source {source.name!r}: path={source.path!r} holds no file{only}: name another one")
+            why = f" ({tally})" if str(tally) else ""
+            raise UserError(f"source {source.name!r}: path={source.path!r} holds no file{only}{why}: name another one")
         for some in _cut(files, cfg.part_bytes):
-            parts.append(Part(source, some, _digest(some)))
+            parts.append(Part(source, some, slices.digest(some)))
             progress(len(parts), None, "hashing parts")
-    return parts, tally
+    return _sliced(parts, cfg, run), tally
+
+
+def _sliced(parts: list[Part], cfg: CorpusConfig, run: Callable[[list[Task]], list[dict]]) -> list[Part]:
+    """Parts of a large file in slices, the others as they are."""
+    large = [part for part in parts if part.files[0].size > cfg.part_bytes and slices.starts_of(part.files[0])]
+    found = dict(zip((part.digest for part in large), run([_cutting(part, cfg) for part in large]), strict=True))
+    cut = []
+    for part in parts:
+        facts = found.get(part.digest, {"slices": [WHOLE], "digests": [part.digest]})
+        if len(facts["slices"]) == 1:
+            cut.append(part)
+            continue
+        for place, digest in zip(facts["slices"], facts["digests"], strict=True):
+            cut.append(Part(part.source, [part.files[0]._replace(slice=Slice(*place))], digest))
+    return cut
+
+
+def _cutting(part: Part, cfg: CorpusConfig) -> Task:
+    key = tasks.key(slices.VERSION, part.digest, cfg.part_bytes)
+    return Task("cut", key, slices.find, (part.files[0], cfg.part_bytes, part.digest), part.name)
 
 
 def _cut(files: Sequence[File], most: int) -> Iterator[list[File]]:
@@ -176,20 +204,23 @@ def _cut(files: Sequence[File], most: int) -> Iterator[list[File]]:
     yield some
 
 
-def _digest(files: Sequence[File]) -> str:
-    found = []
-    for file in files:
-        try:
-            found.append((file.name, hashing.file_hash(file.path)))
-        except OSError as error:
-            found.append((file.name, f"not readable, {error.strerror}"))
-    return tasks.key(*found)
-
-
 def _collect(part: Part, cfg: CorpusConfig) -> Task:
     source = dump(part.source) | {"path": "", "priority": 0, "include": ()}  # where it lies makes no difference
-    key = tasks.key(stages.VERSIONS["collect"], part.digest, source, dump(cfg.normalise), cfg.lines and dump(cfg.lines))
-    return Task("collect", key, stages.collect, (part.files, part.source, cfg), part.name)
+    how = dump(cfg.normalise), cfg.lines and dump(cfg.lines), cfg.part_bytes
+    key = tasks.key(stages.VERSIONS["collect"], part.digest, source, *how)
+    return Task("collect", key, stages.collect, (part.files, part.digest, part.source, cfg), part.name)
+
+
+def _pieces(
+    parts: Sequence[Part], reading: Sequence[Task], collected: Sequence[dict], work: Path
+) -> tuple[list[Part], list[Task], list[Path]]:
+    """(part, task with the key of the piece, folder of documents) for each piece that was collected."""
+    found = [
+        (part, task._replace(key=tasks.key(task.key, number)), stages.piece(task.folder(work), number))
+        for part, task, facts in zip(parts, reading, collected, strict=True)
+        for number in range(facts["pieces"])
+    ]
+    return [part for part, _, _ in found], [task for _, task, _ in found], [folder for _, _, folder in found]
 
 
 def _annotate(collecting: Task, documents: Path, lists: Sequence[Listed], cfg: CorpusConfig) -> Task:

@@ -1,6 +1,6 @@
 """The stages of a corpus that look at one part of it: each a function of files, which writes files and tells counts.
 
-    collect   files -> documents.parquet: read, one form of characters, lines that stay
+    collect   files -> documents.parquet in numbered folders: read, one form of characters, lines that stay
     annotate  documents -> notes.parquet: language, measures, personal data; nothing goes
     select    notes -> which documents pass the languages and rules that are asked for
     write     documents that stay -> text as it goes out, what was cut out of it, and the removed with their reasons
@@ -8,13 +8,14 @@
 A stage that changes its result changes its number in VERSIONS, and old results are no longer found.
 """
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxlm.corpus import bigscience, cuts, ledger, lines, lines_refinedweb, pii, pii_scrub, table
+from jaxlm.corpus import bigscience, cuts, ledger, lines, lines_refinedweb, pii, pii_scrub, slices, table
 from jaxlm.corpus.collect import read
 from jaxlm.corpus.config import CorpusConfig, LinesConfig, QualityConfig, SourceConfig
 from jaxlm.corpus.document import Document, Tally
@@ -29,20 +30,48 @@ from jaxlm.corpus.rules import reasons
 from jaxlm.corpus.word_lists import Listed, Measurer
 from jaxlm.corpus.words import lexicon
 
-VERSIONS = {"collect": 1, "annotate": 1, "select": 1, "duplicates": 2, "write": 2}
+VERSIONS = {"collect": 2, "annotate": 1, "select": 1, "duplicates": 2, "write": 2}
 DOCUMENTS, NOTES, REMOVED, CUT = "documents.parquet", "notes.parquet", "removed.parquet", "cut.parquet"
 _SAMPLE = 200  # characters of what went that are shown
 
 
-def collect(folder: Path, files: Sequence[File], source: SourceConfig, cfg: CorpusConfig) -> dict:
-    """documents.parquet of some files of a source."""
+def collect(folder: Path, files: Sequence[File], digest: str, source: SourceConfig, cfg: CorpusConfig) -> dict:
+    """documents.parquet of some files of a source, several where there is much text: what follows takes one each.
+
+    UserError where the files are not what `digest` says they were.
+    """
     tally, changed, cut = Tally(budget=1.0), Counter(), Counter()  # the budget is of the whole corpus
     counts = Counter(documents=0, records=0, bytes_in=0, bytes=0)
-    table.write_documents(folder / DOCUMENTS, _collected(files, source, cfg, tally, changed, cut, counts))
+    collected, pieces = _collected(files, source, cfg, tally, changed, cut, counts), 0
+    with slices.unchanged(files, digest):
+        for pieces, documents in enumerate(_pieces(collected, cfg.part_bytes), start=1):
+            piece(folder, pieces - 1).mkdir()
+            table.write_documents(piece(folder, pieces - 1) / DOCUMENTS, documents)
     return {
-        "counts": dict(counts), "skipped": dict(tally.skipped), "changed": dict(changed),
+        "pieces": pieces, "counts": dict(counts), "skipped": dict(tally.skipped), "changed": dict(changed),
         "lines": dict(cut), "bad": tally.bad_records, "bad_shown": tally.bad_shown, "replaced": tally.replaced,
     }  # fmt: skip
+
+
+def piece(folder: Path, number: int) -> Path:
+    """Where `collect` puts the documents that are annotated and written together."""
+    return folder / f"{number:05}"
+
+
+def _pieces(documents: Iterator[Document], characters: int) -> Iterator[Iterator[Document]]:
+    """`documents` cut where there are so many characters; one piece where there are no documents."""
+    first = next(documents, None)
+    yield _until(characters, documents, [] if first is None else [first])
+    while (first := next(documents, None)) is not None:
+        yield _until(characters, documents, [first])
+
+
+def _until(characters: int, documents: Iterator[Document], first: Sequence[Document]) -> Iterator[Document]:
+    for document in itertools.chain(first, documents):
+        yield document
+        characters -= len(document.text)
+        if characters <= 0:
+            return
 
 
 def _collected(

@@ -26,15 +26,15 @@ class ArcRecord(NamedTuple):
 
 def arc_records(stream: io.RawIOBase, most: int) -> Iterator[tuple[int, ArcRecord]]:
     """(offset, record) of each; Damage at a header that is none. Blocks of over `most` bytes are passed over."""
+    begin = stream.tell()
     buffered = io.BufferedReader(stream, BLOCK_BYTES)
     try:
-        yield from _records(buffered, most)
+        yield from _records(buffered, most, begin)
     finally:
         buffered.detach()  # or it would close what is not its own
 
 
-def _records(stream: io.BufferedIOBase, most: int) -> Iterator[tuple[int, ArcRecord]]:
-    offset = 0
+def _records(stream: io.BufferedIOBase, most: int, offset: int) -> Iterator[tuple[int, ArcRecord]]:
     while line := stream.readline(LINE_BYTES):
         start, offset = offset, offset + len(line)
         if not line.strip():

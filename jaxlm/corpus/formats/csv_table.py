@@ -13,17 +13,18 @@ from pathlib import Path
 
 from jaxlm.corpus.decode import NotText, decode
 from jaxlm.corpus.document import Document, Tally, marks_of
+from jaxlm.corpus.files import WHOLE, Slice
 from jaxlm.corpus.formats.tables import missing_column
-from jaxlm.corpus.formats.unpack import LINE_BYTES, lines, unpacked
+from jaxlm.corpus.formats.unpack import LINE_BYTES, measured_lines, unpacked
 
 SUFFIXES = (".csv",)
 
 
-def read(path: Path, name: str, text_field: str, tally: Tally) -> Iterator[Document]:
+def read(path: Path, name: str, text_field: str, tally: Tally, part: Slice = WHOLE) -> Iterator[Document]:
     """A document for each row; UserError where no column is `text_field`."""
-    with unpacked(path, tally) as stream:
-        header: list[str] | None = None
-        for number, row in _rows(stream, path, tally):
+    with unpacked(path, tally, part) as stream:
+        header = _header(path, part) if part.begin else None
+        for number, row in _rows(_Lines(stream, path, tally, part.before)):
             if header is None:
                 header = row
                 if text_field not in header:
@@ -36,6 +37,20 @@ def read(path: Path, name: str, text_field: str, tally: Tally) -> Iterator[Docum
             yield from _document(dict(zip(header, row, strict=True)), text_field, f"{name}:{number}", tally)
         if header is None:
             tally.skip("empty", name)
+
+
+def starts(stream: io.RawIOBase, path: Path) -> Iterator[tuple[int, int]]:
+    """(offset, lines before) of what follows each row, the first of which is the header: a slice may begin there."""
+    text = _Lines(stream, path, Tally(budget=1.0))
+    return ((text.offset, number) for number, _ in _rows(text))
+
+
+def _header(path: Path, part: Slice) -> list[str]:
+    """The names of the columns, for a slice that does not hold them."""
+    unseen = Tally(budget=1.0)
+    with unpacked(path, unseen, Slice(0, part.head)) as stream:
+        return next((row for _, row in _rows(_Lines(stream, path, unseen))), [])
+    return []
 
 
 def _document(row: dict[str, str], text_field: str, source: str, tally: Tally) -> Iterator[Document]:
@@ -51,27 +66,36 @@ def _document(row: dict[str, str], text_field: str, source: str, tally: Tally) -
     yield Document.of(text, source)._replace(marks=marks_of(row))
 
 
-def _rows(stream: io.RawIOBase, path: Path, tally: Tally) -> Iterator[tuple[int, list[str]]]:
+class _Lines:
+    """The lines that csv.reader takes, and how far it got."""
+
+    def __init__(self, stream: io.RawIOBase, path: Path, tally: Tally, before: int = 0) -> None:
+        self.path, self.tally, self.before = path, tally, before
+        self.offset = 0  # of what it did not take yet
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[str]:
+        for number, (size, line) in enumerate(measured_lines(self._stream), start=self.before + 1):
+            self.offset += size
+            if line is None:
+                mend = ": split or remove the line"
+                self.tally.bad(f"longer than {LINE_BYTES >> 20} MiB", f"{self.path}, line {number:,}", mend)
+            line = (line or b"").removeprefix(b"\xef\xbb\xbf") if number == 1 else line or b""
+            yield line.decode("utf-8", "surrogateescape") + "\n"
+
+
+def _rows(text: _Lines) -> Iterator[tuple[int, list[str]]]:
     """(number of the line it ends on, fields) of each row that is not blank."""
     csv.field_size_limit(LINE_BYTES)  # of the whole process, which has no other use for it; else 128 KiB
-    reader = csv.reader(_text_lines(stream, path, tally), strict=True)
+    reader = csv.reader(text, strict=True)
     while True:
         try:
             row = next(reader, None)
         except csv.Error as error:
             mend = f" ({error}): mend its quotes, or remove it"
-            tally.bad("no row of CSV", f"{path}, line {reader.line_num:,}", mend)
+            text.tally.bad("no row of CSV", f"{text.path}, line {text.before + reader.line_num:,}", mend)
             continue
         if row is None:
             return
         if row:
-            yield reader.line_num, row
-
-
-def _text_lines(stream: io.RawIOBase, path: Path, tally: Tally) -> Iterator[str]:
-    for number, line in enumerate(lines(stream), start=1):
-        if line is None:
-            mend = ": split or remove the line"
-            tally.bad(f"longer than {LINE_BYTES >> 20} MiB", f"{path}, line {number:,}", mend)
-        line = (line or b"").removeprefix(b"\xef\xbb\xbf") if number == 1 else line or b""
-        yield line.decode("utf-8", "surrogateescape") + "\n"
+            yield text.before + reader.line_num, row

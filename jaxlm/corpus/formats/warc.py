@@ -17,6 +17,7 @@ from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
 
 from jaxlm.corpus.decode import NotText
 from jaxlm.corpus.document import Document, Tally
+from jaxlm.corpus.files import WHOLE, Slice
 from jaxlm.corpus.formats.arc import ArcRecord, arc_records
 from jaxlm.corpus.formats.html import decoded, page_text
 from jaxlm.corpus.formats.unpack import BLOCK_BYTES, Damage, bare, unpacked
@@ -46,24 +47,32 @@ class _CutShort(Exception):
     """Carries how much of a record is there."""
 
 
-def read(path: Path, name: str, tally: Tally, *, quality: bool = False) -> Iterator[Document]:
+def read(path: Path, name: str, tally: Tally, part: Slice = WHOLE, *, quality: bool = False) -> Iterator[Document]:
     """A document for each page or text of the archive, marked with url, date, licence and offset, where known.
 
     The offset is that of the record in the unpacked file.
     """
-    with unpacked(path, tally) as stream:
-        records = arc_records(stream, RECORD_BYTES) if bare(path.name).endswith(".arc") else _warc_records(stream)
+    with unpacked(path, tally, part) as stream:
         offset = None
-        for offset, record in records:
+        for offset, record in _records(stream, path, part.before):
             where = f"{path}, byte {offset:,} unpacked"
             yield from _document(record, f"{name}:{offset}", where, offset, tally, quality)
         if offset is None:
             tally.skip("an archive without records", name)
 
 
-def _warc_records(stream: io.RawIOBase) -> Iterator[tuple[int, WarcRecord]]:
+def starts(stream: io.RawIOBase, path: Path) -> Iterator[tuple[int, int]]:
+    """(offset, records before) of each record: a slice may begin there."""
+    return ((offset, before) for before, (offset, _) in enumerate(_records(stream, path)))
+
+
+def _records(stream: io.RawIOBase, path: Path, before: int = 0) -> Iterator[tuple[int, WarcRecord | ArcRecord]]:
+    """(offset, record) of each; `before` are those of earlier slices."""
+    return arc_records(stream, RECORD_BYTES) if bare(path.name).endswith(".arc") else _warc_records(stream, before)
+
+
+def _warc_records(stream: io.RawIOBase, count: int) -> Iterator[tuple[int, WarcRecord]]:
     archive: Any = stream
-    count = 0
     try:
         for record in ArchiveIterator(archive, parse_http=False, stream_detect=False):
             count += 1

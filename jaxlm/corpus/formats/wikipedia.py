@@ -7,6 +7,7 @@ file, whatever the file's size. Format: mediawiki.org/wiki/Help:Export and its X
 Left out: SQL dumps, HTML dumps, the expansion of templates.
 """
 
+import io
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,8 @@ from xml.parsers import expat
 
 from jaxlm.corpus.decode import mend_pairs
 from jaxlm.corpus.document import Document, Tally
-from jaxlm.corpus.formats.unpack import LINE_BYTES, Damage, unpacked
+from jaxlm.corpus.files import END, WHOLE, Slice
+from jaxlm.corpus.formats.unpack import LINE_BYTES, Damage, unpacked, whole
 from jaxlm.corpus.formats.wikitext import DROPPED_NAMESPACES, plain_text
 
 SUFFIXES = (".xml",)
@@ -55,19 +57,28 @@ def is_export(path: Path) -> bool:
     return b"<mediawiki" in head
 
 
-def read(path: Path, name: str, tally: Tally) -> Iterator[Document]:
+def read(path: Path, name: str, tally: Tally, part: Slice = WHOLE) -> Iterator[Document]:
     """A document for each page, marked with title, url, date and offset in the unpacked file."""
-    with unpacked(path, tally) as stream:
-        export, found, ended = _Export(), False, False
-        while not ended:
-            block = stream.read(BLOCK_BYTES)
-            ended = not block
-            export.feed(block or b"")
-            for page in export.taken():
-                found = True
-                yield from _document(page, export.site, name, tally)
+    with unpacked(path, tally, part) as stream:
+        export, found = _Export(_head(path, part) if part.begin else b"", part), False
+        for page in export.pages(stream):
+            found = True
+            yield from _document(page, export.site, name, tally)
         if not found:
             tally.skip("XML without wiki pages", name)
+
+
+def starts(stream: io.RawIOBase, path: Path) -> Iterator[tuple[int, int]]:
+    """(offset, pages before) of each page: a slice may begin there. What describes the site comes before the first."""
+    pages = _Export().pages(stream) if is_export(path) else ()
+    return ((page.offset, before) for before, page in enumerate(pages))
+
+
+def _head(path: Path, part: Slice) -> bytes:
+    """What comes before the first page, unpacked; nothing where it cannot be read."""
+    with unpacked(path, Tally(budget=1.0), Slice(0, part.head)) as stream:
+        return whole(stream)
+    return b""
 
 
 def _document(page: _Page, site: _Site, name: str, tally: Tally) -> Iterator[Document]:
@@ -107,10 +118,12 @@ def _url(site: _Site, title: str) -> str | None:
 
 
 class _Export:
-    """The parser: bytes in, finished pages out."""
+    """The parser: bytes in, finished pages out; of a slice after those of the file's beginning."""
 
-    def __init__(self) -> None:
+    def __init__(self, beginning: bytes = b"", part: Slice = WHOLE) -> None:
         self.site = _Site()
+        self._moved = part.unpacked - len(beginning)  # from places that the parser sees to those in the file
+        self._is_last = part.end == END
         self._pages: list[_Page] = []
         self._page: _Page | None = None
         self._path: list[str] = []  # of open elements below the root
@@ -121,25 +134,41 @@ class _Export:
         parser.StartElementHandler, parser.EndElementHandler = self._start, self._end
         parser.CharacterDataHandler = self._characters
         parser.EntityDeclHandler = self._refuse_entities
+        if beginning:
+            self._feed(beginning)
 
-    def feed(self, block: bytes) -> None:
-        """Parse the next bytes of the file; none is its end. Damage where it is no XML."""
+    def pages(self, stream: io.RawIOBase) -> Iterator[_Page]:
+        """Each page when it is whole; Damage where it is no XML, after those before."""
+        ended = False
+        while not ended:
+            block = stream.read(BLOCK_BYTES) or b""
+            ended = not block
+            damage = self._feed(block or self._close(), ended)
+            yield from self._pages
+            self._pages.clear()
+            if damage is not None:
+                raise damage
+
+    def _close(self) -> bytes:
+        """What ends the root element where another slice would go on."""
+        return b"" if self._is_last else "".join(f"</{name}>" for name in self._path[:1]).encode()
+
+    def _feed(self, block: bytes, ended: bool = False) -> Damage | None:
+        """Parse the next bytes of the file; the reason not to go on."""
         try:
-            self._parser.Parse(block, not block)
+            self._parser.Parse(block, ended)
         except expat.ExpatError as error:
-            offset = self._parser.ErrorByteIndex
-            raise Damage(
-                "no XML any more", f" at byte {offset:,} unpacked ({error}): the rest is not read; mend it or copy it"
-            ) from None
-
-    def taken(self) -> list[_Page]:
-        pages, self._pages = self._pages, []
-        return pages
+            offset, reason = self._moved + self._parser.ErrorByteIndex, expat.ErrorString(error.code)
+            mend = f" at byte {offset:,} unpacked ({reason}): the rest is not read; mend it or copy it"
+            return Damage("no XML any more", mend)
+        except Damage as damage:
+            return damage
+        return None
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._path.append(name)
         if len(self._path) == 2 and name == "page":
-            self._page = _Page(self._parser.CurrentByteIndex)
+            self._page = _Page(self._moved + self._parser.CurrentByteIndex)
         elif name == "redirect" and self._page is not None and len(self._path) == 3:
             self._page.redirect = True
         self._text = [] if len(self._path) <= 5 and "/".join(self._path[1:]) in _PATHS else None
