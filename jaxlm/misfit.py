@@ -7,6 +7,12 @@ from jaxlm.models.build import ModelConfig
 def misfit(objective: ObjectiveConfig, model: ModelConfig) -> str | None:
     """Why `model` cannot learn `objective`, and the mend; None: it can."""
     asks, kind = f"data.objective.kind={objective.kind!r}", f"model.kind={model.kind!r}"
+    if model.kind == "linear" and not (objective.kind == "classification" and objective.second_field is None):
+        more = " of two texts together" if objective.kind == "classification" else ""
+        return (
+            f"{asks}{more} is more than {kind} learns, the class of one text by the n-grams in it: use "
+            f"model.kind='encoder', or data.objective.kind='classification' without second_field"
+        )
     if has_source(objective) and model.kind != "encoder_decoder":
         return f"{asks} gives a source to read, and {kind} reads none: use model.kind='encoder_decoder'"
     if not has_source(objective) and model.kind == "encoder_decoder":

@@ -17,12 +17,13 @@ from jaxlm.corpus.collect import documents
 from jaxlm.corpus.document import Tally
 from jaxlm.corpus.examples import pieces_of
 from jaxlm.data.dataset import DataConfig
+from jaxlm.data.examples import Classification
 from jaxlm.data.loader import batches, evaluation_batches
 from jaxlm.data.objectives import asked, labelled, parts
 from jaxlm.data.shards import SPLITS, Shards, commit
 from jaxlm.data.tokenizer import Tokenizer
 from jaxlm.errors import UserError
-from jaxlm.evaluation import adapt, baselines, perplexity
+from jaxlm.evaluation import adapt, baselines, classes, perplexity
 from jaxlm.evaluation.cache import CacheConfig
 from jaxlm.evaluation.dynamic import DynamicConfig
 from jaxlm.models.family import Family
@@ -78,6 +79,7 @@ def evaluate(
             found = perplexity.score(sums, params, (place(b, rows) for b in source), whole, start)
         finally:
             source.close()
+        trust = lambda: _trust(jit(classes.probabilities(model)), params, shards, cfg, split, lambda b: place(b, rows))
         adapt.require_finite(found.loss, dynamic, f"{folder.path}, step {step}")
         read = (lambda: source_text(shards, split, tokenizer)) if text is None else (lambda: file_text(cfg, text))
         beside = {"gzip": baselines.gzip_bits_per_byte, "xz": baselines.xz_bits_per_byte}
@@ -87,10 +89,21 @@ def evaluate(
             "source": (split if text is None else str(text)) + adapt.told(batch, length, cache, dynamic),
             **found._asdict(),
             "asked": asked(cfg.data.objective),  # what `tokens` counts
+            **(trust() if isinstance(cfg.data.objective, Classification) else {}),
             **({"accuracy": None} if cache else {}),  # the likeliest token under the mixture is not looked for
             **adapt.settings(batch, length, cache, dynamic),
             **{f"{name}_bits_per_byte": None if whole is None else by(read()) for name, by in beside.items()},
         }
+
+
+def _trust(of_batch: Callable, params: Any, shards: Shards, cfg: RunConfig, split: str, placed: Callable) -> dict:
+    """What there is to say of a classifier's probabilities, by the names of `classes.Trust`."""
+    source = evaluation_batches(shards, cfg.data, split)
+    try:
+        found = classes.trust(of_batch, params, map(placed, source))
+    finally:
+        source.close()
+    return {**found._asdict(), "calibration": [bin._asdict() for bin in found.calibration]}
 
 
 def require_one_text(text: str | Path | None, split: str | None, shards_dir: str | Path | None) -> None:

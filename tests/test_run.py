@@ -325,6 +325,7 @@ def test_a_run_of_another_version_is_refused_even_where_its_fields_are_unknown(u
         (["data.length=64"], ["model.max_length=32", "data.length=64"]),
         (["name=../elsewhere"], ["name"]),
         (["data.rows=lanes"], ["data.rows='lanes'", "model.position='rotary'"]),
+        (["model.kind=linear"], ["data.objective.kind='next_token'", "model.kind='linear'", "classification"]),
         (["model.kind=encoder", "model.size=tiny"], ["model.kind='encoder'", "data.objective.kind='next_token'"]),
         (
             ["model.kind=encoder_decoder", "model.size=t5_small"],

@@ -26,6 +26,7 @@ SMALL = {"layers": 2, "heads": 2, "width": 16, "precision": "float32", "dropout"
 CELL = {"kind": "recurrent", "layers": 2, "width": 16, "precision": "float32", "dropout": 0.1}
 DECODER = {"kind": "decoder", **SMALL}
 ENCODER = {"kind": "encoder", **SMALL}
+LINEAR = {"kind": "linear", "width": 16, "ngrams": 3, "buckets": 1024}
 T5 = {"kind": "encoder_decoder", **SMALL}
 MASKED, CLASSES = {"kind": "masked", "whole_words": True}, {"kind": "classification", "classes": ["old", "new"]}
 # name -> model, objective, rows
@@ -44,6 +45,7 @@ FAMILIES = {
                           "global_every": 2}, MASKED | {"rate": 0.3}, "packed"),
     "classes": (ENCODER, CLASSES | {"second_field": "other"}, "packed"),
     "tags": (ENCODER, {"kind": "tagging", "classes": ["old", "new"]}, "packed"),
+    "linear": (LINEAR, CLASSES, "packed"),
     "span": (ENCODER, {"kind": "extraction", "question_length": 6, "stride": 4}, "packed"),
     "t5": (T5, {"kind": "spans"}, "chunked"),
     "seq2seq": (T5 | {"position": "sinusoidal", "post_norm": True, "norm": "layernorm", "bias": True},

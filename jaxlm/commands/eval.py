@@ -73,6 +73,10 @@ def _show(found: dict[str, Any]) -> None:
         print(f"  perplexity     {found['perplexity']:.3f}")
     if found["accuracy"] is not None:
         print(f"  accuracy       {found['accuracy']:.4f}")
+    if "calibration" in found:
+        area = "every text is of one class" if found["auc"] is None else f"{found['auc']:.4f}"
+        print(f"  AUC            {area}")
+        print(f"  calibration    {found['calibration_error']:.4f} off, Brier score {found['brier']:.4f}")
     if found["order"] is not None:
         print(f"  order          {found['order']:.4f} nats/row (chance: 0.6931)")
     if found["bits_per_byte"] is None:  # not all of the text was asked for

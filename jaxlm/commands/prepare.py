@@ -64,6 +64,8 @@ def _explain(cfg, root: Path, beginning: str, as_json: bool) -> None:
         if story.note:
             personal = ", ".join(story.note["personal"]) or "none"
             print(f"  language {story.note['language']} ({story.note['probability']:.2f}); personal data: {personal}")
+            for name, score in story.note["scores"].items():
+                print(f"  score {name}: {'not asked for' if score is None else f'{score:.4g}'}")
         for why in story.reasons:
             evidence = f" ({why['evidence']})" if why["evidence"] else ""
             print(f"  removed by {why['stage']}: {why['reason']}{evidence}{_measured(why['reason'], story.note)}")
@@ -85,7 +87,12 @@ def _corpus(cfg, root: Path, workers: int | None, cluster: str | None, progress)
     from jaxlm.corpus.pipeline import make
     from jaxlm.corpus.prepare import cores
 
-    made = make(cfg, root, workers=workers or cores(), cluster=cluster, progress=progress)
+    scorers = {}
+    if cfg.scores:  # only then is jax started
+        from jaxlm.scorers import of_runs
+
+        scorers = of_runs(cfg.scores)
+    made = make(cfg, root, workers=workers or cores(), cluster=cluster, scorers=scorers, progress=progress)
     return {"documents": str(made.documents), "digest": made.manifest["digest"], "stages": made.manifest["stages"]}
 
 

@@ -15,6 +15,7 @@ from jaxlm.corpus.normalise import NormaliseConfig
 from jaxlm.corpus.pii import PiiConfig
 from jaxlm.corpus.remote import is_remote
 from jaxlm.corpus.rules import C4, C4Paragraphs, FineWeb, Gopher, GopherRepetition, RefinedWeb
+from jaxlm.corpus.score_config import ScoreConfig
 from jaxlm.corpus.word_lists import WordList, WordListConfig
 
 
@@ -68,6 +69,7 @@ class CorpusConfig(Config):
     languages: LanguagesConfig = LanguagesConfig()
     words: tuple[WordListConfig, ...] = ()  # that texts are compared with
     quality: tuple[QualityConfig, ...] = (QualityConfig(),)
+    scores: tuple[ScoreConfig, ...] = ()  # by models that were trained before
     personal: PiiConfig | None = PiiConfig()  # None: not looked for
     duplicates: DuplicatesConfig = DuplicatesConfig()
     contamination: ContaminationConfig | None = None  # None: no evaluation set is looked for
@@ -84,6 +86,13 @@ class CorpusConfig(Config):
         inputs = [source.name for source in self.sources if source.path.startswith("-") and is_remote(source.path)]
         if len(inputs) > 1:
             raise ValueError(f"sources {inputs[0]!r} and {inputs[1]!r} both read standard input: leave one out")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _scores_differ(self) -> "CorpusConfig":
+        names = [score.name for score in self.scores]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"scores have the name {twice[0]!r} twice: give each its own")
         return self
 
     @pydantic.model_validator(mode="after")

@@ -16,7 +16,7 @@ Left out: tokenising (corpus/prepare.py reads `documents/`).
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import jaxlm
 from jaxlm import hashing
 from jaxlm.config import dump
-from jaxlm.corpus import copies, leaks, ledger, remote, slices, stages, tasks, word_lists
+from jaxlm.corpus import copies, leaks, ledger, remote, scores, slices, stages, tasks, word_lists
 from jaxlm.corpus.collect import STDLIB, Progress, source_files
 from jaxlm.corpus.config import CorpusConfig, SourceConfig
 from jaxlm.corpus.contamination import report
@@ -35,6 +35,7 @@ from jaxlm.corpus.executor import Executor, executor
 from jaxlm.corpus.files import WHOLE, File, Slice, inside
 from jaxlm.corpus.ledger import Ledger
 from jaxlm.corpus.lock import locked
+from jaxlm.corpus.scores import Scorer
 from jaxlm.corpus.tasks import Task
 from jaxlm.corpus.word_lists import Listed
 from jaxlm.errors import UserError
@@ -92,22 +93,28 @@ def make(
     *,
     workers: int = 1,
     cluster: str | None = None,
+    scorers: Mapping[str, Scorer] | None = None,
     progress: Progress | None = None,
 ) -> Corpus:
     """The corpus of `cfg` in `root`/NAME; what is there already is not made again.
 
-    `workers` are processes of this machine, unless `cluster` is the address of a Dask scheduler. UserError where the
+    `workers` are processes of this machine, unless `cluster` is the address of a Dask scheduler. `scorers` has a model
+    for the name of each of the config's `scores`. UserError where the
     input or the config is wrong, where too many records are bad, or where a source would lose too much to duplicates.
     """
+    scorers = scorers or {}
+    scores.require(cfg.scores, scorers)
     folder, progress = (root / cfg.name).absolute(), progress or (lambda done, total, what: None)
     with clear_errors(folder, "the corpus", "what is done is kept"):
         (folder / "work").mkdir(parents=True, exist_ok=True)
         with locked(folder / "work" / ".lock"), closing(executor(workers, cluster)) as engine:
             tasks.remove_what_the_dead_left(folder / "work")
-            return _make(cfg, folder, engine, progress)
+            return _make(cfg, folder, engine, scorers, progress)
 
 
-def _make(cfg: CorpusConfig, folder: Path, engine: Executor, progress: Progress) -> Corpus:
+def _make(
+    cfg: CorpusConfig, folder: Path, engine: Executor, scorers: Mapping[str, Scorer], progress: Progress
+) -> Corpus:
     work = folder / "work"
     run = partial(tasks.run, work=work, engine=engine, progress=progress)
     parts, left_out = plan(cfg, folder, run, progress)
@@ -123,6 +130,9 @@ def _make(cfg: CorpusConfig, folder: Path, engine: Executor, progress: Progress)
     selecting = [_select(task, notes[n], cfg) for n, task in enumerate(annotating)]
     removed = [facts["removed"] for facts in run(selecting)]
     ledgers = [Ledger((task.folder(work),)) for task in selecting]
+    scoring = [scores.Part(part.name, collecting[n].key, documents[n], notes[n]) for n, part in enumerate(parts)]
+    scored = scores.remove(cfg.scores, scorers, scoring, ledgers, run, work)
+    removed.append(scored.removed)
     sources = [part.source for part in parts]
     removed.append(copies.remove(cfg, sources, collecting, documents, ledgers, work, engine, progress))
     found = leaks.find(cfg, collecting, documents, ledgers, work, engine, progress)
@@ -133,8 +143,8 @@ def _make(cfg: CorpusConfig, folder: Path, engine: Executor, progress: Progress)
         "collect": _summed(collected, left_out), "annotate": {
             name: tasks.together(annotated, name) for name in ("languages", "personal")
         },
-        "removed": ledger.together(removed), "cut": ledger.together(facts["cut"] for facts in written),
-        "write": tasks.together(written, "counts"),
+        "scores": scored.facts, "removed": ledger.together(removed),
+        "cut": ledger.together(facts["cut"] for facts in written), "write": tasks.together(written, "counts"),
     }  # fmt: skip
     facts |= {} if found is None else {"contamination": found.facts}
     inputs = [
@@ -142,8 +152,9 @@ def _make(cfg: CorpusConfig, folder: Path, engine: Executor, progress: Progress)
             "source": part.source.name, "files": [file.name for file in part.files],
             "from_byte": part.files[0].slice.begin, "digest": part.digest,
             "notes": f"work/annotate/{task.key}",
+            "scores": {name: path.relative_to(folder).as_posix() for name, path in scores_of.items()},
         }
-        for part, task in zip(parts, annotating, strict=True)
+        for part, task, scores_of in zip(parts, annotating, scored.folders, strict=True)
     ]  # fmt: skip
     return _commit(cfg, folder, [task.folder(work) for task in writing], inputs, facts, found and found.folder)
 

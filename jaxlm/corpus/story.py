@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxlm.corpus import stages, table
+from jaxlm.corpus import scores, stages, table
 from jaxlm.corpus.pipeline import FOLDERS, Corpus
 from jaxlm.errors import UserError
 
@@ -21,7 +21,7 @@ class Story(NamedTuple):
     stays: bool
     reasons: list[dict[str, str]]  # stage, reason, evidence: why it went
     cuts: list[dict[str, Any]]  # of one that stays what was cut out of it: the same, start, end, sample
-    note: dict[str, Any]  # language, probability, measures, personal data by kind; {} where work/ is gone
+    note: dict[str, Any]  # language, probability, measures, scores, personal data by kind; {} where work/ is gone
     begins: str  # with this text
 
 
@@ -54,11 +54,16 @@ def _notes(corpus: Corpus, id_: str) -> dict[str, dict[str, Any]]:
     """{source: what was noted} of the documents with this id."""
     found = {}
     for part in corpus.manifest["inputs"]:
+        noted = {
+            name: {row["id"]: row["score"] for row in table.rows_of(file, id_)}
+            for name, folder in part["scores"].items()
+            if (file := corpus.folder / folder / scores.SCORES).is_file()
+        }
         path = corpus.folder / part["notes"] / stages.NOTES
         for row in table.rows_of(path, id_) if path.is_file() else []:
             personal = [kind for _, _, kind in json.loads(row["personal"])]
             found[row["source"]] = {
                 "language": row["language"], "probability": row["probability"], "personal": personal,
-                "measures": json.loads(row["measures"]),
+                "measures": json.loads(row["measures"]), "scores": {name: of.get(id_) for name, of in noted.items()},
             }  # fmt: skip
     return found

@@ -43,6 +43,11 @@ def count(path: Path) -> int:
     return pq.read_metadata(path).num_rows
 
 
+def column(path: Path, name: str) -> list[Any]:
+    """One value for each row, None where there is none."""
+    return pq.read_table(path, columns=[name]).column(name).to_pylist()
+
+
 def rows_of(path: Path, beginning: str) -> list[dict[str, Any]]:
     """The rows whose id begins so; other rows are not decoded."""
     with pq.ParquetFile(path) as file:

@@ -63,8 +63,8 @@ class Lexicon:
             map(self._chunk_of.__getitem__, itertools.chain.from_iterable(chunks)), np.int64, sum(runs)
         )
         word_W = self._flat(chunk_C)
-        columns = (np.asarray(column)[word_W] for column in (self._hash, self._length, self._kind))
-        return Words(*columns, runs, self._sentences(chunk_C, np.array(runs)))
+        hash_W, length_W, kind_W = (np.asarray(column)[word_W] for column in (self._hash, self._length, self._kind))
+        return Words(hash_W, length_W, kind_W, runs, self._sentences(chunk_C, np.array(runs)))
 
     def _flat(self, chunk_C: np.ndarray) -> np.ndarray:
         starts = np.asarray(self._starts)

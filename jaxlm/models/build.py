@@ -4,15 +4,17 @@ from typing import Annotated
 
 import pydantic
 
-from jaxlm.models import encoder, encoder_decoder, recurrent, transformer
+from jaxlm.models import encoder, encoder_decoder, linear, recurrent, transformer
 from jaxlm.models.encoder import EncoderConfig
 from jaxlm.models.encoder_decoder import EncoderDecoderConfig
 from jaxlm.models.family import TOKENS, Family, Head, Setting
+from jaxlm.models.linear import LinearModelConfig
 from jaxlm.models.recurrent import RecurrentConfig
 from jaxlm.models.transformer import TransformerConfig
 
 ModelConfig = Annotated[
-    TransformerConfig | EncoderConfig | EncoderDecoderConfig | RecurrentConfig, pydantic.Field(discriminator="kind")
+    TransformerConfig | EncoderConfig | EncoderDecoderConfig | RecurrentConfig | LinearModelConfig,
+    pydantic.Field(discriminator="kind"),
 ]
 
 FAMILIES = {
@@ -20,6 +22,7 @@ FAMILIES = {
     EncoderConfig: encoder.family,
     EncoderDecoderConfig: encoder_decoder.family,
     RecurrentConfig: recurrent.family,
+    LinearModelConfig: linear.family,
 }
 
 

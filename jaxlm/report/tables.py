@@ -57,6 +57,8 @@ def _evaluation_row(line: dict[str, Any]) -> dict[str, str]:
         "step": NONE if step is None else f"{step:,.0f}",
         "loss": plus_minus(loss, error),
         "accuracy": NONE if accuracy is None else f"<strong>{figure(accuracy)}</strong>",
+        "AUC": figure(get("auc")),
+        "calibration error": figure(get("calibration_error")),
         "perplexity": plus_minus(perplexity, None if perplexity is None or error is None else perplexity * error),
         "bits/byte": NONE if bits is None else f"<strong>{plus_minus(bits, scaled(bits))}</strong>",
         "gzip -9": figure(get("gzip_bits_per_byte")),

@@ -14,6 +14,7 @@ from jaxlm.models.build import build
 from jaxlm.models.encoder import MODERN, EncoderConfig
 from jaxlm.models.encoder_decoder import V1_1, VASWANI, EncoderDecoderConfig
 from jaxlm.models.family import Family
+from jaxlm.models.linear import LinearModelConfig
 from jaxlm.models.recurrent import RecurrentConfig
 from jaxlm.models.stack_config import StackConfig
 from jaxlm.models.transformer import TransformerConfig
@@ -49,6 +50,7 @@ ENCODERS = {
     "bert": EncoderConfig(**STACK),
     "modern": EncoderConfig(**STACK | {"layers": 4}, **MODERN | {"window": 3}),
     "elmo": RecurrentConfig(cell="lstm", bidirectional=True, tied=False, **SMALL),
+    "linear": LinearModelConfig(ngrams=3, buckets=64),
 }
 WRITERS = CAUSAL | PAIRS
 FAMILIES = WRITERS | ENCODERS
@@ -213,6 +215,8 @@ def test_flops_are_counted_from_the_weights_in_products(name, ready):
             layers = cfg.decoder_layers or 2
             spread = layers * LENGTH / 2 + layers * LENGTH + 2 * LENGTH
         scores = 12 * 16 * (spread / 2 if name in CAUSAL else spread)
+    if isinstance(cfg, LinearModelConfig):  # multiplies nothing: sums of a row for each run of tokens that ends at one
+        head, scores = 0, 2 * cfg.ngrams * cfg.width
     read = 2 if name in PAIRS else 1  # tokens, for each that is written: here sources are as long as targets
     assert model.flops_per_token(LENGTH) == (6 * (products + head) + scores) / read
 
