@@ -5,7 +5,8 @@
 Batches of 64 rows of 1,024 tokens out of 40 M tokens (u16, random; lognormal documents of 400 tokens on
 average), as the loop gets them: int32 arrays, shuffled, prefetched as `DataConfig` has it. Peers read the
 same file: nanoGPT's get_batch in numpy (random offsets, a stack of int64 slices, the file mapped anew each
-batch), and Grain record by record (one row an element, shuffled, then batched).
+batch), and Grain record by record (one row an element, shuffled, then batched). The mixture is of eight sources, which
+take turns at random in the stream, with weights 1 to 8; the peer mixes eight equal parts of the stream, row by row.
 Each contender is a fresh process that measures 2 seconds after 50 batches.
 """
 
@@ -23,17 +24,23 @@ import grain
 import harness
 import numpy as np
 
+from jaxlm.data.components import Names
 from jaxlm.data.dataset import DataConfig
 from jaxlm.data.loader import batches
+from jaxlm.data.mixture import WeightsMixture
 from jaxlm.data.shards import Shards, Writer, commit
 
 LENGTH, BATCH = 1_024, 64
 DOCUMENTS, VOCAB = 100_000, 50_304
+SOURCES = 8  # of the mixture
+MIXTURE = WeightsMixture(weights={str(source): source + 1 for source in range(SOURCES)})
 WARM_UP, SECONDS = 50, 2.0  # batches, of measuring
 CASES = (  # name, ours, peer
     ("memmap_1024x64", "jaxlm chunked", "nanoGPT get_batch, numpy"),
     ("memmap_1024x64_records", "jaxlm chunked", "grain, record by record"),
     ("memmap_1024x64_packed", "jaxlm packed", "grain, record by record"),  # which packs nothing
+    ("memmap_1024x64_mixture", "jaxlm chunked, mixed", "grain, mixed"),
+    ("memmap_1024x64_packed_mixture", "jaxlm packed, mixed", "grain, mixed"),
 )
 # In our trial Grain's default of 16 threads halved this peer's speed on 2 cores
 READ = grain.ReadOptions(num_threads=2, prefetch_buffer_size=500)
@@ -45,6 +52,14 @@ def jaxlm_chunked(shards: Shards) -> Iterator[Any]:
 
 def jaxlm_packed(shards: Shards) -> Iterator[Any]:
     return batches(shards, DataConfig(source="random", length=LENGTH, batch=BATCH, rows="packed"))
+
+
+def jaxlm_chunked_mixed(shards: Shards) -> Iterator[Any]:
+    return batches(shards, DataConfig(source="random", length=LENGTH, batch=BATCH, rows="chunked", mixture=MIXTURE))
+
+
+def jaxlm_packed_mixed(shards: Shards) -> Iterator[Any]:
+    return batches(shards, DataConfig(source="random", length=LENGTH, batch=BATCH, rows="packed", mixture=MIXTURE))
 
 
 def nanogpt_get_batch(shards: Shards) -> Iterator[Any]:
@@ -60,8 +75,9 @@ def nanogpt_get_batch(shards: Shards) -> Iterator[Any]:
 class Records:
     """One row an element: what a Grain source is in its guide."""
 
-    def __init__(self, shards: Shards):
-        self._stream = np.asarray(shards.tokens("train"))
+    def __init__(self, shards: Shards, part: int = 0, parts: int = 1):
+        stream = np.asarray(shards.tokens("train"))
+        self._stream = stream[part * stream.size // parts : (part + 1) * stream.size // parts]
 
     def __len__(self) -> int:
         return (self._stream.size - 1) // LENGTH
@@ -76,11 +92,20 @@ def grain_records(shards: Shards) -> Iterator[Any]:
     return iter(rows.batch(BATCH).to_iter_dataset(READ))
 
 
+def grain_mixed(shards: Shards) -> Iterator[Any]:
+    parts = [grain.MapDataset.source(Records(shards, n, SOURCES)).seed(n).shuffle().repeat() for n in range(SOURCES)]
+    rows = grain.MapDataset.mix(parts, weights=[n + 1 for n in range(SOURCES)])
+    return iter(rows.batch(BATCH).to_iter_dataset(READ))
+
+
 CONTENDERS: dict[str, Callable[[Shards], Iterator[Any]]] = {
     "jaxlm chunked": jaxlm_chunked,
     "jaxlm packed": jaxlm_packed,
+    "jaxlm chunked, mixed": jaxlm_chunked_mixed,
+    "jaxlm packed, mixed": jaxlm_packed_mixed,
     "nanoGPT get_batch, numpy": nanogpt_get_batch,
     "grain, record by record": grain_records,
+    "grain, mixed": grain_mixed,
 }
 
 
@@ -98,13 +123,21 @@ def tokens_per_second(stream: Iterator[Any]) -> float:
 def write_shards(folder: Path) -> Path:
     """Random shards of DOCUMENTS documents."""
     rng, building = np.random.default_rng(0), folder / "building"
-    writer = Writer(building, "train", vocab=VOCAB, separator=0)
-    for length in rng.lognormal(5.5, 1.0, DOCUMENTS).astype(int):
-        writer.add(rng.integers(1, VOCAB, length, dtype=np.int32), source_bytes=4 * int(length))
+    names = Names()
+    writer = Writer(building, "train", vocab=VOCAB, separator=0, names=names)
+    sources = np.random.default_rng(1).integers(0, SOURCES, DOCUMENTS)
+    for length, source in zip(rng.lognormal(5.5, 1.0, DOCUMENTS).astype(int), sources, strict=True):
+        tokens = rng.integers(1, VOCAB, length, dtype=np.int32)
+        writer.add(tokens, source_bytes=4 * int(length), component=(str(source), "und"))
     commit(
         building,
         folder / "shards",
-        facts={"vocab": VOCAB, "separator": 0, "splits": {"train": writer.close()}},
+        facts={
+            "vocab": VOCAB,
+            "separator": 0,
+            "splits": {"train": writer.close()},
+            "components": names.facts(),
+        },
     )
     return folder / "shards"
 

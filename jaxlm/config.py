@@ -12,7 +12,7 @@ import runpy
 import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pydantic
 
@@ -24,6 +24,7 @@ class Config(pydantic.BaseModel):
     """Base of every config: frozen, and an unknown field is an error."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    command: ClassVar[str] = ""  # that makes what it tells, where it is the config of a file
 
 
 C = TypeVar("C", bound=Config)
@@ -37,7 +38,7 @@ def load(path_or_name: str | Path, kind: type[C] | tuple[type[C], ...], override
     """
     path, kinds = _find(str(path_or_name)), kind if isinstance(kind, tuple) else (kind,)
     if path.suffix == ".py":
-        return override(_run(path, kinds), overrides)
+        return override(_run(path, kinds, str(path_or_name)), overrides)
     saved = _read_json(path)
     said = [one for one in kinds if kind_of(one) is not None and kind_of(one) == saved.get("kind")]
     return override(parse(saved, (said or kinds)[0], origin=str(path)), overrides)
@@ -156,8 +157,11 @@ def _find(name: str) -> Path:
     raise UserError(f"no config {name!r}: {near}{stop} Or give the path of a .py or .json file")
 
 
-def _run(path: Path, kinds: tuple[type[C], ...]) -> C:
-    """What `config()` of a Python file returns; whatever goes wrong in there is one line with its place."""
+def _run(path: Path, kinds: tuple[type[C], ...], told: str) -> C:
+    """What `config()` of a Python file returns; whatever goes wrong in there is one line with its place.
+
+    `told` is what the user called it.
+    """
     wanted = " or ".join(kind.__name__ for kind in kinds)
     try:
         made = runpy.run_path(str(path))
@@ -171,7 +175,8 @@ def _run(path: Path, kinds: tuple[type[C], ...]) -> C:
         message = error.msg if isinstance(error, SyntaxError) else error
         raise UserError(f"{_place(path, error)}: {kind_of_error}{message}") from error
     if not isinstance(config, kinds):
-        raise UserError(f"{path}: config() returned {type(config).__name__}, but this command wants {wanted}")
+        mend = f": `{config.command} {told}` is for it" if isinstance(config, Config) and config.command else ""
+        raise UserError(f"{path}: config() returned {type(config).__name__}, but this command wants {wanted}{mend}")
     return config
 
 

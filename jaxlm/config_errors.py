@@ -75,7 +75,9 @@ def _locate(kind: Class, location: tuple[int | str, ...]) -> tuple[list[str], Cl
     for part in location:
         named = [c for c in candidates if part in c.model_fields]
         tagged = [c for c in candidates if kind_of(c) == part]
-        if named:
+        if tagged and len(candidates) > 1:  # before a field of the same name, which comes after its kind
+            candidates = tagged
+        elif named:
             path.append(str(part))
             owner = named[0]
             candidates = _classes_within(owner.model_fields[str(part)].annotation)

@@ -60,6 +60,12 @@ class RunConfig(Config):
                 f"data.batch={self.data.batch} is not a multiple of "
                 f"step.microbatches={self.step.microbatches}: change one"
             )
+        for stage in self.data.mixture.stages if self.data.mixture is not None else ():
+            if stage.step >= self.loop.steps:
+                raise ValueError(
+                    f"data.mixture.stages has one from step {stage.step} on, and loop.steps={self.loop.steps}: it "
+                    f"would never come, so begin it earlier, or train longer"
+                )
         warmup = self.optimizer.schedule.warmup
         if warmup > self.loop.steps:
             raise ValueError(

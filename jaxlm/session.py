@@ -10,12 +10,13 @@ from jaxlm import __version__, warm_start
 from jaxlm.checkpoint import Checkpoints
 from jaxlm.config import dump
 from jaxlm.data.loader import batches, evaluation_batches
+from jaxlm.data.mixed import Mixed, as_text, by_component
 from jaxlm.data.shards import Shards
 from jaxlm.errors import Interrupted, UserError
 from jaxlm.evaluation import perplexity
 from jaxlm.parts import Parts, carry
 from jaxlm.run_config import RunConfig
-from jaxlm.run_folder import RunFolder
+from jaxlm.run_folder import RunFolder, write_json
 from jaxlm.training import asgd, loop, speed
 from jaxlm.training import optimizer as optimizers
 from jaxlm.training.ahead import Ahead
@@ -72,7 +73,10 @@ class Session:
             log.info("going on from step %d of %d", start, self.cfg.loop.steps)
         self.telemetry = Telemetry(self.cfg.telemetry, self.folder.path, start=start, config=dump(self.cfg), show=show)
         rank, processes = jax.process_index(), jax.process_count()
-        source = batches(self.shards, self.cfg.data, start_step=start, process_index=rank, process_count=processes)
+        mixed = self.mixed()
+        source = batches(
+            self.shards, self.cfg.data, start_step=start, process_index=rank, process_count=processes, mixed=mixed
+        )
         ahead = Ahead(source, self.parts.compiled.place)
         try:
             self._fit(state, ahead, start, seconds, stop, profile)
@@ -87,6 +91,22 @@ class Session:
                 f"stopped at step {step} of {self.cfg.loop.steps}, saved: the same command goes on from there"
             )
         return Outcome(str(self.folder.path), step, self.last)
+
+    def mixed(self) -> Mixed | None:
+        """The rows of a mixture, which is told and kept for the report; None where there is none."""
+        if self.cfg.data.mixture is None:
+            return None
+        mixed = Mixed(self.shards, "train", self.cfg.data)
+        lines = mixed.told(self.cfg.loop.steps)
+        log.info("the mixture by %s, over %d steps:\n%s", mixed.by, self.cfg.loop.steps, as_text(lines))
+        for line in lines:
+            if line["epochs"] > mixed.most_epochs:
+                log.warning(
+                    "%s %r is read %.1f times in %d steps, over data.mixture.most_epochs=%g: give it less or more text",
+                    mixed.by, line["component"], line["epochs"], self.cfg.loop.steps, mixed.most_epochs,
+                )  # fmt: skip
+        write_json(self.folder.data, (self.folder.read_data() or {}) | {"mixture": lines})
+        return mixed
 
     def _fit(self, state: TrainState, ahead: Ahead, start: int, seconds: float, stop, profile: int | None) -> None:
         compiled = self.parts.compiled
@@ -139,16 +159,18 @@ def predicted_bytes(cfg: RunConfig, counts: Mapping[str, int]) -> int | None:
 
 
 def evaluation_metrics(cfg: RunConfig, parts: Parts, shards: Shards, params: Any) -> dict[str, float]:
-    """The score of the validation split."""
+    """The score of the validation split, and the loss of each component of a mixture."""
     source = evaluation_batches(shards, cfg.data, "validation")
     try:
-        found = perplexity.score(
-            parts.sums,
-            params,
-            map(parts.place, source),
-            predicted_bytes(cfg, shards.counts("validation")),
-            carry(cfg, parts.family),
-        )
+        rows = perplexity.rows(parts.sums, params, map(parts.place, source), carry(cfg, parts.family))
     finally:
         source.close()
-    return {name: value for name, value in found._asdict().items() if value is not None}
+    found = perplexity.of_rows(rows, predicted_bytes(cfg, shards.counts("validation")))
+    metrics = {name: value for name, value in found._asdict().items() if value is not None}
+    if cfg.data.mixture is None:
+        return metrics
+    components = by_component(shards, "validation", cfg.data)
+    for name, start, stop in zip(components.names, components.first[:-1], components.first[1:], strict=True):
+        if rows[2, start:stop].any():  # weights: else nothing of it is asked for
+            metrics[f"loss/{name}"] = perplexity.of_rows(rows[:, start:stop], None).loss
+    return metrics

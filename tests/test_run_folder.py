@@ -55,6 +55,13 @@ def test_where_a_run_computes_may_change_and_what_it_learns_may_not(tmp_path, pl
     assert read_json(folder.config) == new
 
 
+def test_a_field_that_a_later_jaxlm_added_and_nobody_set_changes_nothing(tmp_path):
+    folder = claimed(tmp_path / "run")
+    folder.claim(CONFIG | {"mixture": None}, fresh=False)
+    with pytest.raises(UserError, match=r"mixture: .* -> 3"):
+        folder.claim(CONFIG | {"mixture": 3}, fresh=False)
+
+
 def test_a_run_that_never_began_takes_another_config(tmp_path):
     folder = claimed(tmp_path / "run", begun=False)
     write_json(folder.data, {"shards": "of the old config"})

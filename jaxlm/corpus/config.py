@@ -1,6 +1,6 @@
 """CorpusConfig: what a corpus is made of, and what text has to be to stay in it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 
@@ -61,6 +61,7 @@ class DuplicatesConfig(Config):
 
 
 class CorpusConfig(Config):
+    command: ClassVar[str] = "jaxlm prepare"
     kind: Literal["corpus"] = "corpus"
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][\w.-]*$")  # of its folder
     sources: tuple[SourceConfig, ...] = pydantic.Field(min_length=1)

@@ -23,19 +23,38 @@ class Document(NamedTuple):
         return cls(hashlib.blake2b(text.encode("utf-8"), digest_size=16).hexdigest(), text, source, {})
 
 
-_MARKS = {
+_MARKS = {  # mark -> fields
     "url": ("url",), "date": ("date", "timestamp"), "licence": ("licence", "license"), "title": ("title",),
-}  # mark -> fields  # fmt: skip
+    "source": ("source",), "language": ("language", "lang"),
+}  # fmt: skip
+_NAMES = {"source", "language"}  # marks that are a string or nothing: a source may be a whole object elsewhere
 
 
-def marks_of(record: Mapping[str, Any]) -> dict[str, str]:
-    """Where a record comes from and what it is called, so far as its fields say.
+def marks_of(record: Mapping[str, Any], text_field: str = "text") -> dict[str, str]:
+    """Where a record comes from and what it is called, so far as its fields say; its text's field says neither.
 
     >>> marks_of({"text": "Tea", "license": "CC0", "url": None})
     {'licence': 'CC0'}
     """
-    found = {mark: next((record[f] for f in fields if record.get(f)), None) for mark, fields in _MARKS.items()}
-    return {mark: str(value).encode("utf-8", "replace").decode() for mark, value in found.items() if value is not None}
+    of_mark = lambda fields: next((record[f] for f in fields if f != text_field and record.get(f)), None)
+    found = {mark: of_mark(fields) for mark, fields in _MARKS.items()}
+    kept = {m: value for m, value in found.items() if isinstance(value, str) or (value is not None and m not in _NAMES)}
+    return {mark: str(value).encode("utf-8", "replace").decode() for mark, value in kept.items()}
+
+
+def component(document: Document) -> tuple[str, str]:
+    """(source, language) that a document counts to where text is mixed.
+
+    The source is the first part of the record's own field of that name, as a corpus writes it, or else the first folder
+    below data.source, "." for a file that lies in it itself. The language is what the record says, or else "und", as
+    ISO 639-2 has it.
+
+    >>> component(Document.of("Tea", "books/novels/1.txt"))
+    ('books', 'und')
+    """
+    told, (folder, below, _) = document.marks.get("source"), document.source.partition("/")
+    source = told.partition("/")[0] if told else folder if below else "."
+    return source or ".", document.marks.get("language", "und")
 
 
 MARK_FIELDS = tuple(field for fields in _MARKS.values() for field in fields)
@@ -93,4 +112,4 @@ def of_record(record: Mapping[str, Any], text_field: str, source: str, tally: Ta
         return
     text, mended = mend_pairs(text)
     tally.replaced += mended
-    yield Document.of(text, source)._replace(marks=marks_of(record))
+    yield Document.of(text, source)._replace(marks=marks_of(record, text_field))

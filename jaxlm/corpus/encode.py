@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxlm.corpus.collect import Progress
-from jaxlm.corpus.document import Document
+from jaxlm.corpus.document import Document, component
 from jaxlm.corpus.examples import WHOLE, Piece, pieces_of
+from jaxlm.data.components import Names
 from jaxlm.data.sample import cut
 from jaxlm.data.shards import NOTHING, SPLITS, Writer
 from jaxlm.data.tokenizer_base import Tokenizer
@@ -29,6 +30,7 @@ class Part(NamedTuple):
     split: str
     text: str
     piece: Piece  # the text it is of
+    component: tuple[str, str]  # source and language
     is_last: bool
 
 
@@ -41,27 +43,39 @@ def encode(
     characters: int,
     progress: Progress,
     labelled: bool = False,
+    names: Names | None = None,
 ) -> dict[str, dict[str, int]]:
-    """Write every split into `folder`; {split: counts}. `characters` is what `progress` calls the total."""
+    """Write every split into `folder`; {split: counts}. `characters` is what `progress` calls the total.
+
+    With `names`, which learns them, the components of each document too.
+    """
     with contextlib.ExitStack() as files:
-        writers = {split: files.enter_context(writer(folder, split, tokenizer, labelled)) for split in SPLITS}
+        writers = {split: files.enter_context(writer(folder, split, tokenizer, labelled, names)) for split in SPLITS}
         done, tokens = 0, []
         for batch, ids in _encoded(_batches(_parts(splitted, tokenizer.part_characters)), tokenizer, workers):
             for part, part_ids in zip(batch, ids, strict=True):
                 tokens.append(part_ids)
                 if part.is_last:
-                    add(writers[part.split], tokenizer, part.piece, np.concatenate(tokens), labelled)
+                    add(writers[part.split], tokenizer, part.piece, np.concatenate(tokens), labelled, part.component)
                     tokens = []
             done += sum(len(part.text) for part in batch)
             progress(done, characters, "encoding characters")
         return {split: writer.close() for split, writer in writers.items()}
 
 
-def writer(folder: Path, split: str, tokenizer: Tokenizer, labelled: bool) -> Writer:
-    return Writer(folder, split, vocab=tokenizer.vocab, separator=tokenizer.separator, labelled=labelled)
+def writer(folder: Path, split: str, tokenizer: Tokenizer, labelled: bool, names: Names | None = None) -> Writer:
+    vocab, separator = tokenizer.vocab, tokenizer.separator
+    return Writer(folder, split, vocab=vocab, separator=separator, labelled=labelled, names=names)
 
 
-def add(writer: Writer, tokenizer: Tokenizer, piece: Piece, tokens: np.ndarray, labelled: bool) -> None:
+def add(
+    writer: Writer,
+    tokenizer: Tokenizer,
+    piece: Piece,
+    tokens: np.ndarray,
+    labelled: bool,
+    component: tuple[str, str] = (".", "und"),
+) -> None:
     """Write a text, and where there are any its labels: each at the token that holds its character."""
     labels = None
     if labelled:
@@ -72,15 +86,16 @@ def add(writer: Writer, tokenizer: Tokenizer, piece: Piece, tokens: np.ndarray, 
             byte = len(piece.text[: max(character, 0)].encode("utf-8"))
             place = 0 if starts is None or character == WHOLE else int(np.searchsorted(starts, byte, side="right"))
             labels[place] = label if labels[place] == NOTHING else labels[place] | label
-    writer.add(tokens, len(piece.text.encode("utf-8")), labels)
+    writer.add(tokens, len(piece.text.encode("utf-8")), labels, component)
 
 
 def _parts(splitted: Iterable[tuple[str, Document]], characters: int) -> Iterator[Part]:
     for split, document in splitted:
+        of = component(document)
         for piece in pieces_of(document):
             *parts, last = cut(piece.text, characters)
-            yield from (Part(split, text, piece, False) for text in parts)
-            yield Part(split, last, piece, True)
+            yield from (Part(split, text, piece, of, False) for text in parts)
+            yield Part(split, last, piece, of, True)
 
 
 def _batches(parts: Iterable[Part]) -> Iterator[list[Part]]:

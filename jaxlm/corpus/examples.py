@@ -30,7 +30,8 @@ def document(record: Any, cfg: DataConfig, where: str, source: str) -> Document:
         raise UserError(f"{where}: a {type(record).__name__}, but each line must be an object")
     pieces = PIECES[type(cfg.objective)](record, cfg, where)
     whole = "\n".join(piece.text for piece in pieces)
-    return Document.of(whole, source)._replace(marks={"pieces": pieces})
+    language = {"language": record["language"]} if isinstance(record.get("language"), str) else {}
+    return Document.of(whole, source)._replace(marks={"pieces": pieces, **language})
 
 
 def pieces_of(document: Document) -> tuple[Piece, ...]:

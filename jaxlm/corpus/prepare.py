@@ -28,7 +28,9 @@ from jaxlm.corpus.lock import locked
 from jaxlm.corpus.split import by_hash, contiguous
 from jaxlm.corpus.survey import Survey
 from jaxlm.data import shards, tokenizer
+from jaxlm.data.components import Names
 from jaxlm.data.dataset import ContiguousSplit, DataConfig
+from jaxlm.data.mixed import by_component
 from jaxlm.data.objectives import fields, labelled, parts, row_plan
 from jaxlm.data.shards import SPLITS, Shards
 from jaxlm.data.tokenizer_config import HuggingFaceConfig, SavedConfig
@@ -36,10 +38,10 @@ from jaxlm.errors import Damaged, UserError
 
 log = logging.getLogger("jaxlm")
 
-VERSION = 2  # of the rules that make shards of text: raise it when the same input gives other bytes
+VERSION = 3  # of the rules that make shards of text: raise it when the same input gives other bytes
 
 # The hash of the input stands for the source.
-_NO_PART_OF_SHARDS = {"source", "length", "batch", "rows", "objective", "prefetch"}
+_NO_PART_OF_SHARDS = {"source", "length", "batch", "rows", "objective", "mixture", "prefetch"}
 
 
 def prepare(
@@ -66,6 +68,8 @@ def prepare(
         if made.counts(split)["documents"]:
             progress(0, None, f"row plan of {split}")
             row_plan(made, split, cfg.objective, cfg.rows, cfg.length, cfg.batch)
+            if cfg.mixture is not None:
+                by_component(made, split, cfg)
     return made
 
 
@@ -116,6 +120,7 @@ def _build(cfg: DataConfig, building: Path, workers: int, progress: Progress) ->
     fitted.save(building / "tokenizer")
     if str(tally):
         log.info("data.source=%r: left out or mended: %s", cfg.source, tally)
+    names = Names()
     counts = encode(
         _splitted(cfg, characters, Tally(), building.parent),
         fitted,
@@ -124,6 +129,7 @@ def _build(cfg: DataConfig, building: Path, workers: int, progress: Progress) ->
         characters=survey.characters,
         progress=progress,
         labelled=labelled(cfg.objective),
+        names=names,
     )
     return {
         **({"parts": parts(cfg.objective)} if labelled(cfg.objective) else {}),
@@ -131,6 +137,7 @@ def _build(cfg: DataConfig, building: Path, workers: int, progress: Progress) ->
         "tokenizer": fitted.digest,
         "data": _what_makes_shards(cfg),
         "splits": counts,
+        "components": names.facts(),
         "skipped": dict(sorted(tally.skipped.items())),
         "replaced_characters": tally.replaced,
     }

@@ -45,7 +45,7 @@ def contiguous(documents: Iterable[Document], cfg: ContiguousSplit, characters: 
             if len(part) == len(document.text):
                 yield split, document
             elif part:
-                yield split, Document.of(part, document.source)
+                yield split, Document.of(part, document.source)._replace(marks=document.marks)
         start += len(document.text)
 
 

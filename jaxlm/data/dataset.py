@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from jaxlm.config import Config
+from jaxlm.data.mixture import MixtureConfig
 from jaxlm.data.objectives import NextToken, ObjectiveConfig, labelled
 from jaxlm.data.tokenizer_config import SentencePieceConfig, TokenizerConfig
 
@@ -53,6 +54,7 @@ class DataConfig(Config):
     batch: int = pydantic.Field(gt=0, le=2**20)  # rows a step, over all devices and processes
     rows: Literal["packed", "chunked", "lanes"] = "packed"
     objective: ObjectiveConfig = NextToken()
+    mixture: MixtureConfig | None = None  # of sources or languages; None: all rows equally often
     seed: int = pydantic.Field(default=0, ge=0, lt=2**32)  # of rows' order, what is hidden, the tokenizer's sample
     prefetch: int = pydantic.Field(default=4, ge=0)  # batches read ahead
 
@@ -68,6 +70,10 @@ class DataConfig(Config):
             raise ValueError(
                 f"rows='lanes' go on from batch to batch, for objective.kind='next_token' only, and {asks}: set "
                 f"rows='packed'"
+            )
+        if self.rows == "lanes" and self.mixture is not None:
+            raise ValueError(
+                "rows='lanes' read the text in its own order, and a mixture does not: leave mixture out, or rows"
             )
         if objective.kind == "extraction" and objective.question_length + 1 + objective.stride >= self.length:
             raise ValueError(

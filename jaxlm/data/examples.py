@@ -5,6 +5,8 @@ each token (-1: none), written and cut as the tokens are. What a class as a whol
 opens its text. So examples share shards, rows and loader with plain text.
 """
 
+import copy
+from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -12,7 +14,7 @@ import pydantic
 
 from jaxlm.batch import Batch, Source
 from jaxlm.config import Config
-from jaxlm.data.pack import Packed, best_fit_decreasing
+from jaxlm.data.pack import Packed, Part, best_fit_decreasing
 from jaxlm.data.rows import Rows, Spans, closed, cut
 from jaxlm.data.shards import NOTHING, Shards
 
@@ -76,16 +78,29 @@ Labelled = SequenceToSequence | Classification | Tagging | Extraction
 class Pairs:
     """Rows of sources and rows of targets; document 2 i is the source of 2 i + 1, and they lie in equal rows."""
 
-    def __init__(self, offsets: np.ndarray, source_length: int, length: int, opens: bool = True):
+    def __init__(
+        self, offsets: np.ndarray, source_length: int, length: int, opens: bool = True, part: Part | None = None
+    ):
         """`opens`: a source has both of its separators, and not only the one that closes it (data/source.py)."""
         self.length, self.source_length = length, source_length
-        sizes = np.diff(offsets).reshape(-1, 2) + np.array([int(opens), 0])
-        self._start = offsets[:-1].reshape(-1, 2) + np.array([int(not opens), 0])
+        start, sizes = pairs_of(offsets, part)
+        sizes = sizes + np.array([int(opens), 0])
+        self._start = start + np.array([int(not opens), 0])
         self._count = np.minimum(sizes, [source_length, length])
         row = place_pairs(self._count, np.array([source_length, length]))
         self._order = np.argsort(row, kind="stable")
         self._first = np.searchsorted(row[self._order], np.arange(row.max(initial=-1) + 2))
-        self.rows = self._first.size - 1
+        self.rows, self.tokens = self._first.size - 1, int(self._count[:, 1].sum())
+
+    @classmethod
+    def joined(cls, plans: "Sequence[Pairs]") -> "Pairs":
+        made = copy.copy(plans[0])
+        pairs = np.append(0, np.cumsum([plan._order.size for plan in plans]))
+        made._start, made._count = (np.concatenate([getattr(p, name) for p in plans]) for name in ("_start", "_count"))
+        made._order = np.concatenate([plan._order + base for plan, base in zip(plans, pairs[:-1], strict=True)])
+        made._first = np.append(0, np.cumsum(np.concatenate([np.diff(plan._first) for plan in plans])))
+        made.rows, made.tokens = made._first.size - 1, sum(plan.tokens for plan in plans)
+        return made
 
     def spans(self, rows: np.ndarray) -> tuple[Spans, Spans]:
         """Of the sources and of the targets of `rows`."""
@@ -96,6 +111,12 @@ class Pairs:
         nowhere = np.zeros(pair.size, np.int64)
         source, target = (Spans(row, self._start[pair, n], self._count[pair, n], nowhere) for n in (0, 1))
         return source, target
+
+
+def pairs_of(offsets: np.ndarray, part: Part | None) -> tuple[np.ndarray, np.ndarray]:
+    """(start, size) of both documents of each example."""
+    both = offsets[:-1].reshape(-1, 2), np.diff(offsets).reshape(-1, 2)
+    return both if part is None else (both[0][part.documents], both[1][part.documents])
 
 
 def place_pairs(count: np.ndarray, room: np.ndarray) -> np.ndarray:
@@ -119,10 +140,10 @@ def place_pairs(count: np.ndarray, room: np.ndarray) -> np.ndarray:
 class Questions:
     """Row by row a question, a separator and a piece of the text that may answer it; long texts have several rows."""
 
-    def __init__(self, offsets: np.ndarray, objective: Extraction, length: int):
+    def __init__(self, offsets: np.ndarray, objective: Extraction, length: int, part: Part | None = None):
         self.length = length
-        start = offsets[:-1].reshape(-1, 2)
-        asked, text = (np.diff(offsets).reshape(-1, 2) - [0, 1]).T  # the separator before the text is in each row
+        start, sizes = pairs_of(offsets, part)
+        asked, text = (sizes - [0, 1]).T  # the separator before the text is in each row
         asked = np.minimum(asked, objective.question_length)
         room = length - asked - 1
         step = room - objective.stride
@@ -136,7 +157,15 @@ class Questions:
             (separator, np.ones_like(separator)),
             (separator + 1 + begin, np.minimum(text[example] - begin, room[example])),
         )
-        self.rows = example.size
+        self.rows, self.tokens = example.size, int(sum(count.sum() for _, count in self._parts))
+
+    @classmethod
+    def joined(cls, plans: "Sequence[Questions]") -> "Questions":
+        made = copy.copy(plans[0])
+        joined = lambda part, end: np.concatenate([plan._parts[part][end] for plan in plans])
+        made._parts = tuple((joined(part, 0), joined(part, 1)) for part in range(3))
+        made.rows, made.tokens = sum(plan.rows for plan in plans), sum(plan.tokens for plan in plans)
+        return made
 
     def spans(self, rows: np.ndarray) -> Spans:
         there = np.flatnonzero(rows < self.rows)
@@ -144,17 +173,21 @@ class Questions:
         return Spans(np.repeat(there, 3), of_all(0), of_all(1), np.zeros(3 * there.size, np.int64))
 
 
-def plan(shards: Shards, split: str, objective: Labelled, length: int) -> "Pairs | Questions | Packed":
-    """The rows that the examples of a split make."""
+def plan(
+    shards: Shards, split: str, objective: Labelled, length: int, part: Part | None = None
+) -> "Pairs | Questions | Packed":
+    """The rows that the examples of a split make, or some of them: those that `part` numbers."""
     offsets = np.asarray(shards.offsets(split), np.int64)
     if isinstance(objective, SequenceToSequence):
-        return Pairs(offsets, objective.source_length, length, opens=shards.start == shards.separator)
+        return Pairs(offsets, objective.source_length, length, opens=shards.start == shards.separator, part=part)
     if isinstance(objective, Extraction):
-        return Questions(offsets, objective, length)
+        return Questions(offsets, objective, length, part)
+    examples = None if part is None else part.documents
     if isinstance(objective, Tagging):
-        return best_fit_decreasing(offsets, length)
+        return best_fit_decreasing(offsets, length, documents=examples)
     more = int(closes(objective, shards))
-    return best_fit_decreasing(offsets[:: shards.parts], length, most=objective.texts, whole=True, more=more)
+    of = offsets[:: shards.parts]
+    return best_fit_decreasing(of, length, most=objective.texts, whole=True, more=more, documents=examples)
 
 
 def closes(objective: Labelled, shards: Shards) -> bool:

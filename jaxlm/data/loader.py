@@ -20,6 +20,7 @@ from jaxlm.data.dataset import DataConfig
 from jaxlm.data.examples import cuts
 from jaxlm.data.ids import Ids
 from jaxlm.data.masking import Masked
+from jaxlm.data.mixed import Mixed, by_component
 from jaxlm.data.objectives import BatchOfRows, NextToken, ids, labelled, reader, row_plan
 from jaxlm.data.order import Shuffled
 from jaxlm.data.shards import Shards
@@ -62,17 +63,23 @@ def batches(
     start_step: int = 0,
     process_index: int = 0,
     process_count: int = 1,
+    mixed: Mixed | None = None,
 ) -> Batches:
     """Endless training batches from `start_step` on: this process's rows of each global batch.
 
-    Every epoch is a new order of all rows, except in lanes, which go on in the order of the text.
+    Every epoch is a new order of all rows, except in lanes, which go on in the order of the text; with config.mixture
+    every epoch of a component. `mixed` is Mixed(shards, split, config), if the caller has it.
     """
-    rows = row_plan(shards, split, config.objective, config.rows, config.length, config.batch)
+    if config.mixture is not None:
+        mixed = mixed or Mixed(shards, split, config)
+        rows = mixed.components.plan
+    else:
+        rows = row_plan(shards, split, config.objective, config.rows, config.length, config.batch)
     if labelled(config.objective):
         for cut in cuts(shards, split, config.objective, config.length):
             log.warning("%d of %d %s are longer than %s and lose their end", cut.count, cut.texts, cut.what, cut.field)
     local, first = _share(config.batch, process_index, process_count)
-    shuffled = Shuffled(rows.rows, key=f"{shards.digest} {config.seed}")
+    shuffled = mixed or Shuffled(rows.rows, key=f"{shards.digest} {config.seed}")
 
     def rows_of_step(step: int) -> np.ndarray:
         start = step * config.batch + first
@@ -93,8 +100,14 @@ def evaluation_batches(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Batches:
-    """One pass over a split in order; rows that fill up the last batch have weight 0 throughout."""
-    rows = row_plan(shards, split, config.objective, config.rows, config.length, config.batch)
+    """One pass over a split in order; rows that fill up the last batch have weight 0 throughout.
+
+    Of a mixture, whatever its weights: component after component, where the shards know of them.
+    """
+    if config.mixture is not None and shards.names(config.mixture.by):
+        rows = by_component(shards, split, config).plan
+    else:
+        rows = row_plan(shards, split, config.objective, config.rows, config.length, config.batch)
     local, first = _share(config.batch, process_index, process_count)
 
     def rows_of_step(step: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from jaxlm.data import examples, masking
 from jaxlm.data.examples import Classification, Extraction, Labelled, SequenceToSequence, Tagging
 from jaxlm.data.ids import Ids
 from jaxlm.data.masking import Masked, Prefix, Spans
-from jaxlm.data.pack import Kind
+from jaxlm.data.pack import Kind, Part
 from jaxlm.data.pack import plan as text_plan
 from jaxlm.data.rows import Rows, closed, cut
 from jaxlm.data.shards import Shards
@@ -134,12 +134,20 @@ def reader(shards: Shards, split: str, plan, objective: ObjectiveConfig, ids: Id
     return lambda rows, numbers: build(objective, text(rows), ids, seed, numbers)
 
 
-def row_plan(shards: Shards, split: str, objective: ObjectiveConfig, rows: Kind, length: int, batch: int):
-    """How a split becomes rows: `rows` is data.rows."""
+def row_plan(
+    shards: Shards,
+    split: str,
+    objective: ObjectiveConfig,
+    rows: Kind,
+    length: int,
+    batch: int,
+    part: Part | None = None,
+):
+    """How a split, or a part of its documents or examples, becomes rows: `rows` is data.rows."""
     if labelled(objective):
-        return examples.plan(shards, split, objective, length)
+        return examples.plan(shards, split, objective, length, part)
     closed = isinstance(objective, Masked) and shards.closing != shards.separator
-    return text_plan(shards, split, rows, length, batch, closed=closed)
+    return text_plan(shards, split, rows, length, batch, closed=closed, part=part)
 
 
 def example(objective: ObjectiveConfig, batch: int, length: int) -> Batch:

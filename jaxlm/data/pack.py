@@ -8,15 +8,17 @@
 
 Each plan predicts each token but the first exactly once; what is left of a row is padding, in training too.
 `chunked` and `lanes` are arithmetic, `packed` is an index kept in `plans/` beside the shards. Another length
-or batch needs another plan, not another tokenisation.
+or batch needs another plan, not another tokenisation. Where text is mixed (data/mixed.py) each component has a plan of
+its own, of its documents alone, and these are joined, the rows of one after those of the other.
 Left out: reading the stream (data/rows.py), the order of rows (data/order.py).
 """
 
 import logging
 import os
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import xxhash
@@ -31,6 +33,13 @@ Kind = Literal["packed", "chunked", "lanes"]
 _VERSION = 1  # of what `best_fit_decreasing` makes: a plan of another version is made anew
 
 
+class Part(NamedTuple):
+    """Some documents of a split, which have a plan of their own."""
+
+    name: str  # in files
+    documents: np.ndarray  # their numbers, ascending
+
+
 class Chunked:
     def __init__(self, predicted: int, length: int):
         self.length, self.rows = length, -(-predicted // length)
@@ -40,6 +49,41 @@ class Chunked:
         count = np.clip(self._end - rows * self.length, 0, self.length)
         row = np.flatnonzero(count)
         return Spans(row, rows[row] * self.length, count[row], np.zeros(row.size, np.int64))
+
+
+class Runs:
+    """As chunked, of documents that lie apart: each run of neighbours goes on where the one before it stopped.
+
+    Run i fills the row tokens from place[i] on, row tokens being counted through all rows.
+    """
+
+    def __init__(self, length: int, rows: int, place: np.ndarray, start: np.ndarray, count: np.ndarray):
+        self.length, self.rows = length, rows
+        self.place, self.end, self.start, self.count = place, place + count, start, count
+        self.tokens = int(count.sum())
+
+    @classmethod
+    def of(cls, offsets: np.ndarray, documents: np.ndarray, length: int) -> "Runs":
+        begin, end = offsets[documents], offsets[documents + 1]
+        opens = np.flatnonzero(np.append(True, begin[1:] != end[:-1]))
+        start = begin[opens]
+        count = end[np.append(opens[1:], documents.size) - 1] - start
+        return cls(length, -(-int(count.sum()) // length), np.cumsum(count) - count, start, count)
+
+    @classmethod
+    def joined(cls, plans: "Sequence[Runs]") -> "Runs":
+        places = [plan.place + base * plan.length for plan, base in zip(plans, bases(plans)[:-1], strict=True)]
+        start, count = (np.concatenate([getattr(plan, name) for plan in plans]) for name in ("start", "count"))
+        return cls(plans[0].length, sum(plan.rows for plan in plans), np.concatenate(places), start, count)
+
+    def spans(self, rows: np.ndarray) -> Spans:
+        begin = rows * self.length
+        first = np.searchsorted(self.end, begin, side="right")
+        last = np.searchsorted(self.place, begin + self.length, side="left")
+        row, run = _ranges(first, np.maximum(first, last))
+        at = np.maximum(begin[row], self.place[run])
+        end = np.minimum(begin[row] + self.length, self.end[run])
+        return Spans(row, self.start[run] + at - self.place[run], end - at, at - begin[row])
 
 
 class Lanes:
@@ -74,17 +118,38 @@ class Packed:
     def __init__(self, length: int, first: np.ndarray, start: np.ndarray, count: np.ndarray):
         self.length, self.rows = length, first.size - 1
         self.first, self.start, self.count = first, start, count
+        self.tokens = int(count.sum())
+
+    @classmethod
+    def joined(cls, plans: "Sequence[Packed]") -> "Packed":
+        sizes = np.concatenate([np.diff(plan.first) for plan in plans])
+        start, count = (np.concatenate([getattr(plan, name) for plan in plans]) for name in ("start", "count"))
+        return cls(plans[0].length, np.append(0, np.cumsum(sizes)), start, count)
 
     def spans(self, rows: np.ndarray) -> Spans:
         row, span = _ranges(self.first[np.minimum(rows, self.rows)], self.first[np.minimum(rows + 1, self.rows)])
         return Spans(row, self.start[span], self.count[span], np.zeros(span.size, np.int64))
 
 
-Plan = Packed | Chunked | Lanes  # `rows` rows of `length` tokens; a row asked for beyond them is empty
+Plan = Packed | Chunked | Runs | Lanes  # `rows` rows of `length` tokens; a row asked for beyond them is empty
 
 
-def plan(shards: Shards, split: str, kind: Kind, length: int, batch: int, *, closed: bool = False) -> Plan:
-    """The row plan of a split; `batch` is the number of lanes, the other kinds do not depend on it.
+def bases(plans: Sequence) -> np.ndarray:
+    """The first row of each plan where they are joined, and how many rows there are in all."""
+    return np.append(0, np.cumsum([plan.rows for plan in plans]))
+
+
+def plan(
+    shards: Shards,
+    split: str,
+    kind: Kind,
+    length: int,
+    batch: int,
+    *,
+    closed: bool = False,
+    part: Part | None = None,
+) -> Plan:
+    """The row plan of a split or a part of it; `batch` is the number of lanes, the other kinds do not depend on it.
 
     `closed`: packed documents are read with the separator after them.
     """
@@ -94,28 +159,38 @@ def plan(shards: Shards, split: str, kind: Kind, length: int, batch: int, *, clo
             f"split {split!r} of {shards.folder} has no documents: give it a larger fraction in data.split, "
             f"or more text in data.source"
         )
+    if kind == "chunked" and part is not None:
+        return Runs.of(np.asarray(shards.offsets(split), np.int64), part.documents, length)
     if kind == "chunked":
         return Chunked(predicted, length)
     if kind == "lanes":
         return Lanes(np.asarray(shards.offsets(split), np.int64), length, batch)
-    return _stored(shards, split, length, closed)
+    return _stored(shards, split, length, closed, part)
 
 
 def best_fit_decreasing(
-    offsets: np.ndarray, length: int, most: int | None = None, whole: bool = False, more: int = 0
+    offsets: np.ndarray,
+    length: int,
+    most: int | None = None,
+    whole: bool = False,
+    more: int = 0,
+    documents: np.ndarray | None = None,
 ) -> Packed:
     """Pack the documents that lie between `offsets` into rows; longest first, each where it fits tightest.
+
+    `documents` are the numbers of those that are packed; None: all.
 
     A document longer than a row is first cut into pieces of exactly `length` and a rest; where it must stay `whole`
     the rest is left out. `most` documents share a row; None: as many as fit. `more` tokens after a document belong to
     it too: the separator that opens the next, for a model that reads what closes a text.
     """
-    document_tokens = np.diff(offsets) + more
+    begin, end = (offsets[:-1], offsets[1:]) if documents is None else (offsets[documents], offsets[documents + 1])
+    document_tokens = end - begin + more
     if whole:
         document_tokens = np.minimum(document_tokens, length)
     document, piece = _ranges(np.zeros_like(document_tokens), -(-document_tokens // length))
-    start = offsets[document] + piece * length
-    count = np.minimum(offsets[:-1][document] + document_tokens[document] - start, length)
+    start = begin[document] + piece * length
+    count = np.minimum(begin[document] + document_tokens[document] - start, length)
     order = np.argsort(-count, kind="stable")
     row = np.empty(count.size, np.int64)
     row[order] = _place(count[order].tolist(), length, most or length)
@@ -160,13 +235,16 @@ def _ranges(start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return owner, np.arange(owner.size) + np.repeat(start - (np.cumsum(sizes) - sizes), sizes)
 
 
-def _stored(shards: Shards, split: str, length: int, closed: bool) -> Packed:
+def _stored(shards: Shards, split: str, length: int, closed: bool, part: Part | None) -> Packed:
     """The packed plan from `plans/`, made and kept there if it is missing or damaged."""
-    path = shards.folder / PLANS / f"{split}-packed-{length}{'-closed' if closed else ''}.plan"
+    of = "" if part is None else f"-{part.name}"
+    path = shards.folder / PLANS / f"{split}-packed-{length}{'-closed' if closed else ''}{of}.plan"
     stored = _read(path, shards.digest, length)
     if stored is not None:
         return stored
-    packed = best_fit_decreasing(np.asarray(shards.offsets(split), np.int64), length, more=int(closed))
+    documents = None if part is None else part.documents
+    offsets = np.asarray(shards.offsets(split), np.int64)
+    packed = best_fit_decreasing(offsets, length, more=int(closed), documents=documents)
     content = np.concatenate([[packed.rows], packed.first, packed.start, packed.count]).astype("<i8").tobytes()
     beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}")  # processes may share the folder
     try:

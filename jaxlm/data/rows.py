@@ -18,7 +18,8 @@ class Spans(NamedTuple):
     row: Int[np.ndarray, " spans"]  # counted within the rows asked for, ascending
     start: Int[np.ndarray, " spans"]
     count: Int[np.ndarray, " spans"]  # tokens predicted, at least 1
-    position: Int[np.ndarray, " spans"]  # of the first input token in its document
+    position: Int[np.ndarray, " spans"]  # of the first input token in its document; other than 0 where the document
+    # goes on, in a row from the span before it
 
 
 class Rows(NamedTuple):
@@ -27,7 +28,7 @@ class Rows(NamedTuple):
     token: Int32[np.ndarray, "B L"]
     following: Int32[np.ndarray, "B L"]  # what comes after `token` in the stream
     weight: Float32[np.ndarray, "B L"]  # 1, or 0 for padding
-    segment: Int32[np.ndarray, "B L"]  # numbers the spans of a row from 1, 0 for padding
+    segment: Int32[np.ndarray, "B L"]  # numbers the texts of a row from 1, 0 for padding
     position: Int32[np.ndarray, "B L"]  # from 0 in each document
 
 
@@ -35,6 +36,8 @@ def cut(stream: Integer[np.ndarray, " tokens"], spans: Spans, rows: int, length:
     """Read `spans` of the stream into `rows` rows."""
     if spans.row.size == rows and (spans.count == length).all() and not spans.position.any():
         return _cut_whole(stream, spans.start, length)
+    if _run_on(spans, rows, length):
+        return _cut_running(stream, spans, rows, length)
     spans, segment = _with_padding(spans, rows, length)
     begin = np.cumsum(spans.count) - spans.count
     place = np.arange(rows * length, dtype=np.int32)
@@ -65,7 +68,9 @@ def closed(rows: Rows, separator: int, closing: int) -> Rows:
 def _with_padding(spans: Spans, rows: int, length: int) -> tuple[Spans, np.ndarray]:
     """Spans that fill each row to its end, and their segments; padding is 0, and may be of no tokens."""
     room = length - np.bincount(spans.row, spans.count, minlength=rows).astype(np.int64)
-    segment = np.arange(1, spans.row.size + 1) - np.searchsorted(spans.row, spans.row)
+    first = np.searchsorted(spans.row, spans.row)
+    opens = np.cumsum((spans.position == 0) | (first == np.arange(first.size)))
+    segment = 1 + opens - opens[first]
     nothing = np.zeros(rows, np.int64)
     padding = Spans(np.arange(rows), nothing, room, nothing)
     order = np.argsort(np.concatenate([spans.row, padding.row]), kind="stable")
@@ -78,6 +83,23 @@ def _cut_whole(stream: np.ndarray, start: np.ndarray, length: int) -> Rows:
     row_BM = np.lib.stride_tricks.sliding_window_view(stream, length + 1)[start]
     token, following = row_BM[:, :-1].astype(np.int32), row_BM[:, 1:].astype(np.int32)
     return Rows(token, following, *_seamless(start.size, length))
+
+
+def _run_on(spans: Spans, rows: int, length: int) -> bool:
+    """Is each row full, and one text of several spans?"""
+    if not spans.position.any() or spans.count.sum() != rows * length:
+        return False
+    place = np.cumsum(spans.count) - spans.count - spans.row * length
+    return bool((spans.position == place).all())
+
+
+def _cut_running(stream: np.ndarray, spans: Spans, rows: int, length: int) -> Rows:
+    """Such rows, span by span: what follows the last token of one is the separator that opens the next."""
+    end = spans.start + spans.count + np.append(spans.row[1:] != spans.row[:-1], True)
+    pieces = [stream[a:b] for a, b in zip(spans.start.tolist(), end.tolist(), strict=True)]
+    row_BM = np.concatenate(pieces).reshape(rows, length + 1)
+    token, following = row_BM[:, :-1].astype(np.int32), row_BM[:, 1:].astype(np.int32)
+    return Rows(token, following, *_seamless(rows, length))
 
 
 @functools.lru_cache(maxsize=8)

@@ -7,6 +7,8 @@ A folder holds, for each split, flat little-endian files that numpy maps into me
     <split>.offsets   u64, documents + 1: where each opening S stands, then the closing S
     <split>.bytes     u64, documents: length of each document's source text in bytes of UTF-8
     <split>.labels    i32, one for each token, where there are labels (data/examples.py)
+    <split>.sources   u16, documents: the number of its source, and of its language in <split>.languages
+                      (data/components.py); shards of before rules 3 have neither
 
 Document i is stream[offsets[i] : offsets[i+1] + 1], both ends S: it predicts its text and the next S,
 offsets[i+1] - offsets[i] tokens. For models made elsewhere that open a text with one token and close it with another,
@@ -29,6 +31,7 @@ import numpy as np
 
 import jaxlm
 from jaxlm import hashing
+from jaxlm.data.components import KINDS, By, Names
 from jaxlm.errors import Damaged, UserError
 
 FORMAT_VERSION = 1
@@ -41,10 +44,19 @@ PLANS = "plans"  # row plans are made from the shards, so they are no part of th
 class Writer:
     """Appends documents to one split in `folder`; memory does not grow with the number of documents.
 
-    `close` completes the files; leaving its `with` only lets go of them.
+    `close` completes the files; leaving its `with` only lets go of them. `names` are those of all splits' components.
     """
 
-    def __init__(self, folder: Path, split: str, *, vocab: int, separator: int, labelled: bool = False):
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        *,
+        vocab: int,
+        separator: int,
+        labelled: bool = False,
+        names: Names | None = None,
+    ):
         assert split in SPLITS and 0 <= separator < vocab
         self.vocab, self.separator, self.dtype = vocab, separator, _dtype(vocab)
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,13 +65,23 @@ class Writer:
             for part in ("tokens", "offsets", "bytes")
         )
         self._labels = open(folder / f"{split}.labels", "wb") if labelled else None  # noqa: SIM115
+        self._names = names
+        parts = KINDS if names is not None else ()
+        self._components = [open(folder / f"{split}.{by}s", "wb") for by in parts]  # noqa: SIM115
         self._separator_bytes = np.array([separator], self.dtype).tobytes()
         self._end = self._documents = self._source_bytes = 0
 
-    def add(self, tokens: np.ndarray, source_bytes: int, labels: np.ndarray | None = None) -> None:
+    def add(
+        self,
+        tokens: np.ndarray,
+        source_bytes: int,
+        labels: np.ndarray | None = None,
+        component: tuple[str, str] = (".", "und"),
+    ) -> None:
         """Append one document: its tokens without any separator, and the length of its text in bytes.
 
-        `labels` are those of the separator before it and of each token, where this split has labels.
+        `labels` are those of the separator before it and of each token, where this split has labels. `component` is
+        its source and language.
         """
         tokens = np.asarray(tokens)
         if tokens.size and (tokens.min() < 0 or tokens.max() >= self.vocab or (tokens == self.separator).any()):
@@ -69,6 +91,9 @@ class Writer:
             )
         self._offsets.write(struct.pack("<Q", self._end))
         self._bytes.write(struct.pack("<Q", source_bytes))
+        if self._names is not None:
+            for file, number in zip(self._components, self._names.numbers(component), strict=True):
+                file.write(struct.pack("<H", number))
         self._tokens.write(self._separator_bytes)
         self._tokens.write(tokens.astype(self.dtype).tobytes())
         if self._labels is not None:
@@ -94,7 +119,8 @@ class Writer:
         }
 
     def _files(self) -> Sequence[BinaryIO]:
-        return [self._tokens, self._offsets, self._bytes] + ([self._labels] if self._labels else [])
+        labels = [self._labels] if self._labels else []
+        return [self._tokens, self._offsets, self._bytes, *labels, *self._components]
 
     def __enter__(self) -> "Writer":
         return self
@@ -109,8 +135,8 @@ def commit(building: Path, final: Path, *, facts: dict[str, Any]) -> None:
     """Hash what `building` holds, write its manifest, and rename it to `final`: all or nothing.
 
     `facts` are plain JSON values that any machine would write alike (no time, no path); `vocab`, `separator`
-    and `splits` (split -> counts of `Writer.close`) are needed, `closing` where it is not the separator. Intact shards
-    at `final` are kept.
+    and `splits` (split -> counts of `Writer.close`) are needed, `closing` where it is not the separator, `components`
+    (`Names.facts`) where its writers had names. Intact shards at `final` are kept.
     """
     _write_manifest(building, facts)
     while True:
@@ -164,6 +190,14 @@ class Shards:
 
     def source_bytes(self, split: str) -> np.ndarray:
         return self._map(split, "bytes", np.dtype("<u8"))
+
+    def components(self, split: str, by: By) -> np.ndarray:
+        """The number of each document's source or language among `names`."""
+        return self._map(split, f"{by}s", np.dtype("<u2"))
+
+    def names(self, by: By) -> list[str]:
+        """Of sources or languages; none where the shards are older than those."""
+        return self.manifest.get("components", {}).get(by, [])
 
     def counts(self, split: str) -> dict[str, int]:
         """documents, tokens, predicted (tokens) and bytes (of source text) in a split."""

@@ -56,19 +56,29 @@ def row_sums(family: Family) -> Sums:
 
 
 def score(sums: Sums, params: Any, batches: Iterable[Batch], source_bytes: int | None, carry: Any = ()) -> Score:
-    """The Score of `params` over all rows of `batches`; at most two batches are in flight.
+    """The Score of `params` over all rows of `batches`.
 
     `source_bytes` is None where the batches ask for less than all of the source. `carry` is the recurrent state
     before the first batch, where rows of a batch go on in the next. UserError where the batches ask for nothing.
     """
-    waiting, rows = [], []
+    return of_rows(rows(sums, params, batches, carry), source_bytes)
+
+
+def rows(sums: Sums, params: Any, batches: Iterable[Batch], carry: Any = ()) -> np.ndarray:
+    """What `sums` says of all rows of `batches`, in their order; at most two batches are in flight."""
+    waiting, found = [], []
     for batch in batches:
         of_batch, carry = sums(params, batch, carry)
         waiting.append(of_batch)
         if len(waiting) > 2:
-            rows.append(np.asarray(waiting.pop(0), np.float64))
-    rows += [np.asarray(w, np.float64) for w in waiting]
-    nats_B, hits_B, weight_B, *order = np.concatenate(rows, axis=1)
+            found.append(np.asarray(waiting.pop(0), np.float64))
+    found += [np.asarray(w, np.float64) for w in waiting]
+    return np.concatenate(found, axis=1)
+
+
+def of_rows(rows: np.ndarray, source_bytes: int | None) -> Score:
+    """The Score of what `rows` returned, or some of its columns."""
+    nats_B, hits_B, weight_B, *order = rows
     found = from_rows(nats_B, hits_B, weight_B, source_bytes)
     asked = bool(order) and order[0].any()
     return found._replace(order=float(order[0].sum() / weight_B.sum())) if asked else found

@@ -120,7 +120,30 @@ def data(run: Run) -> str:
     heads = ("split", "documents", "tokens", "bytes", "bytes/token")
     digest = run.data.get("digest")
     note = f'<p class="note">Shards <code>{escape(digest)}</code></p>' if digest else ""
-    return table(heads, rows) + note
+    return table(heads, rows) + note + mixture(run)
+
+
+def mixture(run: Run) -> str:
+    """Of each component what there is, its share of what is trained on, and how often it is read."""
+    lines = run.data.get("mixture")
+    if not isinstance(lines, list) or not lines:
+        return ""
+    rows = []
+    for line in lines:
+        get = lambda key, line=line: number(line.get(key)) if isinstance(line, dict) else None
+        documents, tokens, share, epochs = map(get, ("documents", "tokens", "share", "epochs"))
+        rows.append(
+            [
+                escape(line.get("component")) if isinstance(line, dict) else NONE,
+                NONE if documents is None else f"{documents:,.0f}",
+                NONE if tokens is None else f"{tokens:,.0f}",
+                NONE if share is None else f"{share:.2%}",
+                figure(epochs),
+            ]
+        )
+    heads = (f"{run.setting('data', 'mixture', 'by') or 'component'}, train", "documents", "tokens", "share", "epochs")
+    note = "Share of the tokens that all steps predict, and how often they read each document."
+    return f'{table(heads, rows)}<p class="note">{note}</p>'
 
 
 def samples(run: Run) -> str:

@@ -92,6 +92,10 @@ def test_an_unknown_config_is_met_with_the_nearest(jaxlm):
     mistake(jaxlm("train", "quickstrat"), "no config 'quickstrat'", "did you mean 'quickstart'?")
 
 
+def test_the_config_of_a_corpus_is_sent_to_prepare(jaxlm):
+    mistake(jaxlm("train", "corpus_demo"), "returned CorpusConfig", "wants RunConfig: `jaxlm prepare corpus_demo` is")
+
+
 def test_a_path_that_is_not_there_is_named(jaxlm):
     mistake(jaxlm("train", "configs/mine.py"), "no config 'configs/mine.py'", ".py or .json")
 

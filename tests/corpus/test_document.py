@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxlm.corpus.document import SHOWN, Tally
+from jaxlm.corpus.document import SHOWN, Document, Tally, component, marks_of
 from jaxlm.errors import UserError
 
 
@@ -31,3 +31,23 @@ def test_what_is_not_wanted_is_not_bad():
     tally.skip("empty", "a.txt")
     tally.check(0)
     assert tally.bad_records == 0
+
+
+def test_a_field_that_is_the_text_is_no_mark():
+    record = {"source": "print(1)", "language": "python", "url": "u"}
+    assert marks_of(record, "source") == {"language": "python", "url": "u"}
+    assert marks_of(record)["source"] == "print(1)"
+    assert marks_of({"source": {"name": "x"}, "language": ["en"], "date": 2020}) == {"date": "2020"}
+
+
+@pytest.mark.parametrize(
+    ("place", "marks", "expected"),
+    [
+        ("a.txt", {}, (".", "und")),
+        ("books/old/a.txt", {}, ("books", "und")),
+        ("part-0.parquet:12", {"source": "web/x.warc:3", "language": "de"}, ("web", "de")),
+        ("part-0.parquet:12", {"source": "/x"}, (".", "und")),
+    ],
+)
+def test_a_component_is_a_source_and_a_language(place, marks, expected):
+    assert component(Document.of("tea", place)._replace(marks=marks)) == expected

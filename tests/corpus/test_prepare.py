@@ -13,6 +13,7 @@ from jaxlm.corpus import prepare as preparing
 from jaxlm.corpus.prepare import prepare
 from jaxlm.data import tokenizer as tokenizers
 from jaxlm.data.dataset import ContiguousSplit, DataConfig, HashSplit
+from jaxlm.data.mixture import TemperatureMixture
 from jaxlm.data.shards import SPLITS, Shards
 from jaxlm.data.tokenizer import BytesConfig, SentencePieceConfig
 from jaxlm.errors import JaxlmError, UserError
@@ -246,6 +247,60 @@ def test_a_source_that_changes_while_it_is_read_is_refused(corpus, tmp_path, mon
     with pytest.raises(UserError, match="changed while it was read"):
         prepare(config(corpus), tmp_path / "shards")
     assert not [path for path in (tmp_path / "shards").iterdir() if path.suffix != ".lock"]
+
+
+# --- components
+
+
+def components(shards: Shards, by) -> dict[str, str]:
+    """{the first word of each document: its component}."""
+    found = {}
+    for split in SPLITS:
+        names = [shards.names(by)[number] for number in shards.components(split, by)]
+        found |= dict(zip([text.split()[0] for text in decoded(shards, split)], names, strict=True))
+    return found
+
+
+def test_a_document_has_its_folder_or_what_its_record_says(tmp_path):
+    source = tmp_path / "source"
+    (source / "books" / "old").mkdir(parents=True)
+    (source / "books" / "old" / "a.txt").write_text("ant " * 30)
+    (source / "b.txt").write_text("bee " * 30)
+    records = [
+        {"text": "cat " * 30, "source": "web/crawl.warc:12", "language": "de"},
+        {"text": "dog " * 30, "lang": "fr", "source": ""},
+        {"text": "eel " * 30},
+    ]
+    (source / "books" / "c.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    made = [
+        prepare(
+            config(source, tokenizer=BytesConfig(), split=ContiguousSplit(validation=0.5)), tmp_path / f"{n}", workers=n
+        )
+        for n in (1, 3)
+    ]
+    assert made[0].digest == made[1].digest
+    of_source = {"bee": ".", "ant": "books", "cat": "web", "dog": "books", "eel": "books"}
+    assert components(made[0], "source") == of_source
+    assert components(made[0], "language") == dict.fromkeys(of_source, "und") | {"cat": "de", "dog": "fr"}
+    assert not made[0].verify()
+
+
+def test_both_sides_of_a_cut_document_keep_its_component(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "word " * 200, "source": "books", "language": "en"}) + "\n")
+    cfg = config(tmp_path / "a.jsonl", tokenizer=BytesConfig(), split=ContiguousSplit(validation=0.3))
+    shards = prepare(cfg, tmp_path / "shards")
+    for by, name in (("source", "books"), ("language", "en")):
+        assert [shards.components(split, by).tolist() for split in SPLITS] == [[0], [0], []]
+        assert shards.names(by) == [name]
+
+
+def test_the_plans_of_a_mixture_are_ready_and_the_shards_are_the_same(corpus, tmp_path):
+    plain = prepare(config(corpus), tmp_path / "shards")
+    mixed = prepare(config(corpus, mixture=TemperatureMixture()), tmp_path / "shards")
+    assert mixed.digest == plain.digest
+    assert {f"{s}-packed-16-source-0.plan" for s in SPLITS} <= {
+        path.name for path in (mixed.folder / "plans").iterdir()
+    }
 
 
 # --- faults

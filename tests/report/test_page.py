@@ -222,6 +222,13 @@ def test_text_that_cannot_be_seen_becomes_visible(tmp_path):
     assert page.text["pre"] == "a[U+0000]b[U+001B]c[U+202E]d[U+D800]e"
 
 
+def test_a_mixture_is_told_by_component(tmp_path):
+    line = {"component": HOSTILE, "documents": 1_234, "tokens": 56_789, "share": 0.25, "epochs": 3.5}
+    text = Page(write(full(tmp_path, data={"counts": {"train": {}}, "mixture": [line, 3]}))).text["main"]
+    for words in (HOSTILE, "1,234", "56,789", "25.00%", "3.500"):
+        assert words in text
+
+
 @pytest.mark.parametrize("name", ["config", "layout", "environment", "data", "metrics", "evaluations", "samples"])
 def test_any_file_may_be_missing(tmp_path, name):
     run = full(tmp_path)

@@ -63,7 +63,7 @@ def _document(row: dict[str, str], text_field: str, source: str, tally: Tally) -
         tally.skip("empty", source)
         return
     tally.replaced += replaced
-    yield Document.of(text, source)._replace(marks=marks_of(row))
+    yield Document.of(text, source)._replace(marks=marks_of(row, text_field))
 
 
 class _Lines:
