@@ -29,6 +29,7 @@ VERBS = {
     "report": Verb("jaxlm.commands.report", "Make a run's report.html: curves, scores, samples, config."),
     "verify": Verb("jaxlm.commands.verify", "Check every byte of a run's checkpoints and shards."),
     "inspect": Verb("jaxlm.commands.inspect", "What a run is: steps, parameters, hashes, data, environment."),
+    "tokenizer": Verb("jaxlm.commands.tokenizer", "What tokenizers make of a text, by language and source."),
     "configs": Verb("jaxlm.commands.configs", "List the configs that come with jaxlm."),
 }
 

@@ -1,6 +1,6 @@
 """Documents to the files of the shards, in threads and in order.
 
-SentencePiece lets go of the interpreter's lock, so threads encode at once: no process to spawn, none to lose.
+Tokenizers let go of the interpreter's lock, so threads encode at once: no process to spawn, none to lose.
 Batches come back in the order they went, so the number of threads never changes a byte.
 """
 

@@ -4,12 +4,13 @@ Bytes, or SentencePiece (Kudo & Richardson 2018, arXiv:1808.06226; unigram: Kudo
 BPE: Sennrich et al. 2016, arXiv:1508.07909) with identity normalisation, no dummy prefix, white space kept.
 What SentencePiece would lose goes around it (stand_ins.py). Here too is the door to all of them: `train` and `load`.
 
-Left out: sampling of segmentations; tokenizers made elsewhere are in tokenizer_huggingface.py.
+Left out: sampling of segmentations; byte-level BPE and WordPiece are trained in tokenizer_training.py, and they and
+tokenizers made elsewhere are read in tokenizer_huggingface.py.
 """
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,17 +18,20 @@ import numpy as np
 import sentencepiece
 
 from jaxlm.config import Config, parse
-from jaxlm.data import tokenizer_huggingface
+from jaxlm.data import tokenizer_huggingface, tokenizer_training
 from jaxlm.data.sample import CHUNK_CHARACTERS, bounded_sample, cut
 from jaxlm.data.stand_ins import STAND_INS, put_in, set_apart, take_out
 from jaxlm.data.tokenizer_base import FACTS, FORMAT_VERSION, MODEL, PART_CHARACTERS, Tokenizer, utf8
 from jaxlm.data.tokenizer_config import (
+    ByteBpeConfig,
     BytesConfig,
     HuggingFaceConfig,
     SavedConfig,
     SentencePieceConfig,
     TokenizerConfig,
+    WordPieceConfig,
 )
+from jaxlm.data.word_memory import WordMemory
 from jaxlm.errors import Damaged, UserError
 from jaxlm.hashing import unseal
 
@@ -50,6 +54,9 @@ class SentencePieceTokenizer(Tokenizer):
         self._byte_ids = np.array([self._processor.piece_to_id(f"<0x{b:02X}>") for b in range(256)], np.int32)
         self._fallback = config.byte_fallback
         learned = [c for c, stand_in in STAND_INS.items() if self._processor.piece_to_id(stand_in) != UNKNOWN]
+        self._plain_ids: Callable[[list[str]], list[np.ndarray]] = self._as_a_whole
+        if config.model != "unigram" and not any(re.search(b"[^ ] ", piece) for piece in self._pieces):
+            self._plain_ids = WordMemory(self._encode).ids
         self._apart = "".join(STAND_INS.values()) + "".join(STAND_INS.keys() - set(learned))
 
     def pieces(self) -> list[Piece]:
@@ -64,21 +71,33 @@ class SentencePieceTokenizer(Tokenizer):
             for i in range(self.vocab)
         ]
 
+    @property
+    def unknown(self) -> int:
+        return UNKNOWN
+
+    def spells_bytes(self) -> np.ndarray:
+        return np.array([self._processor.is_byte(i) for i in range(self.vocab)])
+
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         spans = [
             [pair for part in cut(text, PART_CHARACTERS) for pair in set_apart(part, self._apart)] for text in texts
         ]
-        plain = [utf8(put_in(text)) for pairs in spans for text, _ in pairs]
-        encoded = iter(self._processor.encode(plain, num_threads=1))
+        encoded = iter(self._plain_ids([put_in(text) for pairs in spans for text, _ in pairs]))
         return [
             self._joined(text, [(next(encoded), raw) for _, raw in pairs])
             for text, pairs in zip(texts, spans, strict=True)
         ]
 
-    def _joined(self, text: str, pairs: list[tuple[list[int], str]]) -> np.ndarray:
+    def _as_a_whole(self, texts: list[str]) -> list[np.ndarray]:
+        return [np.array(ids, np.int32) for ids in self._encode(texts)]
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        return self._processor.encode([utf8(text) for text in texts], num_threads=1)
+
+    def _joined(self, text: str, pairs: list[tuple[np.ndarray, str]]) -> np.ndarray:
         parts = []
         for ids, raw in pairs:
-            parts.append(np.array(ids, np.int32))
+            parts.append(ids)
             if raw:
                 parts.append(self._byte_ids[np.frombuffer(raw.encode("utf-8"), np.uint8)])
         ids = parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -109,6 +128,9 @@ def train(cfg: TokenizerConfig, texts: Iterable[str], seed: int) -> Tokenizer:
         return load_saved(cfg)
     if isinstance(cfg, BytesConfig):
         return Tokenizer(cfg, [bytes([b]) for b in range(256)] + [b""], separator=256)
+    if isinstance(cfg, ByteBpeConfig | WordPieceConfig):
+        files = tokenizer_training.fit(cfg, bounded_sample(texts, cfg.sample_bytes, seed))
+        return tokenizer_huggingface.HuggingFaceTokenizer(cfg, files, {})
     alphabet: set[str] = set()  # noted where it must be complete; the sample may miss some of it
     stream = (put_in(part) for text in texts for part, _ in set_apart(text, "".join(STAND_INS.values())))
     if not cfg.byte_fallback:
@@ -161,8 +183,8 @@ def load(folder: str | Path) -> Tokenizer:
             f"use the version of jaxlm that made it, or prepare the data again"
         )
     cfg = parse({"tokenizer": facts["config"]}, _AnyConfig, origin=str(folder / FACTS)).tokenizer
-    if isinstance(cfg, HuggingFaceConfig):
-        return tokenizer_huggingface.load(folder, facts)
+    if isinstance(cfg, tokenizer_huggingface.LibraryConfig):
+        return tokenizer_huggingface.load(folder, cfg, facts)
     if not isinstance(cfg, SentencePieceConfig):
         return train(cfg, [], seed=0)
     model = folder / MODEL

@@ -87,6 +87,15 @@ class Tokenizer:
         return self.specials.get("mask")
 
     @property
+    def unknown(self) -> int | None:
+        """The id that stands for text which the tokenizer cannot spell, where it has one."""
+        return self.specials.get("unk")
+
+    def spells_bytes(self) -> np.ndarray:
+        """bool "V": is this id bytes in the place of a character, or a part of one? Such text is not its own."""
+        return np.array([not is_utf8(piece) for piece in self._pieces])
+
+    @property
     def start(self) -> int:
         """The id that an encoder-decoder begins to write with: the separator, but for models made elsewhere.
 
@@ -115,6 +124,14 @@ class Tokenizer:
 def _begins_word(piece: bytes) -> bool:
     first = piece.decode("utf-8", errors="ignore")[:1]  # bytes inside a character are none
     return bool(first) and (not first.isalnum() or ord(first) >= 0x2E80)  # from there on: Chinese, Japanese, Korean
+
+
+def is_utf8(piece: bytes) -> bool:
+    try:
+        piece.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def utf8(text: str) -> bytes:

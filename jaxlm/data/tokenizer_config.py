@@ -26,6 +26,30 @@ class SentencePieceConfig(Config):
         return self
 
 
+class ByteBpeConfig(Config):
+    """BPE over bytes, as GPT-2 and Llama 3 have it, trained on the training split: nothing is lost."""
+
+    kind: Literal["byte_bpe"] = "byte_bpe"
+    vocab: int = pydantic.Field(default=8_192, gt=257)  # a separator, 256 bytes and learned pieces
+    words: Literal["gpt2", "llama3"] = "llama3"  # whose pattern cuts a text into words, which no piece goes beyond
+    sample_bytes: int = pydantic.Field(default=20_000_000, gt=0)  # of training text it is fitted on
+
+
+class WordPieceConfig(Config):
+    """BERT's WordPiece, for encoders, trained on the training split. It loses text, so it does not suit what writes.
+
+    White space, and with `lowercase` case and accents, are gone; a word with a character that is none of its own, or of
+    over 100 characters, is [UNK].
+    """
+
+    kind: Literal["wordpiece"] = "wordpiece"
+    vocab: int = pydantic.Field(default=8_192, gt=7)  # five specials, characters twice, learned pieces
+    lowercase: bool = True  # and without accents, as BERT's "uncased"
+    # Of the characters of the sample, those of its own; 0.9999: chosen, as one that is none costs its whole word.
+    coverage: float = pydantic.Field(default=0.9999, gt=0, le=1)
+    sample_bytes: int = pydantic.Field(default=20_000_000, gt=0)  # of training text it is fitted on
+
+
 class BytesConfig(Config):
     """The 256 bytes of UTF-8 and one separator; nothing to train, nothing to lose."""
 
@@ -47,5 +71,6 @@ class HuggingFaceConfig(Config):
 
 
 TokenizerConfig = Annotated[
-    SentencePieceConfig | BytesConfig | SavedConfig | HuggingFaceConfig, pydantic.Field(discriminator="kind")
+    SentencePieceConfig | ByteBpeConfig | WordPieceConfig | BytesConfig | SavedConfig | HuggingFaceConfig,
+    pydantic.Field(discriminator="kind"),
 ]

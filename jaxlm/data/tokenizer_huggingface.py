@@ -1,4 +1,4 @@
-"""Tokenizers made elsewhere, by Hugging Face's library `tokenizers`: their ids, our table from ids to bytes.
+"""Tokenizers of Hugging Face's library `tokenizers`, made elsewhere or here: its ids, our table from ids to bytes.
 
 The files stay as they are (`huggingface/` inside the tokenizer's folder) and go out again as they came. Ids are those
 the library gives without its frame of special tokens: what opens and closes a document is the stream's affair. Text
@@ -8,10 +8,11 @@ Byte-level BPE loses nothing. Others may lower the case, fold characters or drop
 is found by trying it on PROBE, and said in `lossless`.
 """
 
+import copy
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,11 @@ from jaxlm.config import dump
 from jaxlm.data import tokenizer_json
 from jaxlm.data.foreign import parse_object, read_bytes, read_object
 from jaxlm.data.tokenizer_base import FACTS, FORMAT_VERSION, MODEL, PART_CHARACTERS, Tokenizer, utf8
-from jaxlm.data.tokenizer_config import HuggingFaceConfig
+from jaxlm.data.tokenizer_config import ByteBpeConfig, HuggingFaceConfig, WordPieceConfig
 from jaxlm.errors import Damaged, UserError
 from jaxlm.hashing import folder_problems, hash_folder, seal
 
+LibraryConfig = HuggingFaceConfig | ByteBpeConfig | WordPieceConfig  # kinds that are such tokenizers
 FOLDER, FILE = "huggingface", "tokenizer.json"
 KEPT = (  # what is carried along where it is there
     FILE, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
@@ -46,10 +48,11 @@ PROBE = (
 class HuggingFaceTokenizer(Tokenizer):
     part_characters = 2**62  # cut here, where it is known whether a text gets a space before it
 
-    def __init__(self, config: HuggingFaceConfig, files: Mapping[str, bytes], model_config: Mapping[str, Any]):
+    def __init__(self, config: LibraryConfig, files: Mapping[str, bytes], model_config: Mapping[str, Any]):
         """`files` are those of KEPT; `model_config` is the model's config.json, which may name special ids."""
         self.files = dict(files)
-        origin = f"{config.path}/{FILE}" if config.path else FILE
+        theirs = isinstance(config, HuggingFaceConfig)
+        origin = f"{config.path}/{FILE}" if theirs and config.path else FILE
         data = parse_object(files[FILE], origin)
         tokenizer_json.check(data, origin)
         settings = [
@@ -68,20 +71,21 @@ class HuggingFaceTokenizer(Tokenizer):
             raise UserError(f"{origin} has no token that could end a text: name its eos_token in tokenizer_config.json")
         hidden = special | {*self.specials.values()}
         pieces = _pieces(data, ids, added, hidden, self.specials.get("unk"), origin)
-        super().__init__(HuggingFaceConfig(), pieces, frame[0])
+        super().__init__(HuggingFaceConfig() if theirs else config, pieces, frame[0])
         self.sentinels = tokenizer_json.sentinels(ids)
         self.closing, self._names = frame[1], {i: name for name, i in ids.items()}
         facts = json.dumps([frame, self.specials], sort_keys=True).encode()
         self.digest = hashlib.blake2b(facts + b"\0" + files[FILE], digest_size=16).hexdigest()
         guarded = tokenizer_json.with_hidden(data, [self._names[i] for i in hidden])
         self._backend = backend if guarded is None else _backend(guarded, origin)
+        self.ids_of: Callable[[Sequence[str]], list[np.ndarray]] = self.library_ids
         self._spaced, self._drops = self._space_before(pieces)
         self.lossless = self._keeps(PROBE)
 
     def _space_before(self, pieces: list[bytes]) -> tuple[bool, bool]:
         """(whether a text that is decoded begins with a space that was not there, whether it got one when encoded)."""
         words = [piece[1:].decode() for piece in pieces if re.fullmatch(b" [A-Za-z]+", piece)][:SOME_WORDS]
-        bare, spaced = self._ids(words), self._ids([f" {word}" for word in words])
+        bare, spaced = self.ids_of(words), self.ids_of([f" {word}" for word in words])
         begins = any(Tokenizer.decode(self, ids) == f" {word}" for ids, word in zip(bare, words, strict=True))
         return begins, begins and any(a.tolist() != b.tolist() for a, b in zip(bare, spaced, strict=True))
 
@@ -102,14 +106,21 @@ class HuggingFaceTokenizer(Tokenizer):
                 of.append(number)
         found: list[list[np.ndarray]] = [[] for _ in texts]
         for start in range(0, len(parts), PARTS_AT_ONCE):
-            for offset, ids in enumerate(self._ids(parts[start : start + PARTS_AT_ONCE])):
+            for offset, ids in enumerate(self.ids_of(parts[start : start + PARTS_AT_ONCE])):
                 found[of[start + offset]].append(ids)
         return [self._checked(np.concatenate(ids), text) for ids, text in zip(found, texts, strict=True)]
 
-    def _ids(self, texts: Sequence[str]) -> list[np.ndarray]:
+    def library_ids(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Ids of texts that are not cut."""
         with _told("the tokenizer cannot encode this text"):
             encoded = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(one.ids, np.int32) for one in encoded]
+
+    def with_ids_of(self, ids_of: Callable[[Sequence[str]], list[np.ndarray]]) -> "HuggingFaceTokenizer":
+        """The same tokenizer where another program finds the ids (tokenizer_fast.py)."""
+        other = copy.copy(self)
+        other.ids_of = ids_of
+        return other
 
     def _checked(self, ids: np.ndarray, text: str) -> np.ndarray:
         if (ids == self.separator).any():
@@ -156,14 +167,14 @@ def is_theirs(folder: Path) -> bool:
         return False
 
 
-def load(folder: Path, facts: Mapping[str, Any]) -> HuggingFaceTokenizer:
-    """What `save` wrote; `facts` are those of the folder, unsealed."""
+def load(folder: Path, cfg: LibraryConfig, facts: Mapping[str, Any]) -> HuggingFaceTokenizer:
+    """What `save` wrote; `facts` are those of the folder, unsealed, and `cfg` the config among them."""
     problems = folder_problems(folder / FOLDER, facts["files"])
     if problems:
         raise Damaged(f"{folder / FOLDER}: {'; '.join(problems)}: copy the whole folder, or import the model again")
     files = {name: (folder / FOLDER / name).read_bytes() for name in facts["files"]}
     named = {f"{tokenizer_json.ROLES[role][0]}_id": i for role, i in facts["specials"].items()}
-    tokenizer = HuggingFaceTokenizer(HuggingFaceConfig(), files, named)
+    tokenizer = HuggingFaceTokenizer(cfg, files, named)
     if tokenizer.digest != facts["digest"]:
         raise Damaged(
             f"{folder / FOLDER} is not what {FACTS} belongs to, or this version of `tokenizers` reads it anew"

@@ -8,7 +8,8 @@ Ids are the same for every text but these:
     - for unigram, one with two best segmentations of the same score, such as 20 spaces as 12 and 8 or 8 and 12:
       SentencePiece adds scores in single precision and so takes either, they add in double and take the latter; and one
       that spells a byte piece such as "<0x0A>".
-What was imported goes out as it came, byte for byte.
+What was imported goes out as it came, byte for byte; byte-level BPE and WordPiece trained here are such files already,
+and gain what the objective added.
 
 A piece stands here as it stands in the text, space and tab included: their models need no U+2581, so no stand-ins.
 """
@@ -18,11 +19,12 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxlm.data.foreign import parse_object
 from jaxlm.data.masking import Masked
 from jaxlm.data.objectives import ObjectiveConfig
 from jaxlm.data.tokenizer import Piece, SentencePieceTokenizer
 from jaxlm.data.tokenizer_base import Tokenizer
-from jaxlm.data.tokenizer_config import SentencePieceConfig
+from jaxlm.data.tokenizer_config import HuggingFaceConfig, SentencePieceConfig
 from jaxlm.data.tokenizer_huggingface import HuggingFaceTokenizer
 from jaxlm.data.tokenizer_json import byte_alphabet
 
@@ -30,6 +32,13 @@ SEPARATOR = "<separator>"
 MASK, SENTINEL = "<mask>", "<extra_id_{}>"  # as RoBERTa's and T5's are called
 UNKNOWN = "\ufdd0unknown\ufdd0"
 FILE, CONFIG = "tokenizer.json", "tokenizer_config.json"
+SETTINGS = {  # of SentencePiece and bytes; those of the others were made when they were trained
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "clean_up_tokenization_spaces": False,  # it would take the space before a full stop away
+    "add_bos_token": False,  # as here; True puts the separator before a text, as `jaxlm generate` does
+    "add_eos_token": False,
+    **dict.fromkeys(("bos_token", "eos_token", "pad_token"), SEPARATOR),
+}
 
 
 def write(tokenizer: Tokenizer, folder: Path, *, length: int, more: Sequence[str] = ()) -> None:
@@ -40,26 +49,22 @@ def write(tokenizer: Tokenizer, folder: Path, *, length: int, more: Sequence[str
     if isinstance(tokenizer, HuggingFaceTokenizer):
         for name, content in tokenizer.files.items():
             (folder / name).write_bytes(content)
-        return
-    made = as_json(tokenizer)
+        if isinstance(tokenizer.config, HuggingFaceConfig):
+            return
+        made, settings = (parse_object(tokenizer.files[name], name) for name in (FILE, CONFIG))
+    else:
+        made, settings = as_json(tokenizer), SETTINGS
     known = made["model"]["vocab"]
     spelled = known if isinstance(known, dict) else {piece for piece, _ in known}
     more = [_not_in(spelled, name) for name in more]
     made["added_tokens"] += [_special(tokenizer.vocab + n, name) for n, name in enumerate(more)]
     _write_json(folder / FILE, made)
-    named: dict[str, Any] = {"bos_token": SEPARATOR, "eos_token": SEPARATOR, "pad_token": SEPARATOR}
+    named: dict[str, Any] = {"model_max_length": length}
     masks = [name for name in more if name.startswith(MASK.rstrip(">"))]
     if masks:
-        named |= {"mask_token": masks[0], "cls_token": SEPARATOR, "sep_token": SEPARATOR}
+        named |= {"mask_token": masks[0], "cls_token": settings["bos_token"], "sep_token": settings["bos_token"]}
     if sentinels := [name for name in more if name not in masks]:
         named["additional_special_tokens"] = sentinels
-    settings = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": length,
-        "clean_up_tokenization_spaces": False,  # it would take the space before a full stop away
-        "add_bos_token": False,  # as here; True puts the separator before a text, as `jaxlm generate` does
-        "add_eos_token": False,
-    }
     _write_json(folder / CONFIG, settings | named)
 
 

@@ -13,6 +13,7 @@ from jaxlm.data.objectives import NextToken
 from jaxlm.data.tokenizer_base import Tokenizer as Ours
 from jaxlm.data.tokenizer_huggingface import open_folder
 from jaxlm.interop import tokenizer_files
+from tests.data import test_tokenizer_training as learned
 from tests.data.huggingface_kinds import write
 from tests.data.test_tokenizer import ALL, CODE, SNIPPETS, TEXT, trained
 
@@ -133,3 +134,26 @@ def test_real_text_has_the_same_ids(real_data):
         library = Tokenizer.from_str(json.dumps(tokenizer_files.as_json(tokenizer)))
         for text in texts:
             assert library.encode(text).ids == tokenizer.encode(text).tolist()
+
+
+@pytest.mark.parametrize("name", learned.ALL)
+def test_what_was_trained_by_the_library_goes_out_with_what_the_objective_added(name, tmp_path):
+    tokenizer = learned.trained(name)
+    tokenizer_files.write(tokenizer, tmp_path, length=64, more=["<extra_id_0>", "<extra_id_1>"])
+    again = open_folder(tmp_path)
+    assert list(again.sentinels) == [tokenizer.vocab, tokenizer.vocab + 1]
+    assert (again.separator, again.closing, again.lossless) == (
+        tokenizer.separator, tokenizer.closing, tokenizer.lossless,
+    )  # fmt: skip
+    for text, ids in zip(CODE[:5], tokenizer.encode_batch(CODE[:5]), strict=True):
+        assert again.encode(text).tolist() == ids.tolist()
+    assert json.loads((tmp_path / "tokenizer_config.json").read_text())["model_max_length"] == 64
+
+
+def test_byte_bpe_gains_the_token_that_hides_and_wordpiece_has_it(tmp_path):
+    for name, more in (("llama3", ["<mask>"]), ("wordpiece", [])):
+        folder = tmp_path / name
+        folder.mkdir()
+        tokenizer_files.write(learned.trained(name), folder, length=64, more=more)
+        again = open_folder(folder)
+        assert again.mask == (learned.trained(name).vocab if more else learned.trained(name).mask)

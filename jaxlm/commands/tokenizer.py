@@ -1,0 +1,65 @@
+"""What tokenizers are, and what they make of a text: bytes and words a token, what they spell by bytes, what they lose.
+
+Each WHAT is a run, a folder of shards, or a folder with a tokenizer of jaxlm's or of Hugging Face's. Several stand side
+by side. With --text they are measured on a file or folder of text, for each language and source in it.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jaxlm.commands import terminal
+
+
+def main(
+    what: Annotated[list[str], typer.Argument(metavar="WHAT...", help="Runs, shards or tokenizers: folders.")],
+    text: Annotated[str | None, typer.Option(help="File or folder of text to measure them on.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page of it, too.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    from jaxlm.corpus import tokenizer_report
+    from jaxlm.report import tokenizers as page
+
+    if html is not None:
+        page.require_place(html)
+    named = {name: tokenizer_report.opened(name) for name in what}
+    with terminal.preparation() as progress:
+        found = tokenizer_report.compare(named, text, progress)
+    if html is not None:
+        page.write(html, found, text)
+    if json_:
+        terminal.print_json({"text": text, "tokenizers": found})
+    else:
+        _show(found)
+
+
+def _show(found: list[dict[str, Any]]) -> None:
+    from jaxlm.report import tokenizers as page
+
+    _print(*page.summary(found))
+    if "whole" in found[0]:
+        for group in ("languages", "sources"):
+            print()
+            _print(*page.groups(found, group))
+    for one in found:
+        print(f"\n{one['name']}\n  longest: {_tokens(one['longest'])}")
+        if "unused" in one:
+            print(f"  never used: {one['unused']:,} of {one['vocab']:,}, such as {_tokens(one['unused_first'])}")
+        if change := one.get("first_change"):
+            print(f"  does not come back: {change['source']}: {change['text']!r} is {change['back']!r}")
+
+
+def _tokens(tokens: list[dict[str, Any]]) -> str:
+    return " ".join(repr(token["text"]) for token in tokens[:10]) or "none"
+
+
+def _print(heads: list[str], rows: list[list[str]]) -> None:
+    """Columns, the first one to the left."""
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    for row in (heads, *rows):
+        first, *rest = (
+            cell.ljust(width) if not i else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        print("  ".join([first, *rest]).rstrip())
