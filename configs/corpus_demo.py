@@ -10,6 +10,7 @@ jaxlm/corpus/rules.py and jaxlm/corpus/duplicates/config.py. Rules of English wo
 
 import os
 
+from jaxlm.corpus.about import AboutConfig
 from jaxlm.corpus.config import CorpusConfig, QualityConfig, SourceConfig
 from jaxlm.corpus.rules import Bounds, Gopher, GopherRepetition
 
@@ -22,14 +23,7 @@ LICENCES = {
     "mojibake-ftfy": "Apache-2.0",
     "udhr": None,
 }
-TEXTS = (
-    "*.html*",
-    "*.warc*",
-    "*.wet*",
-    "*.arc*",
-    "*.xml*",
-    "*.txt*",
-)  # and not what describes them
+TEXTS = ("*.html*", "*.warc*", "*.wet*", "*.arc*", "*.xml*", "*.txt*")  # and not what describes them
 
 
 def _chinese(data: str, name: str, include: str, text_field: str) -> SourceConfig:
@@ -53,4 +47,8 @@ def config() -> CorpusConfig:
         # A book has more words than Gopher lets a web page have.
         quality=(QualityConfig(languages=("en",), rules=(Gopher(words=Bounds(least=50)), GopherRepetition())),),
         bad_records=0.02,  # some of these archives are damaged on purpose
+        about=AboutConfig(
+            motivation="To show what becomes of eight kinds of dirty text.",
+            not_for="Models that somebody relies on: it is a few books, pages and articles.",
+        ),
     )

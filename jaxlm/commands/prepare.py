@@ -1,16 +1,19 @@
 """Make what CONFIG tells: a clean corpus of dirty text, or the token shards of a run.
 
 A config that returns a CorpusConfig reads, cleans, annotates and deduplicates its sources, and prints the folder of the
-documents that stay: `jaxlm train RUN_CONFIG --set data.source=FOLDER` goes on from there. A config of a run is only
-collected, split and tokenised, and the shards' folder is printed. What is there already is not made again.
+documents that stay: `jaxlm train RUN_CONFIG --set data.source=FOLDER` goes on from there; a table of what each stage
+took and the corpus' datasheet tell the rest. A config of a run is only collected, split and tokenised, and the shards'
+folder is printed. What is there already is not made again.
 """
 
+import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from jaxlm.commands import terminal
+from jaxlm.commands import corpus_table, terminal
 from jaxlm.commands.train import SetOption
 
 
@@ -26,6 +29,9 @@ def main(
     explain: Annotated[
         str | None, typer.Option(metavar="ID", help="Tell what became of a document of the finished corpus.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what a corpus would lose, on a sample of its sources; keep nothing.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     from jaxlm.config import load
@@ -35,6 +41,9 @@ def main(
     cfg = load(config, (RunConfig, CorpusConfig), set_ or [])
     if explain is not None:
         _explain(cfg, corpora_dir, explain, json_)
+        return
+    if dry_run:
+        _dry_run(cfg, corpora_dir, workers, cluster, json_)
         return
     with terminal.preparation() as progress:
         if isinstance(cfg, CorpusConfig):
@@ -49,7 +58,8 @@ def main(
 
 def _explain(cfg, root: Path, beginning: str, as_json: bool) -> None:
     from jaxlm.corpus.config import CorpusConfig
-    from jaxlm.corpus.pipeline import Corpus
+    from jaxlm.corpus.finished import Corpus
+    from jaxlm.corpus.rules import measured
     from jaxlm.corpus.story import stories
     from jaxlm.errors import UserError
 
@@ -67,8 +77,8 @@ def _explain(cfg, root: Path, beginning: str, as_json: bool) -> None:
             for name, score in story.note["scores"].items():
                 print(f"  score {name}: {'not asked for' if score is None else f'{score:.4g}'}")
         for why in story.reasons:
-            evidence = f" ({why['evidence']})" if why["evidence"] else ""
-            print(f"  removed by {why['stage']}: {why['reason']}{evidence}{_measured(why['reason'], story.note)}")
+            evidence = why["evidence"] or measured(why["reason"], story.note.get("measures", {}))
+            print(f"  removed by {why['stage']}: {why['reason']}{f' ({evidence})' if evidence else ''}")
         for cut in story.cuts:
             told = f"  without characters {cut['start']} to {cut['end']}, cut by {cut['stage']}: {cut['reason']}"
             print(f"{told} ({cut['evidence']}): {' '.join(cut['sample'].split())[:60]}")
@@ -76,24 +86,64 @@ def _explain(cfg, root: Path, beginning: str, as_json: bool) -> None:
             print("  stays")
 
 
-def _measured(reason: str, note: dict) -> str:
-    """`: it is 12`, where a reason is a bound that a measure broke."""
-    name = reason.partition(" ")[0].rpartition(".")[2]
-    value = note.get("measures", {}).get(name)
-    return "" if value is None else f": it is {value:.4g}"
+def _dry_run(cfg, root: Path, workers: int | None, cluster: str | None, as_json: bool) -> None:
+    from jaxlm.corpus.config import CorpusConfig
+    from jaxlm.corpus.pipeline import make
+    from jaxlm.corpus.prepare import cores
+    from jaxlm.corpus.sample import FILE_BYTES, lenient, would_end
+    from jaxlm.corpus.summary import warnings
+    from jaxlm.errors import UserError
+
+    if not isinstance(cfg, CorpusConfig):
+        raise UserError("--dry-run samples the sources of a corpus, and this is the config of a run")
+    if cluster is not None:
+        raise UserError(f"--dry-run runs on this machine alone: leave out --cluster {cluster}")
+    with tempfile.TemporaryDirectory(prefix="jaxlm-") as folder, terminal.preparation() as progress:
+        sampled = lenient(cfg)
+        made = make(
+            sampled, Path(folder), workers=workers or cores(), scorers=_scorers(cfg), progress=progress,
+            sample_of=root / cfg.name,
+        )  # fmt: skip
+    sources = made.manifest["ledger"]["sources"]
+    said = would_end(cfg, made.manifest) + warnings(made.manifest)
+    if as_json:
+        files = {name: {"files": one["files"], "of_files": one["of_files"]} for name, one in sources.items()}
+        terminal.print_json({"sample": files, "ledger": made.manifest["ledger"], "warnings": said})
+        return
+    print(f"A sample: of each file that was read its first texts, to {FILE_BYTES >> 10} KiB; nothing is kept.")
+    for name, one in sources.items():
+        print(f"  {name}: {one['files']:,} of {one['of_files']:,} files, {one['documents']:,} documents")
+    print("Duplicates are those within the sample: of the whole there are more.")
+    print(corpus_table.stages(made.manifest))
+    for line in [*corpus_table.samples(made.manifest), "", *(f"warning: {one}" for one in said)]:
+        print(line)
 
 
 def _corpus(cfg, root: Path, workers: int | None, cluster: str | None, progress) -> dict:
     from jaxlm.corpus.pipeline import make
     from jaxlm.corpus.prepare import cores
+    from jaxlm.corpus.summary import warnings
+    from jaxlm.report import datasheet
 
-    scorers = {}
-    if cfg.scores:  # only then is jax started
-        from jaxlm.scorers import of_runs
+    made = make(cfg, root, workers=workers or cores(), cluster=cluster, scorers=_scorers(cfg), progress=progress)
+    page, said = datasheet.write(made.folder, made.manifest), warnings(made.manifest)
+    progress.end()
+    print(corpus_table.stages(made.manifest), file=sys.stderr)
+    for line in [*(f"warning: {one}" for one in said), f"datasheet: {page}"]:
+        print(line, file=sys.stderr)
+    return {
+        "documents": str(made.documents), "digest": made.manifest["digest"], "stages": made.manifest["stages"],
+        "datasheet": str(page), "warnings": said,
+    }  # fmt: skip
 
-        scorers = of_runs(cfg.scores)
-    made = make(cfg, root, workers=workers or cores(), cluster=cluster, scorers=scorers, progress=progress)
-    return {"documents": str(made.documents), "digest": made.manifest["digest"], "stages": made.manifest["stages"]}
+
+def _scorers(cfg) -> dict:
+    """A model for each score; only where there is one is jax started."""
+    if not cfg.scores:
+        return {}
+    from jaxlm.scorers import of_runs
+
+    return of_runs(cfg.scores)
 
 
 def _shards(cfg, root: Path, workers: int | None, progress) -> dict:

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 import pydantic
 
 from jaxlm.config import Config
+from jaxlm.corpus.about import AboutConfig
 from jaxlm.corpus.bigscience import BigScience
 from jaxlm.corpus.contamination.config import ContaminationConfig
 from jaxlm.corpus.duplicates.config import ExactConfig, NearConfig, PassagesConfig
@@ -77,6 +78,7 @@ class CorpusConfig(Config):
     # Chosen: well under a minute of work, so that a kill costs little.
     part_bytes: int = pydantic.Field(default=32 << 20, ge=1 << 10)  # of source files in one task
     bad_records: float = pydantic.Field(default=0.001, ge=0, lt=1)  # borne, as a fraction of all
+    about: AboutConfig = AboutConfig()  # for the datasheet
 
     @pydantic.model_validator(mode="after")
     def _names_differ(self) -> "CorpusConfig":

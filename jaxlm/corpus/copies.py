@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxlm.config import dump
 from jaxlm.corpus import cuts, ledger, stages, table, tasks
@@ -22,6 +22,7 @@ from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.config import CorpusConfig, SourceConfig
 from jaxlm.corpus.cuts import Cut
 from jaxlm.corpus.duplicates import exact, near
+from jaxlm.corpus.duplicates.clusters import clusters
 from jaxlm.corpus.duplicates.config import ExactConfig, NearConfig, PassagesConfig
 from jaxlm.corpus.duplicates.part import Documents, Row, row_of
 from jaxlm.corpus.executor import Executor
@@ -51,6 +52,11 @@ class Part:
                 yield Row(document.id, text, self.source, self.priority)
 
 
+class Found(NamedTuple):
+    removed: Counts  # documents, by the reason for which they go
+    facts: dict[str, dict[str, Any]]  # of each kind of copy: what a datasheet shows
+
+
 def remove(
     cfg: CorpusConfig,
     sources: Sequence[SourceConfig],
@@ -60,8 +66,9 @@ def remove(
     work: Path,
     engine: Executor,
     progress: Progress,
-) -> Counts:
+) -> Found:
     """Add to the ledger of each part what goes and what is cut; how many documents go for which reason."""
+    facts = {}
     asked = (
         ("exact duplicates", exact.find, exact_removals, cfg.duplicates.exact),
         ("passages", exact.find, passages_cut, cfg.duplicates.passages),
@@ -79,10 +86,12 @@ def remove(
         made_of = [(task.key, told.digest()) for task, told in zip(collected, ledgers, strict=True)]
         key = tasks.key(stages.VERSIONS["duplicates"], name, dump(how), made_of, priorities)
         task = Task("duplicates", key, _found, (find, tell, parts, how, engine), name)
-        counts.append(tasks.do(work, task)["removed"])
+        told = tasks.do(work, task)
+        counts.append(told["removed"])
+        facts[name] = {**told, "removed": sum(told["removed"].get("duplicates", {}).values())}
         for number, told in enumerate(ledgers):
             ledgers[number] = Ledger((*told.folders, _of(task.folder(work), number)))
-    return ledger.together(counts)
+    return Found(ledger.together(counts), facts)
 
 
 def _found(
@@ -93,8 +102,9 @@ def _found(
     scratch.mkdir()
     found = find(parts, scratch, how, run)
     counts = list(run(partial(tell, found=found, how=how, folder=folder), range(len(parts)), parts))
+    facts = clusters(found) if isinstance(found, near.Removals) else {}
     shutil.rmtree(scratch)
-    return {"removed": ledger.together(counts)}
+    return {"removed": ledger.together(counts), **facts}
 
 
 def exact_removals(number: int, part: Part, found: exact.Cuts, how: ExactConfig, folder: Path) -> Counts:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -60,6 +60,15 @@ def component(document: Document) -> tuple[str, str]:
 MARK_FIELDS = tuple(field for fields in _MARKS.values() for field in fields)
 
 
+class LeftOut(NamedTuple):
+    """A record or a file that gives no document."""
+
+    bad: bool  # damaged or wrong, and not just unwanted
+    reason: str
+    where: str
+    detail: str = ""
+
+
 @dataclass
 class Tally:
     """What collection left out and why, and what it mended.
@@ -74,20 +83,26 @@ class Tally:
     replaced: int = 0  # invalid bytes and half surrogate pairs that became U+FFFD
     bad_records: int = 0
     bad_shown: list[str] = field(default_factory=list)  # the first SHOWN of them, as whole messages
+    note: Callable[[LeftOut], None] | None = None  # is told each of them
 
     def skip(self, reason: str, source: str) -> None:
-        self.skipped[reason] += 1
-        self.first.setdefault(reason, source)
+        self._left_out(LeftOut(False, reason, source))
 
     def bad(self, reason: str, where: str, detail: str = "") -> None:
         """Count a bad record; UserError where none is borne. `detail` is what differs in each, and the mend."""
         message = f"{where}: {reason}{detail}"
         if not self.budget:
             raise UserError(message)
-        self.skip(reason, where)
+        self._left_out(LeftOut(True, reason, where, detail))
         self.bad_records += 1
         if len(self.bad_shown) < SHOWN:
             self.bad_shown.append(message)
+
+    def _left_out(self, one: LeftOut) -> None:
+        self.skipped[one.reason] += 1
+        self.first.setdefault(one.reason, one.where)
+        if self.note is not None:
+            self.note(one)
 
     def check(self, total: int) -> None:
         """UserError if more than the budget of `total` records, bad ones included, were bad."""

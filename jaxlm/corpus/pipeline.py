@@ -1,11 +1,7 @@
 """From dirty text to a documented corpus: plan, collect, annotate, select, remove duplicates, find leaks, write.
 
-    corpora/NAME/documents/00000.parquet ...   what stays: id, text, source, language, url, date, licence, title
-    corpora/NAME/removed/00000.parquet ...     what went: stage, reason, evidence, the beginning of its text
-    corpora/NAME/cut/00000.parquet ...         what was cut out of those that stay: the same, and its place
-    corpora/NAME/contamination/                report.json, leaks.parquet: what of the evaluation sets was found where
-    corpora/NAME/manifest.json                 sealed: config, inputs, counts of each stage and reason, hashes
-    corpora/NAME/work/                         each stage's results by the hash of what made them
+    corpora/NAME/         the finished corpus (corpus/finished.py)
+    corpora/NAME/work/    each stage's results by the hash of what made them
 
 Parts are files in the order of their names, cut by size, or slices of a large one, so nothing depends on how many
 workers there are. A changed threshold finds everything up to `annotate` again. Two runs on one folder wait for each
@@ -14,77 +10,28 @@ other.
 Left out: tokenising (corpus/prepare.py reads `documents/`).
 """
 
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jaxlm
-from jaxlm import hashing
 from jaxlm.config import dump
-from jaxlm.corpus import copies, leaks, ledger, remote, scores, slices, stages, tasks, word_lists
-from jaxlm.corpus.collect import STDLIB, Progress, source_files
-from jaxlm.corpus.config import CorpusConfig, SourceConfig
-from jaxlm.corpus.contamination import report
+from jaxlm.corpus import copies, leaks, ledger, left_out, scores, stages, summary, tasks, word_lists
+from jaxlm.corpus.collect import Progress
+from jaxlm.corpus.config import CorpusConfig
 from jaxlm.corpus.disk import clear_errors
 from jaxlm.corpus.document import SHOWN, Tally
 from jaxlm.corpus.executor import Executor, executor
-from jaxlm.corpus.files import WHOLE, File, Slice, inside
+from jaxlm.corpus.finished import Corpus, beside, commit
 from jaxlm.corpus.ledger import Ledger
 from jaxlm.corpus.lock import locked
+from jaxlm.corpus.plan import Part, plan
+from jaxlm.corpus.profile import add
 from jaxlm.corpus.scores import Scorer
 from jaxlm.corpus.tasks import Task
 from jaxlm.corpus.word_lists import Listed
 from jaxlm.errors import UserError
-
-FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
-FOLDERS = {"documents": stages.DOCUMENTS, "removed": stages.REMOVED, "cut": stages.CUT}  # and what a part writes
-
-
-class Part(NamedTuple):
-    """Files of one source, or a slice of one, that are read in one task."""
-
-    source: SourceConfig
-    files: list[File]
-    digest: str  # of their names and bytes
-
-    @property
-    def name(self) -> str:
-        first = self.files[0]
-        place = "" if first.slice == WHOLE else f" from byte {first.slice.begin:,}"
-        return f"{self.source.name}/{first.name}{place}" + (" ..." if len(self.files) > 1 else "")
-
-
-class Corpus(NamedTuple):
-    """A finished one."""
-
-    folder: Path
-    manifest: dict[str, Any]
-
-    @property
-    def documents(self) -> Path:
-        return self.folder / "documents"
-
-    @classmethod
-    def open(cls, folder: Path) -> "Corpus":
-        """Damaged where the manifest is not what was written, UserError where there is none."""
-        try:
-            sealed = (folder / MANIFEST).read_bytes()
-        except OSError as error:
-            raise UserError(
-                f"{folder} has no {MANIFEST} ({error.strerror}): a corpus is a folder made by `jaxlm prepare`"
-            ) from None
-        manifest = hashing.unseal(sealed, str(folder / MANIFEST))
-        if manifest.get("format_version") != FORMAT_VERSION:
-            raise UserError(
-                f"{folder}: format_version={manifest.get('format_version')}, this jaxlm reads {FORMAT_VERSION}: run "
-                f"`jaxlm prepare` again"
-            )
-        return cls(folder, manifest)
 
 
 def make(
@@ -95,12 +42,14 @@ def make(
     cluster: str | None = None,
     scorers: Mapping[str, Scorer] | None = None,
     progress: Progress | None = None,
+    sample_of: Path | None = None,
 ) -> Corpus:
     """The corpus of `cfg` in `root`/NAME; what is there already is not made again.
 
     `workers` are processes of this machine, unless `cluster` is the address of a Dask scheduler. `scorers` has a model
-    for the name of each of the config's `scores`. UserError where the
-    input or the config is wrong, where too many records are bad, or where a source would lose too much to duplicates.
+    for the name of each of the config's `scores`. UserError where the input or the config is wrong, where too many
+    records are bad, or where a source would lose too much to duplicates.
+    With `sample_of`, the folder that the corpus would have, it is made of a sample of the sources (corpus/sample.py).
     """
     scorers = scorers or {}
     scores.require(cfg.scores, scorers)
@@ -109,117 +58,82 @@ def make(
         (folder / "work").mkdir(parents=True, exist_ok=True)
         with locked(folder / "work" / ".lock"), closing(executor(workers, cluster)) as engine:
             tasks.remove_what_the_dead_left(folder / "work")
-            return _make(cfg, folder, engine, scorers, progress)
+            return _make(cfg, folder, engine, scorers, progress, sample_of)
 
 
 def _make(
-    cfg: CorpusConfig, folder: Path, engine: Executor, scorers: Mapping[str, Scorer], progress: Progress
+    cfg: CorpusConfig,
+    folder: Path,
+    engine: Executor,
+    scorers: Mapping[str, Scorer],
+    progress: Progress,
+    sample_of: Path | None,
 ) -> Corpus:
     work = folder / "work"
     run = partial(tasks.run, work=work, engine=engine, progress=progress)
-    parts, left_out = plan(cfg, folder, run, progress)
+    planned = plan(cfg, sample_of or folder, run, progress, sampled=sample_of is not None)
     leaks.index_sets(cfg, work, engine, progress)  # before hours of work: it is where a set may be wrong
-    reading = [_collect(part, cfg) for part in parts]
+    reading = [_collect(part, cfg, sampled=sample_of is not None) for part in planned.parts]
     collected = run(reading)
     _check_records(collected, cfg)
-    parts, collecting, documents = _pieces(parts, reading, collected, work)
+    parts, collecting, documents = _pieces(planned.parts, reading, collected, work)
     lists = word_lists.load(cfg.words)
     annotating = [_annotate(task, documents[n], lists, cfg) for n, task in enumerate(collecting)]
     annotated = run(annotating)
     notes = [task.folder(work) for task in annotating]
     selecting = [_select(task, notes[n], cfg) for n, task in enumerate(annotating)]
     removed = [facts["removed"] for facts in run(selecting)]
-    ledgers = [Ledger((task.folder(work),)) for task in selecting]
+    ledgers = [Ledger((task.folder(work),)) for task in selecting]  # each stage from here on adds a folder to each
     scoring = [scores.Part(part.name, collecting[n].key, documents[n], notes[n]) for n, part in enumerate(parts)]
     scored = scores.remove(cfg.scores, scorers, scoring, ledgers, run, work)
-    removed.append(scored.removed)
     sources = [part.source for part in parts]
-    removed.append(copies.remove(cfg, sources, collecting, documents, ledgers, work, engine, progress))
-    found = leaks.find(cfg, collecting, documents, ledgers, work, engine, progress)
-    removed += [] if found is None else [found.removed]
+    copied = copies.remove(cfg, sources, collecting, documents, ledgers, work, engine, progress)
+    leaked = leaks.find(cfg, collecting, documents, ledgers, work, engine, progress)
+    removed += [scored.removed, copied.removed, leaked.removed if leaked else {}]
     writing = [_write(annotating[n], documents[n], notes[n], ledgers[n], cfg) for n in range(len(parts))]
-    written = run(writing)
+    written, results = run(writing), [task.folder(work) for task in writing]
     facts = {
-        "collect": _summed(collected, left_out), "annotate": {
+        "collect": _summed(collected, planned.tally), "annotate": {
             name: tasks.together(annotated, name) for name in ("languages", "personal")
         },
         "scores": scored.facts, "removed": ledger.together(removed),
         "cut": ledger.together(facts["cut"] for facts in written), "write": tasks.together(written, "counts"),
+        **({"contamination": leaked.facts} if leaked else {}),
     }  # fmt: skip
-    facts |= {} if found is None else {"contamination": found.facts}
-    inputs = [
-        {
-            "source": part.source.name, "files": [file.name for file in part.files],
-            "from_byte": part.files[0].slice.begin, "digest": part.digest,
-            "notes": f"work/annotate/{task.key}",
-            "scores": {name: path.relative_to(folder).as_posix() for name, path in scores_of.items()},
-        }
-        for part, task, scores_of in zip(parts, annotating, scored.folders, strict=True)
-    ]  # fmt: skip
-    return _commit(cfg, folder, [task.folder(work) for task in writing], inputs, facts, found and found.folder)
+    read = [_read(part, counts) for part, counts in zip(planned.parts, collected, strict=True)]
+    pieces = [_piece(part, annotated[n], written[n], notes[n], results[n]) for n, part in enumerate(parts)]
+    told = summary.summarise(cfg, read, pieces, copied.facts, planned.files if sample_of else None)
+    inputs = [_input(part, notes[n], scored.folders[n], folder) for n, part in enumerate(parts)]
+    lost = [task.folder(work) / left_out.NAME for task in reading]
+    left_out.join(planned.left_out, lost, beside(folder, left_out.NAME))
+    return commit(cfg, folder, results, leaked.folder if leaked else None, inputs, facts, told)
 
 
-def plan(
-    cfg: CorpusConfig, folder: Path, run: Callable[[list[Task]], list[dict]], progress: Progress
-) -> tuple[list[Part], Tally]:
-    """The parts of every source, in order; and what the sources hold that is no text file."""
-    parts, tally = [], Tally()
-    for source in cfg.sources:
-        try:
-            path, outside = source.path, folder
-            if remote.is_remote(path):
-                path, outside = str(remote.local(path, source.include, folder / "work" / "fetched", progress)), None
-            files = source_files(path, source.include, tally, outside)
-            files = inside(files, Path(path).expanduser(), tally) if path != STDLIB else files
-        except UserError as error:
-            raise UserError(f"source {source.name!r}: {error}") from None
-        if not files:
-            only = f" that fits include={list(source.include)}" if source.include else ""
-            why = f" ({tally})" if str(tally) else ""
-            raise UserError(f"source {source.name!r}: path={source.path!r} holds no file{only}{why}: name another one")
-        for some in _cut(files, cfg.part_bytes):
-            parts.append(Part(source, some, slices.digest(some)))
-            progress(len(parts), None, "hashing parts")
-    return _sliced(parts, cfg, run), tally
+def _read(part: Part, facts: Mapping[str, Any]) -> summary.Read:
+    begun = sum(file.slice.begin == 0 for file in part.files)  # a file in slices is one
+    return summary.Read(part.source.name, begun, facts["counts"])
 
 
-def _sliced(parts: list[Part], cfg: CorpusConfig, run: Callable[[list[Task]], list[dict]]) -> list[Part]:
-    """Parts of a large file in slices, the others as they are."""
-    large = [part for part in parts if part.files[0].size > cfg.part_bytes and slices.starts_of(part.files[0])]
-    found = dict(zip((part.digest for part in large), run([_cutting(part, cfg) for part in large]), strict=True))
-    cut = []
-    for part in parts:
-        facts = found.get(part.digest, {"slices": [WHOLE], "digests": [part.digest]})
-        if len(facts["slices"]) == 1:
-            cut.append(part)
-            continue
-        for place, digest in zip(facts["slices"], facts["digests"], strict=True):
-            cut.append(Part(part.source, [part.files[0]._replace(slice=Slice(*place))], digest))
-    return cut
+def _piece(part: Part, annotated: dict, written: dict, notes: Path, result: Path) -> summary.Piece:
+    files = (notes / stages.PROFILE, result / stages.ACCOUNT, result / stages.DOCUMENTS)
+    return summary.Piece(part.source.name, annotated, written, *files)
 
 
-def _cutting(part: Part, cfg: CorpusConfig) -> Task:
-    key = tasks.key(slices.VERSION, part.digest, cfg.part_bytes)
-    return Task("cut", key, slices.find, (part.files[0], cfg.part_bytes, part.digest), part.name)
+def _input(part: Part, notes: Path, scores_of: Mapping[str, Path], folder: Path) -> dict[str, Any]:
+    return {
+        "source": part.source.name, "files": [file.name for file in part.files],
+        "from_byte": part.files[0].slice.begin, "digest": part.digest,
+        "notes": notes.relative_to(folder).as_posix(),
+        "scores": {name: path.relative_to(folder).as_posix() for name, path in scores_of.items()},
+    }  # fmt: skip
 
 
-def _cut(files: Sequence[File], most: int) -> Iterator[list[File]]:
-    some: list[File] = []
-    size = 0
-    for file in files:
-        if some and size + file.size > most:
-            yield some
-            some, size = [], 0
-        some.append(file._replace(path=file.path.absolute()))  # a cluster's workers stand in other folders
-        size += file.size
-    yield some
-
-
-def _collect(part: Part, cfg: CorpusConfig) -> Task:
+def _collect(part: Part, cfg: CorpusConfig, *, sampled: bool) -> Task:
     source = dump(part.source) | {"path": "", "priority": 0, "include": ()}  # where it lies makes no difference
     how = dump(cfg.normalise), cfg.lines and dump(cfg.lines), cfg.part_bytes
     key = tasks.key(stages.VERSIONS["collect"], part.digest, source, *how)
-    return Task("collect", key, stages.collect, (part.files, part.digest, part.source, cfg), part.name)
+    digest = None if sampled else part.digest
+    return Task("collect", key, stages.collect, (part.files, digest, part.source, cfg), part.name)
 
 
 def _pieces(
@@ -247,12 +161,11 @@ def _select(annotating: Task, notes: Path, cfg: CorpusConfig) -> Task:
     return Task("select", key, stages.select, (notes, cfg), annotating.name)
 
 
-def _summed(collected: Sequence[dict], left_out: Tally) -> dict[str, Any]:
+def _summed(collected: Sequence[dict], planned: Tally) -> dict[str, Any]:
     """Counts of the stage that reads, over all parts."""
     names = ("counts", "skipped", "changed", "lines")
     found: dict[str, Any] = {name: tasks.together(collected, name) for name in names}
-    for reason, count in left_out.skipped.items():
-        found["skipped"][reason] = found["skipped"].get(reason, 0) + count
+    add(found["skipped"], planned.skipped)
     found["bad"] = sum(one["bad"] for one in collected)
     found["replaced_characters"] = sum(one["replaced"] for one in collected)
     return found
@@ -275,42 +188,3 @@ def _write(annotating: Task, documents: Path, notes: Path, told: Ledger, cfg: Co
     personal = cfg.personal and dump(cfg.personal)
     key = tasks.key(stages.VERSIONS["write"], annotating.key, told.digest(), personal)
     return Task("write", key, stages.write, (documents, notes, told, cfg), annotating.name)
-
-
-def _commit(
-    cfg: CorpusConfig, folder: Path, written: Sequence[Path], inputs: list[dict], facts: dict, leaked: Path | None
-) -> Corpus:
-    """Put the parts in their places and the manifest last: without it, or with another, there is no corpus."""
-    made = {
-        name: {f"{number:05}.parquet": part / file for number, part in enumerate(written)}
-        for name, file in FOLDERS.items()
-    }
-    if leaked is not None:
-        made["contamination"] = {name: leaked / name for name in (report.LEAKS, report.REPORT)}
-    for name, parts in made.items():
-        beside = folder / f".{name}.building"
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir()
-        for file, path in parts.items():
-            shutil.copyfile(path, beside / file)
-    files = {
-        f"{name}/{file}": found
-        for name in made
-        for file, found in hashing.hash_folder(folder / f".{name}.building").items()
-    }
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "jaxlm": jaxlm.__version__,
-        "config": dump(cfg),
-        "inputs": inputs,
-        "stages": facts,
-        "files": files,
-        "digest": tasks.key(files),
-    }
-    (folder / MANIFEST).unlink(missing_ok=True)
-    shutil.rmtree(folder / "contamination", ignore_errors=True)  # of a run that looked for leaks
-    for name in made:
-        shutil.rmtree(folder / name, ignore_errors=True)
-        os.rename(folder / f".{name}.building", folder / name)
-    hashing.write_atomically(folder / MANIFEST, hashing.seal(manifest))
-    return Corpus(folder, manifest)

@@ -5,7 +5,9 @@ field of a config. Measures are stored and rules applied later: another threshol
 Shares are of the whole, 0 to 1.
 """
 
-from collections.abc import Iterable, Mapping
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import pydantic
@@ -115,3 +117,23 @@ def reasons(measures: Mapping[str, int | float], rules: Iterable[Rules], languag
             if bounds.most is not None and value > bounds.most:
                 broken.append(f"{type(rule).__name__}.{name} above {bounds.most:g}")
     return broken
+
+
+def measured(reason: str, measures: Mapping[str, int | float]) -> str:
+    """`it is 12`, where a reason is a bound that one of the measures broke.
+
+    >>> measured("Gopher.words below 50", {"words": 12})
+    'it is 12'
+    """
+    value = measures.get(reason.partition(" ")[0].rpartition(".")[2])
+    return "" if value is None else f"it is {value:.4g}"
+
+
+def possible(rules: Sequence[Rules], language: str) -> list[str]:
+    """Every reason that `reasons` may give: what too little of everything breaks, and too much.
+
+    >>> possible([C4Paragraphs()], "en")
+    ['C4Paragraphs.third_longest_line below 200']
+    """
+    values = (defaultdict(lambda: -math.inf), defaultdict(lambda: math.inf))
+    return [reason for measures in values for reason in reasons(measures, rules, language)]

@@ -1,6 +1,7 @@
 """The stages of a corpus that look at one part of it: each a function of files, which writes files and tells counts.
 
-    collect   files -> documents.parquet in numbered folders: read, one form of characters, lines that stay
+    collect   files -> documents.parquet in numbered folders: read, one form of characters, lines that stay; and what
+              gave no document
     annotate  documents -> notes.parquet: language, measures, personal data; nothing goes
     select    notes -> which documents pass the languages and rules that are asked for
     write     documents that stay -> text as it goes out, what was cut out of it, and the removed with their reasons
@@ -12,10 +13,12 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from jaxlm.corpus import bigscience, cuts, ledger, lines, lines_refinedweb, pii, pii_scrub, slices, table
+from jaxlm.corpus import bigscience, cuts, ledger, left_out, lines, lines_refinedweb, pii, pii_scrub, slices, table
+from jaxlm.corpus.account import Account
 from jaxlm.corpus.collect import read
 from jaxlm.corpus.config import CorpusConfig, LinesConfig, QualityConfig, SourceConfig
 from jaxlm.corpus.document import Document, Tally
@@ -25,25 +28,31 @@ from jaxlm.corpus.ledger import Ledger, Removal
 from jaxlm.corpus.lines import Trimmed
 from jaxlm.corpus.lines_refinedweb import RefinedWebLines
 from jaxlm.corpus.normalise import normalise
+from jaxlm.corpus.profile import Profile
 from jaxlm.corpus.quality import measure
-from jaxlm.corpus.rules import reasons
+from jaxlm.corpus.rules import measured, reasons
+from jaxlm.corpus.sample import FILE_BYTES, first
 from jaxlm.corpus.word_lists import Listed, Measurer
 from jaxlm.corpus.words import lexicon
 
-VERSIONS = {"collect": 2, "annotate": 1, "select": 1, "duplicates": 2, "write": 2}
+VERSIONS = {"collect": 3, "annotate": 2, "select": 1, "duplicates": 3, "write": 3}
 DOCUMENTS, NOTES, REMOVED, CUT = "documents.parquet", "notes.parquet", "removed.parquet", "cut.parquet"
+PROFILE, ACCOUNT = "profile.json", "account.json"  # for the summary; not facts, which are held for all parts at once
 _SAMPLE = 200  # characters of what went that are shown
 
 
-def collect(folder: Path, files: Sequence[File], digest: str, source: SourceConfig, cfg: CorpusConfig) -> dict:
+def collect(folder: Path, files: Sequence[File], digest: str | None, source: SourceConfig, cfg: CorpusConfig) -> dict:
     """documents.parquet of some files of a source, several where there is much text: what follows takes one each.
 
-    UserError where the files are not what `digest` says they were.
+    UserError where the files are not what `digest` says they were. Where there is no digest they are sampled: of each
+    file the first documents of about sample.FILE_BYTES.
     """
     tally, changed, cut = Tally(budget=1.0), Counter(), Counter()  # the budget is of the whole corpus
-    counts = Counter(documents=0, records=0, bytes_in=0, bytes=0)
-    collected, pieces = _collected(files, source, cfg, tally, changed, cut, counts), 0
-    with slices.unchanged(files, digest):
+    counts, pieces = Counter(documents=0, records=0, bytes_in=0, bytes=0), 0
+    same = nullcontext() if digest is None else slices.unchanged(files, digest)
+    with same, left_out.rows(folder / left_out.NAME, source.name) as told:
+        tally.note, most = told, FILE_BYTES if digest is None else None
+        collected = _collected(told.following(files), source, cfg, tally, changed, cut, counts, most)
         for pieces, documents in enumerate(_pieces(collected, cfg.part_bytes), start=1):
             piece(folder, pieces - 1).mkdir()
             table.write_documents(piece(folder, pieces - 1) / DOCUMENTS, documents)
@@ -75,22 +84,25 @@ def _until(characters: int, documents: Iterator[Document], first: Sequence[Docum
 
 
 def _collected(
-    files: Sequence[File],
+    files: Iterable[File],
     source: SourceConfig,
     cfg: CorpusConfig,
     tally: Tally,
     changed: Counter[str],
     cut: Counter[str],
     counts: Counter[str],
+    most: int | None,
 ) -> Iterator[Document]:
     for file in files:
-        for document in read(file, source.text_field, tally):
+        for document in first(read(file, source.text_field, tally), most):
             counts["records"] += 1
             counts["bytes_in"] += len(document.text.encode())
             text, steps = normalise(document.text, cfg.normalise)
             changed.update(dict.fromkeys(steps, 1))
             if cfg.lines is not None:
-                trimmed = _trimmed(text.splitlines(), cfg.lines)
+                raw = text.splitlines()
+                counts["lines"] += len(raw)
+                trimmed = _trimmed(raw, cfg.lines)
                 text, marks = trimmed.text, {**document.marks, "measures": dict(trimmed.measures)}
                 cut.update(trimmed.removed)
             else:
@@ -115,6 +127,7 @@ def _trimmed(raw: Sequence[str], cfg: LinesConfig) -> Trimmed:
 def annotate(folder: Path, documents: Path, word_lists: Sequence[Listed], cfg: CorpusConfig) -> dict:
     """notes.parquet of a part: a row for each document, in its order."""
     identifier, measurer, rows = Identifier(cfg.languages.identify), Measurer(word_lists), []
+    profile = Profile()
     for document in table.read_documents(documents / DOCUMENTS):
         language, probability = identifier.identify(document.text)
         spans = pii.find(document.text, cfg.personal.kinds) if cfg.personal is not None else []
@@ -123,11 +136,14 @@ def annotate(folder: Path, documents: Path, word_lists: Sequence[Listed], cfg: C
             "id": document.id, "source": document.source, "bytes": len(document.text.encode()), "language": language,
             "probability": probability, "personal": json.dumps(spans), "measures": json.dumps(measures),
         })  # fmt: skip
+        profile.add(document.text, rows[-1]["bytes"], measures["words"], language, document.marks)
     table.write_rows(folder / NOTES, rows, _NOTES)
+    (folder / PROFILE).write_text(json.dumps(profile.facts()))
     return {
+        "with_personal": sum(row["personal"] != "[]" for row in rows),
         "languages": dict(Counter(row["language"] for row in rows)),
         "personal": dict(Counter(span[2] for row in rows for span in json.loads(row["personal"]))),
-    }
+    }  # fmt: skip
 
 
 def _measures(document: Document, language: str, measurer: Measurer, cfg: CorpusConfig) -> dict:
@@ -186,12 +202,15 @@ def _speaks(language: str, quality: QualityConfig) -> bool:
 def write(folder: Path, documents: Path, notes: Path, told: Ledger, cfg: CorpusConfig) -> dict:
     """Of a part the documents that stay, a row for each cut in them, and one for each reason of those that go."""
     stay, gone, cut, counts = [], [], [], Counter(documents=0, bytes=0, scrubbed=0)
+    profile, account = Profile(), Account()
     removals, cuts_of = told.gone(), told.cuts()
     pairs = zip(table.read_documents(documents / DOCUMENTS), table.read_rows(notes / NOTES), strict=True)
     for row, (document, note) in enumerate(pairs):
-        name = {"id": document.id, "source": document.source}
+        name, measures = {"id": document.id, "source": document.source}, json.loads(note["measures"])
         if row in removals:
             gone += [{**name, **why._asdict(), "sample": document.text[:_SAMPLE]} for why in removals[row]]
+            shown = {**name, "begins": _without_personal(document.text, note)[:_SAMPLE]}
+            account.goes(shown, note["bytes"], [_evident(why, note, measures) for why in removals[row]])
             continue
         own = cuts_of.get(row, ())
         for (start, end, _), why in own:
@@ -199,8 +218,10 @@ def write(folder: Path, documents: Path, notes: Path, told: Ledger, cfg: CorpusC
             cut.append({**name, **why._asdict(), **place})
         personal = _personal(document.text, note, cfg)
         text = cuts.apply(document.text, [*(one for one, _ in own), *personal]).strip()
-        counts.update(documents=1, bytes=len(text.encode()), scrubbed=len(personal))
+        size = len(text.encode())
+        counts.update(documents=1, bytes=size, scrubbed=len(personal))
         marks = document.marks
+        profile.add(text, size, measures["words"], note["language"], marks)
         stay.append({
             "id": document.id, "text": text, "source": document.source, "language": note["language"],
             **{mark: marks.get(mark) for mark in ("url", "date", "licence", "title")},
@@ -208,6 +229,7 @@ def write(folder: Path, documents: Path, notes: Path, told: Ledger, cfg: CorpusC
     table.write_rows(folder / DOCUMENTS, stay, _OUT)
     table.write_rows(folder / REMOVED, gone, _GONE)
     table.write_rows(folder / CUT, cut, _CUT)
+    (folder / ACCOUNT).write_text(json.dumps({"profile": profile.facts(), **account.facts()}))
     return {"counts": dict(counts), "cut": ledger.counted((row["stage"], row["reason"]) for row in cut)}
 
 
@@ -216,6 +238,19 @@ def _personal(text: str, note: Mapping[str, Any], cfg: CorpusConfig) -> list[cut
         return []
     spans = [pii.Span(*span) for span in json.loads(note["personal"])]
     return pii_scrub.cuts(text, spans, cfg.personal.mode, cfg.personal.salt)
+
+
+def _without_personal(text: str, note: Mapping[str, Any]) -> str:
+    """As others may read it."""
+    spans = [pii.Span(*span) for span in json.loads(note["personal"])]
+    return pii_scrub.scrub(text, spans, "tag", "")[0] if spans else text
+
+
+def _evident(removal: Removal, note: Mapping[str, Any], measures: Mapping[str, Any]) -> Removal:
+    """`removal` with what was measured, where it has no other evidence."""
+    if removal.stage == "language":
+        return removal._replace(evidence=f"probability {note['probability']:.2f}")
+    return removal if removal.evidence else removal._replace(evidence=measured(removal.reason, measures))
 
 
 _OUT = table.schema(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxlm.corpus import scores, stages, table
-from jaxlm.corpus.pipeline import FOLDERS, Corpus
+from jaxlm.corpus.finished import FOLDERS, Corpus
 from jaxlm.errors import UserError
 
 _SHOWN = 5  # ids that an error names

@@ -1,7 +1,7 @@
 """Documents, and what is noted of them, as Parquet: one file a part, which DuckDB, pandas or Spark open too."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,39 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema)
     pq.write_table(pa.Table.from_pylist(list(rows), schema), path, compression="zstd")
 
 
+class Writer:
+    """Rows to a file as they come, a row group of them in memory."""
+
+    def __init__(self, path: Path, schema: pa.Schema):
+        self._file, self._schema, self._rows = pq.ParquetWriter(path, schema, compression="zstd"), schema, []
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        self._rows.append(row)
+        if len(self._rows) == _ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._file.write_table(pa.Table.from_pylist(self._rows, self._schema))
+        self._rows = []
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._rows:
+            self._flush()
+        self._file.close()
+
+
+def join(paths: Iterable[Path], path: Path, schema: pa.Schema) -> None:
+    """One file of the rows of all, in order."""
+    with pq.ParquetWriter(path, schema, compression="zstd") as file:
+        for one in paths:
+            with pq.ParquetFile(one) as rows:
+                for batch in rows.iter_batches(_ROWS):
+                    file.write_batch(batch)
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
     return pq.read_table(path).to_pylist()
 
@@ -50,9 +83,18 @@ def column(path: Path, name: str) -> list[Any]:
 
 def rows_of(path: Path, beginning: str) -> list[dict[str, Any]]:
     """The rows whose id begins so; other rows are not decoded."""
+    return _rows_where(path, lambda id_: id_.startswith(beginning))
+
+
+def rows_with(path: Path, ids: Container[str]) -> list[dict[str, Any]]:
+    """The rows with one of these ids."""
+    return _rows_where(path, ids.__contains__)
+
+
+def _rows_where(path: Path, wants: Callable[[str], bool]) -> list[dict[str, Any]]:
     with pq.ParquetFile(path) as file:
         ids = file.read(["id"]).column("id").to_pylist()
-        wanted = [number for number, id_ in enumerate(ids) if id_.startswith(beginning)]
+        wanted = [number for number, id_ in enumerate(ids) if wants(id_)]
         return file.read().take(wanted).to_pylist() if wanted else []
 
 

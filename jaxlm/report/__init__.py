@@ -1,1 +1,1 @@
-"""What a run folder has to show: one HTML page without network, and its few numbers as JSON."""
+"""Pages without network: what a run folder has to show (page.py), and the datasheet of a corpus (datasheet.py)."""

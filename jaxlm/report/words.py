@@ -60,6 +60,32 @@ def compact(value: Number | None) -> str:
     return f"{value:,.0f}"
 
 
+def size(count: Number) -> str:
+    """Bytes in kB, MB, GB or TB: powers of 1,000.
+
+    >>> [size(count) for count in (0, 812, 13_534_106)]
+    ['0 B', '812 B', '13.5 MB']
+    """
+    for scale, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= scale:
+            return f"{count / scale:,.0f} {unit}" if count >= 100 * scale else f"{count / scale:.3g} {unit}"
+    return f"{count:,.0f} B"
+
+
+def share(part: Number, whole: Number) -> str:
+    """Percent, and never 0 or 100 where it is not: 23 %, 0.4 %, under 0.1 %.
+
+    >>> [share(*pair) for pair in ((44, 191), (1, 10_000), (9_999, 10_000), (0, 0))]
+    ['23 %', 'under 0.1 %', 'over 99.9 %', '–']
+    """
+    if not whole:
+        return NONE
+    percent = 100 * part / whole
+    if 0 < percent < 0.1 or 99.9 < percent < 100:
+        return "under 0.1 %" if percent < 1 else "over 99.9 %"
+    return f"{percent:.1f} %" if 0 < percent < 9.95 or 99 < percent < 100 else f"{percent:.0f} %"
+
+
 def plus_minus(value: Number | None, error: Number | None) -> str:
     """A value and its standard error, cut after the error's second digit: 1.4712 ± 0.0093."""
     if value is None or error is None or error <= 0:

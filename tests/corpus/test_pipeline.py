@@ -16,8 +16,9 @@ from jaxlm.corpus.bigscience import BigScience
 from jaxlm.corpus.config import CorpusConfig, DuplicatesConfig, LanguagesConfig, QualityConfig, SourceConfig
 from jaxlm.corpus.document import Document
 from jaxlm.corpus.duplicates.config import CapConfig, ExactConfig, NearConfig
+from jaxlm.corpus.finished import FOLDERS, Corpus
 from jaxlm.corpus.lines_refinedweb import RefinedWebLines
-from jaxlm.corpus.pipeline import FOLDERS, Corpus, make
+from jaxlm.corpus.pipeline import make
 from jaxlm.corpus.rules import Bounds, RefinedWeb
 from jaxlm.corpus.story import stories
 from jaxlm.corpus.word_lists import WordList, WordListConfig

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jaxlm import hashing
-from jaxlm.corpus.pipeline import FOLDERS
+from jaxlm.corpus.finished import FOLDERS
 from tests.corpus.test_pipeline import text
 
 CONFIG = """

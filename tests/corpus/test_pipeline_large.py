@@ -9,8 +9,9 @@ import pytest
 
 from jaxlm.corpus import slices, stages
 from jaxlm.corpus.config import CorpusConfig
+from jaxlm.corpus.finished import Corpus
 from jaxlm.corpus.formats.unpack import LINE_BYTES
-from jaxlm.corpus.pipeline import Corpus, make
+from jaxlm.corpus.pipeline import make
 from jaxlm.errors import UserError
 from tests.corpus.formats.test_wikipedia import export, page
 from tests.corpus.test_pipeline import config, rows, text

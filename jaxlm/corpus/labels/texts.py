@@ -7,9 +7,9 @@ from pathlib import Path
 from jaxlm.corpus import stages, table
 from jaxlm.corpus.collect import read, source_files
 from jaxlm.corpus.document import Tally
+from jaxlm.corpus.finished import MANIFEST, Corpus
 from jaxlm.corpus.labels.config import LabelConfig
 from jaxlm.corpus.labels.rules import Item
-from jaxlm.corpus.pipeline import MANIFEST, Corpus
 from jaxlm.errors import UserError
 
 

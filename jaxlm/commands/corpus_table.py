@@ -1,0 +1,68 @@
+"""What `jaxlm prepare` says of a corpus on a terminal: a line for each stage, and what looks like a mistake."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+REASONS = 3  # of a stage: chosen, a line
+RULES = 12  # of a stage whose samples are shown: chosen; of languages there may be a hundred
+_BEGINS = 100  # characters of a sample
+
+
+def stages(manifest: Mapping[str, Any]) -> str:
+    """A table: stage, documents in and out, and the reasons that took most."""
+    from jaxlm.report.words import share, size
+
+    found, collect = manifest["ledger"], manifest["stages"]["collect"]
+    documents, skipped = found["profiles"]["collected"]["totals"], collect["skipped"]
+    read = documents["documents"] + sum(skipped.values())
+    rows = [("stage", "in", "out", "most for"), ("collect", *_two(read, documents["documents"]), _top(skipped.items()))]
+    for stage in found["flow"]:
+        took = [(rule["reason"], rule["first"]) for rule in stage["rules"]]
+        rows.append((stage["stage"], *_two(stage["in"]["documents"], stage["out"]["documents"]), _top(took)))
+    stay = found["profiles"]["stay"]["totals"]
+    kept = share(stay["documents"], documents["documents"])
+    end = f"{stay['documents']:,} of {documents['documents']:,} documents stay ({kept}), {size(stay['bytes'])} of text"
+    return "\n".join([*_aligned(rows), end])
+
+
+def _two(entered: int, left: int) -> tuple[str, str]:
+    return f"{entered:,}", f"{left:,}"
+
+
+def _top(counts: Iterable[tuple[str, int]]) -> str:
+    some = sorted((item for item in counts if item[1]), key=lambda item: (-item[1], item[0]))
+    rest = sum(count for _, count in some[REASONS:])
+    told = [f"{reason} {count:,}" for reason, count in some[:REASONS]] + ([f"others {rest:,}"] if rest else [])
+    return ", ".join(told) or "nothing"
+
+
+def _aligned(rows: Sequence[tuple[str, str, str, str]]) -> Iterator[str]:
+    """Names to the left, numbers to the right."""
+    wide = [max(len(row[column]) for row in rows) for column in range(3)]
+    for name, entered, left, why in rows:
+        yield f"  {name:<{wide[0]}}  {entered:>{wide[1]}}  {left:>{wide[2]}}  {why}"
+
+
+def samples(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Lines for each rule that took something: how many, and a few of them."""
+    from jaxlm.report.words import share
+
+    for stage in manifest["ledger"]["flow"]:
+        took = [rule for rule in stage["rules"] if rule["documents"]]
+        for rule in took[:RULES]:
+            of = f" of {rule['judged']:,} ({share(rule['documents'], rule['judged'])})" if rule["judged"] else ""
+            yield f"\n{stage['stage']}: {rule['reason']}: {rule['documents']:,}{of}, it alone {rule['alone']:,}"
+            for one in rule["samples"]:
+                yield f"  {one['source']}  {one['id'][:12]}  {one['evidence']}".rstrip()
+                yield f"    {plain(one['begins'])[:_BEGINS]}"
+        if len(took) > RULES:
+            yield f"\n{stage['stage']}: {len(took) - RULES:,} more rules, which --json tells"
+
+
+def plain(text: str) -> str:
+    """One line without what a terminal would obey.
+
+    >>> plain("a\\n\\x1b[2J b")
+    'a [2J b'
+    """
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -1,0 +1,107 @@
+"""A corpus that is finished: what lies in its folder, and how it comes there.
+
+documents/00000.parquet ...   what stays: id, text, source, language, url, date, licence, title
+removed/00000.parquet ...     what went: stage, reason, evidence, the beginning of its text
+cut/00000.parquet ...         what was cut out of those that stay: the same, and its place
+contamination/                report.json, leaks.parquet: what of the evaluation sets was found where
+left_out.parquet              what gave no document: file, place, reason
+manifest.json                 sealed: config, inputs, counts of each stage and reason, samples, hashes
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jaxlm
+from jaxlm import hashing
+from jaxlm.config import dump
+from jaxlm.corpus import left_out, stages, tasks
+from jaxlm.corpus.config import CorpusConfig
+from jaxlm.corpus.contamination import report
+from jaxlm.errors import UserError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+FOLDERS = {"documents": stages.DOCUMENTS, "removed": stages.REMOVED, "cut": stages.CUT}  # and what a part writes
+
+
+class Corpus(NamedTuple):
+    """A finished one."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def documents(self) -> Path:
+        return self.folder / "documents"
+
+    @classmethod
+    def open(cls, folder: Path) -> "Corpus":
+        """Damaged where the manifest is not what was written, UserError where there is none."""
+        try:
+            sealed = (folder / MANIFEST).read_bytes()
+        except OSError as error:
+            raise UserError(
+                f"{folder} has no {MANIFEST} ({error.strerror}): a corpus is a folder made by `jaxlm prepare`"
+            ) from None
+        manifest = hashing.unseal(sealed, str(folder / MANIFEST))
+        if manifest.get("format_version") != FORMAT_VERSION:
+            raise UserError(
+                f"{folder}: format_version={manifest.get('format_version')}, this jaxlm reads {FORMAT_VERSION}: run "
+                f"`jaxlm prepare` again"
+            )
+        return cls(folder, manifest)
+
+
+def beside(folder: Path, name: str) -> Path:
+    """Where what will be `name` is built."""
+    return folder / f".{name}.building"
+
+
+def commit(
+    cfg: CorpusConfig,
+    folder: Path,
+    written: Sequence[Path],
+    leaked: Path | None,
+    inputs: list[dict],
+    facts: dict,
+    told: dict,
+) -> Corpus:
+    """Put everything in its place, and the manifest last: without it, or with another, there is no corpus."""
+    made = {
+        name: {f"{number:05}.parquet": part / file for number, part in enumerate(written)}
+        for name, file in FOLDERS.items()
+    }
+    if leaked is not None:
+        made["contamination"] = {name: leaked / name for name in (report.LEAKS, report.REPORT)}
+    for name, parts in made.items():
+        building = beside(folder, name)
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir()
+        for file, path in parts.items():
+            shutil.copyfile(path, building / file)
+    files = {
+        f"{name}/{file}": found for name in made for file, found in hashing.hash_folder(beside(folder, name)).items()
+    }
+    lost = beside(folder, left_out.NAME)
+    files[left_out.NAME] = [lost.stat().st_size, hashing.file_hash(lost)]
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "jaxlm": jaxlm.__version__,
+        "config": dump(cfg),
+        "inputs": inputs,
+        "stages": facts,
+        "ledger": told,
+        "files": files,
+        "digest": tasks.key(files),
+    }
+    (folder / MANIFEST).unlink(missing_ok=True)
+    os.replace(lost, folder / left_out.NAME)
+    shutil.rmtree(folder / "contamination", ignore_errors=True)  # of a run that looked for leaks
+    for name in made:
+        shutil.rmtree(folder / name, ignore_errors=True)
+        os.rename(beside(folder, name), folder / name)
+    hashing.write_atomically(folder / MANIFEST, hashing.seal(manifest))
+    return Corpus(folder, manifest)

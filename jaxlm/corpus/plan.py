@@ -1,0 +1,103 @@
+"""What of the sources is read together: files in the order of their names, or slices of a large one.
+
+Nothing here depends on how many workers there are. Of a sample (corpus/sample.py) no file is cut, nor read to its end.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxlm.corpus import remote, sample, slices, tasks
+from jaxlm.corpus.collect import STDLIB, Progress, source_files
+from jaxlm.corpus.config import CorpusConfig, SourceConfig
+from jaxlm.corpus.document import LeftOut, Tally
+from jaxlm.corpus.files import WHOLE, File, Slice, inside
+from jaxlm.corpus.tasks import Task
+from jaxlm.errors import UserError
+
+
+class Part(NamedTuple):
+    """Files of one source, or a slice of one, that are read in one task."""
+
+    source: SourceConfig
+    files: list[File]
+    digest: str  # of their names and bytes
+
+    @property
+    def name(self) -> str:
+        first = self.files[0]
+        place = "" if first.slice == WHOLE else f" from byte {first.slice.begin:,}"
+        return f"{self.source.name}/{first.name}{place}" + (" ..." if len(self.files) > 1 else "")
+
+
+class Plan(NamedTuple):
+    """What will be read."""
+
+    parts: list[Part]  # of every source, in order
+    tally: Tally  # of what the sources hold that is no text file
+    left_out: list[tuple[str, LeftOut]]  # the same one by one, with its source
+    files: dict[str, int]  # of each source, before a sample is taken
+
+
+def plan(
+    cfg: CorpusConfig,
+    folder: Path,
+    run: Callable[[list[Task]], list[dict]],
+    progress: Progress,
+    *,
+    sampled: bool = False,
+) -> Plan:
+    parts, tally, told, found = [], Tally(), [], {}
+    for source in cfg.sources:
+        tally.note = lambda one, name=source.name: told.append((name, one))
+        try:
+            path, outside = source.path, folder
+            if remote.is_remote(path):
+                path, outside = str(remote.local(path, source.include, folder / "work" / "fetched", progress)), None
+            files = source_files(path, source.include, tally, outside)
+            files = inside(files, Path(path).expanduser(), tally) if path != STDLIB else files
+        except UserError as error:
+            raise UserError(f"source {source.name!r}: {error}") from None
+        if not files:
+            only = f" that fits include={list(source.include)}" if source.include else ""
+            why = f" ({tally})" if str(tally) else ""
+            raise UserError(f"source {source.name!r}: path={source.path!r} holds no file{only}{why}: name another one")
+        found[source.name] = len(files)
+        for some in _cut(sample.choose(files) if sampled else files, cfg.part_bytes):
+            # A sample's folder is a new one, so names are enough, and no large file is read to its end.
+            names = tasks.key(source.name, [file.name for file in some])
+            parts.append(Part(source, some, names if sampled else slices.digest(some)))
+            progress(len(parts), None, "hashing parts")
+    return Plan(parts if sampled else _sliced(parts, cfg, run), tally, told, found)
+
+
+def _sliced(parts: list[Part], cfg: CorpusConfig, run: Callable[[list[Task]], list[dict]]) -> list[Part]:
+    """Parts of a large file in slices, the others as they are."""
+    large = [part for part in parts if part.files[0].size > cfg.part_bytes and slices.starts_of(part.files[0])]
+    found = dict(zip((part.digest for part in large), run([_cutting(part, cfg) for part in large]), strict=True))
+    cut = []
+    for part in parts:
+        facts = found.get(part.digest, {"slices": [WHOLE], "digests": [part.digest]})
+        if len(facts["slices"]) == 1:
+            cut.append(part)
+            continue
+        for place, digest in zip(facts["slices"], facts["digests"], strict=True):
+            cut.append(Part(part.source, [part.files[0]._replace(slice=Slice(*place))], digest))
+    return cut
+
+
+def _cutting(part: Part, cfg: CorpusConfig) -> Task:
+    key = tasks.key(slices.VERSION, part.digest, cfg.part_bytes)
+    return Task("cut", key, slices.find, (part.files[0], cfg.part_bytes, part.digest), part.name)
+
+
+def _cut(files: Sequence[File], most: int) -> Iterator[list[File]]:
+    some: list[File] = []
+    size = 0
+    for file in files:
+        if some and size + file.size > most:
+            yield some
+            some, size = [], 0
+        some.append(file._replace(path=file.path.absolute()))  # a cluster's workers stand in other folders
+        size += file.size
+    yield some

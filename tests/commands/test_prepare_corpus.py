@@ -1,0 +1,61 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from jaxlm.config import dump
+from jaxlm.corpus.config import CorpusConfig, SourceConfig
+from tests.corpus.test_pipeline import text
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    source = tmp_path / "texts"
+    source.mkdir()
+    for n in range(3):
+        (source / f"{n}.txt").write_text(text(n))
+    (source / "few.txt").write_text("The few words\x1b[2J of ann.smith@realmail.com and of others.")
+    cfg = CorpusConfig(name="small", sources=(SourceConfig(name="texts", path=str(source)),))
+    cfg = cfg.model_copy(update={"quality": tuple(one.model_copy(update={"languages": ()}) for one in cfg.quality)})
+    (tmp_path / "small.json").write_text(json.dumps(dump(cfg)))
+    return tmp_path / "small.json"
+
+
+def test_a_corpus_is_told_in_a_table_and_stdout_is_the_folder_of_documents(jaxlm, config, tmp_path):
+    answer = jaxlm("prepare", config, "--workers", 1)
+    assert answer.code == 0
+    assert answer.out == f"{tmp_path}/corpora/small/documents\n"
+    table = [line.split() for line in answer.err.splitlines()]
+    assert ["collect", "4", "4", "nothing"] in table
+    assert ["quality", "4", "3", "Gopher.words", "below", "50", "1"] in table
+    assert "3 of 4 documents stay (75 %)" in answer.err
+    assert "removed nothing" in answer.err
+    assert f"datasheet: {tmp_path}/corpora/small/datasheet.html" in answer.err
+    assert {path.suffix for path in (tmp_path / "corpora" / "small").glob("datasheet.*")} == {".html", ".md", ".json"}
+    found = jaxlm("prepare", config, "--workers", 1, "--json").json
+    assert found["datasheet"].endswith("datasheet.html") and len(found["warnings"]) == 1
+
+
+def test_a_dry_run_shows_what_would_go_and_keeps_nothing(jaxlm, config, tmp_path, monkeypatch):
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    answer = jaxlm("prepare", config, "--dry-run", "--workers", 1)
+    assert answer.code == 0
+    assert answer.out.startswith("A sample: of each file that was read its first texts")
+    assert "texts: 4 of 4 files, 4 documents" in answer.out
+    assert "quality: Gopher.words below 50: 1 of 4 (25 %), it alone" in answer.out
+    assert re.search(r"it is \d+$", answer.out, re.MULTILINE)
+    assert "of <EMAIL> and of others." in answer.out and "\x1b" not in answer.out
+    found = jaxlm("prepare", config, "--dry-run", "--workers", 1, "--json").json
+    assert found["sample"] == {"texts": {"files": 4, "of_files": 4}}
+    assert found["ledger"]["flow"][0]["out"]["documents"] == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.json", "texts", "tmp"]
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_a_dry_run_refuses_what_it_cannot_sample(jaxlm, config, tmp_path):
+    answer = jaxlm("prepare", "quickstart", "--dry-run")
+    assert answer.code == 2 and "--dry-run samples the sources of a corpus" in answer.err
+    answer = jaxlm("prepare", config, "--dry-run", "--cluster", "tcp://x:1")
+    assert answer.code == 2 and "leave out --cluster tcp://x:1" in answer.err

@@ -1,0 +1,124 @@
+"""The ledger of a planted corpus: that it adds up, what it warns of, and that no cut into parts changes it."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from jaxlm.corpus.config import CorpusConfig, DuplicatesConfig, LanguagesConfig, QualityConfig, SourceConfig
+from jaxlm.corpus.duplicates.config import CapConfig, ExactConfig, NearConfig
+from jaxlm.corpus.finished import Corpus
+from jaxlm.corpus.pipeline import make
+from jaxlm.corpus.summary import warnings
+from tests.corpus.test_pipeline import text
+
+LENIENT = CapConfig(share=1)
+
+
+def plant(folder: Path) -> Path:
+    folder.mkdir()
+    near = text(3).split()
+    near[7] = "otherwise"
+    told = [
+        {"text": text(1), "licence": "CC0", "date": "2019-05-01"}, {"text": text(2)}, {"text": text(2)},
+        {"text": text(3) + " More."}, {"text": " ".join(near)}, {"text": "Few words: ann.smith@realmail.com"},
+        {"text": "The same line of words.\n" * 60, "date": "circa 1851"}, {"text": "Few."}, {"text": "Few, too."},
+        {"text": "Few again."},
+    ]  # fmt: skip
+    (folder / "a.jsonl").write_text(
+        "\n".join([*map(json.dumps, told[:5]), "{not json", '{"words": 1}', '{"text": ""}'])
+    )
+    (folder / "b.jsonl").write_text("\n".join(map(json.dumps, told[5:])))
+    (folder / "c.txt").write_text("")
+    return folder
+
+
+def config(source: Path, **more) -> CorpusConfig:
+    settings = {
+        "name": "planted", "sources": (SourceConfig(name="texts", path=str(source)),), "bad_records": 0.5,
+        "quality": (QualityConfig(languages=()),),
+        "duplicates": DuplicatesConfig(exact=ExactConfig(cap=LENIENT), near=NearConfig(cap=LENIENT)),
+    }  # fmt: skip
+    return CorpusConfig(**{**settings, **more})
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Corpus:
+    folder = tmp_path_factory.mktemp("ledger")
+    return make(config(plant(folder / "texts")), folder / "corpora")
+
+
+def rule(corpus: Corpus, stage: str, reason: str) -> dict:
+    (flow,) = [one for one in corpus.manifest["ledger"]["flow"] if one["stage"] == stage]
+    return next(one for one in flow["rules"] if one["reason"] == reason)
+
+
+def test_the_flow_adds_up_from_what_was_collected_to_what_stays(corpus):
+    found = corpus.manifest["ledger"]
+    entered = found["profiles"]["collected"]["totals"]
+    for stage in found["flow"]:
+        assert stage["in"] == {"documents": entered["documents"], "bytes": entered["bytes"]}
+        for unit, gone in (("documents", "first"), ("bytes", "first_bytes")):
+            assert stage["in"][unit] - sum(one[gone] for one in stage["rules"]) == stage["out"][unit]
+        entered = stage["out"]
+    assert entered["documents"] == found["profiles"]["stay"]["totals"]["documents"] == 3
+    assert [stage["stage"] for stage in found["flow"]] == ["quality", "duplicates"]
+
+
+def test_a_rule_tells_what_it_took_what_it_took_alone_and_of_how_many(corpus):
+    few, plain = (rule(corpus, "quality", f"Gopher.{name}") for name in ("words below 50", "stop_words below 2"))
+    assert (few["documents"], few["first"], few["alone"], few["judged"]) == (4, 4, 0, 10)
+    assert (plain["documents"], plain["first"], plain["alone"]) == (5, 1, 0)  # all of those, and what repeats
+    assert rule(corpus, "quality", "Gopher.hashes above 0.1")["documents"] == 0
+    near = rule(corpus, "duplicates", "near duplicate")
+    assert (near["documents"], near["alone"], near["judged"]) == (1, 1, 5)
+
+
+def test_samples_show_what_was_measured_and_no_personal_data(corpus):
+    few = rule(corpus, "quality", "Gopher.words below 50")["samples"]
+    assert len(few) == 3 and all(one["evidence"].startswith("it is ") for one in few)
+    assert [one["id"] for one in few] == sorted(one["id"] for one in few)
+    assert "realmail" not in json.dumps(corpus.manifest["ledger"])
+
+
+def test_the_most_copied_documents_are_named(corpus):
+    (one,) = corpus.manifest["ledger"]["duplicates"]["near duplicates"]["biggest"]
+    assert one["texts"] == 2 and one["source"] == "texts/a.jsonl:4" and text(3).startswith(one["begins"])
+
+
+def test_profiles_count_licences_years_and_lengths(corpus):
+    found = corpus.manifest["ledger"]["profiles"]
+    assert found["collected"]["licences"] == {"CC0": 1}
+    assert found["collected"]["years"] == {"2019": 1, "1851": 1} and found["stay"]["years"] == {"2019": 1}
+    lengths = [count for bins in found["collected"]["lengths"].values() for count in bins.values()]
+    assert sum(lengths) == found["collected"]["totals"]["documents"] == 10
+
+
+def test_the_cut_into_parts_changes_no_ledger(corpus, tmp_path):
+    other = make(config(plant(tmp_path / "texts"), part_bytes=1 << 10), tmp_path / "corpora")
+    assert len(other.manifest["inputs"]) > len(corpus.manifest["inputs"]) == 1
+    assert other.manifest["ledger"] == corpus.manifest["ledger"]
+
+
+def test_what_gave_no_document_is_a_row_with_its_file_and_place(corpus):
+    rows = pq.read_table(corpus.folder / "left_out.parquet").to_pylist()
+    assert [(row["source"], row["place"], row["bad"], row["reason"]) for row in rows] == [
+        ("texts/a.jsonl", "line 6", True, "not JSON"),
+        ("texts/a.jsonl", "line 7", True, "no field 'text'"),
+        ("texts/a.jsonl", "8", False, "empty"),
+        ("texts/c.txt", "", False, "empty"),
+    ]
+    assert "set data.text_field to one of its fields: 'words'" in rows[1]["detail"]
+
+
+def test_rules_that_take_nothing_too_much_or_judge_none_are_told(corpus, tmp_path):
+    (idle,) = warnings(corpus.manifest)
+    assert "more rules removed nothing" in idle and "Gopher.bullet_lines above 0.9" in idle
+    source = plant(tmp_path / "texts")
+    klingon = QualityConfig(languages=("tlh",))
+    wanted = LanguagesConfig(keep=("xx",), probability=0.0)
+    off = DuplicatesConfig(exact=None, near=None)
+    said = warnings(make(config(source, quality=(klingon,), languages=wanted, duplicates=off), tmp_path).manifest)
+    assert said[0] == "languages removed 10 of the 10 documents it judged (100%): look at its samples"
+    assert "judged no document, since none is in their languages: see quality.languages" in said[1]
