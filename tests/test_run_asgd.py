@@ -78,7 +78,7 @@ def test_a_run_that_stopped_goes_on_with_the_same_bits(place, source, unbroken, 
     assert tiny_run.metrics(tmp_path / "run") == tiny_run.metrics(unbroken / "run")
 
 
-@pytest.mark.parametrize("name", ["pmap", "jit"])
+@pytest.mark.parametrize("name", ["jit", pytest.param("pmap", marks=pytest.mark.slow)])
 def test_every_layout_averages_the_same(name, source, unbroken, tmp_path):
     run.train(config(source, **LAYOUTS[name]), tmp_path / "run", shards_dir=unbroken / "shards")
     assert averaged(tmp_path / "run") == averaged(unbroken / "run")

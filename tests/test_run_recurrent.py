@@ -106,7 +106,7 @@ def of(model, params, hidden_BLD, batch) -> float:
     return float(((log_z - np.take_along_axis(logits_BLV, batch.target[..., None], -1)[..., 0]) * batch.weight).sum())
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "mingru"])
+@pytest.mark.parametrize("cell", ["lstm", *(pytest.param(cell, marks=pytest.mark.slow) for cell in ("gru", "mingru"))])
 def test_muon_knows_the_recurrent_weights(cell, source, unbroken, tmp_path):
     model = {"kind": "recurrent", "cell": cell, "width": 32, "precision": "float32"}
     cfg = config(source, model=model, optimizer={"kind": "muon", "schedule": {"kind": "wsd", "warmup": 2}})

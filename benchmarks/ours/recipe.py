@@ -62,6 +62,7 @@ FIXED = {
     "data.split.kind": "contiguous",
     "data.split.validation": 0.1,
     "data.split.test": 0.0,
+    "data.mixture": None,
     "model.kind": "decoder",
     "model.vocab": None,
     "model.max_length": None,

@@ -91,6 +91,7 @@ def lines(folder):
 # --- one by one
 
 
+@pytest.mark.slow  # the ones at chosen places are of every suite
 def test_killed_between_two_steps(case):
     child = case.start("in_a_step")
     injector.kill_when(child, lambda: lines(case.folder / "in_a_step") >= 5, timeout_seconds=TIMEOUT)
