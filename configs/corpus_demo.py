@@ -1,11 +1,11 @@
 """Eight kinds of dirty text to one clean corpus: web pages, archives, a wiki, books, editions, languages.
 
     JAXLM_DATA=data jaxlm prepare corpus_demo
-    jaxlm train quickstart --set data.source=corpora/corpus_demo/documents
+    jaxlm train quickstart --set data.source=corpora/corpus_demo/documents --set data.tokenizer.kind=byte_bpe
 
-JAXLM_DATA is a folder with the folders below, packed or not. A template: name your own sources, each with its licence;
-what stays in is decided by `languages`, `quality` and `duplicates`, whose thresholds have their sources in
-jaxlm/corpus/rules.py and jaxlm/corpus/duplicates/config.py. Rules of English words judge English texts alone.
+JAXLM_DATA is a folder with the folders below, packed or not. (byte_bpe, as thousands of Chinese characters leave 4,096
+pieces of SentencePiece no room for words.) A template: name your own sources, each with its licence; thresholds of what
+stays have their sources in corpus/rules.py and corpus/duplicates/config.py; English rules judge English texts alone.
 """
 
 import os
@@ -20,7 +20,6 @@ LICENCES = {
     "enwiki-xml-sample": "CC BY-SA 3.0",
     "gutenberg-en": "public domain in the USA",
     "near-duplicates-gutenberg": "public domain in the USA",
-    "mojibake-ftfy": "Apache-2.0",
     "udhr": None,
 }
 TEXTS = ("*.html*", "*.warc*", "*.wet*", "*.arc*", "*.xml*", "*.txt*")  # and not what describes them
@@ -32,6 +31,12 @@ def _chinese(data: str, name: str, include: str, text_field: str) -> SourceConfi
     return SourceConfig(name=name, path=path, include=(include,), text_field=text_field, licence=licence)
 
 
+def _mojibake(data: str) -> SourceConfig:
+    """Records of JSON files, whose text was decoded as what it is not."""
+    path, licence = f"{data}/mojibake-ftfy", "Apache-2.0"
+    return SourceConfig(name="mojibake-ftfy", path=path, include=("*.json",), text_field="original", licence=licence)
+
+
 def config() -> CorpusConfig:
     data = os.environ.get("JAXLM_DATA", "data")
     return CorpusConfig(
@@ -41,6 +46,7 @@ def config() -> CorpusConfig:
                 SourceConfig(name=name, path=f"{data}/{name}", include=TEXTS, licence=licence)
                 for name, licence in LICENCES.items()
             ),
+            _mojibake(data),
             _chinese(data, "chinese-classics", "*.json*", text_field="paragraphs"),
             _chinese(data, "shijing", "shijing.json", text_field="content"),
         ),

@@ -243,7 +243,7 @@ def _explain(cfg: SentencePieceConfig, message: str) -> str:
     if least := re.search(r"vs (\d+)\. Increase vocab_size", message):
         return (
             f"vocab={cfg.vocab} is too small: specials, bytes and the single characters of this text need "
-            f"{least[1]}; set data.tokenizer.vocab to more than that, or choose kind=bytes"
+            f"{least[1]}; set data.tokenizer.vocab to more than that, or choose kind=byte_bpe or kind=bytes"
         )
     if "sentences_.empty()" in message:
         return "the training text is empty, so no tokenizer can be trained: give more text, or kind=bytes"
