@@ -42,6 +42,17 @@ hypothesis.settings.register_profile("jaxlm", derandomize=True, deadline=None, d
 hypothesis.settings.load_profile("jaxlm")
 
 
+def pytest_collection_finish():
+    """What is imported by now stays: no collection of garbage need walk it.
+
+    A tracer makes thousands of small tuples that live on; the collector's usual thresholds (700, 10, 10) have it look
+    for cycles so often that it takes a tenth of the suite.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forget_programs():
     """A worker that keeps the programs of thousands of tests gets slow: its collector of garbage walks them all.

@@ -117,7 +117,7 @@ def test_an_import_is_scored_on_what_it_was_trained_for(name, imports, text, tmp
     model, params, tokenizer, cfg, _ = jaxlm.load(run)
     shards = score.text_shards(tmp_path, cfg, tokenizer, text)
     nats = count = 0.0
-    batches = loader.evaluation_batches(shards, cfg.data, "test")
+    batches, hidden = loader.evaluation_batches(shards, cfg.data, "test"), jax.jit(model.hidden)
     for batch in batches:
         if name == "bert":
             assert (batch.token == 4).any() and (count or batch.token[0, 0] == 2) and batch.kind is None
@@ -126,7 +126,7 @@ def test_an_import_is_scored_on_what_it_was_trained_for(name, imports, text, tmp
             assert (batch.token[:, 0] == 0).all() and set(ends[batch.weight.sum(1) > 0].ravel()) == {1}
             assert (batch.target[:, 0][batch.weight[:, 0] > 0] == tokenizer.sentinels[0]).all()
         bias = model.bias(params)
-        logits = model.hidden(params, jax.tree.map(jax.numpy.asarray, batch)) @ model.head(params).T
+        logits = hidden(params, batch) @ model.head(params).T
         logits = np.asarray(logits, np.float64) + (0 if bias is None else np.asarray(bias))
         log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
         nats -= (np.take_along_axis(log_p, batch.target[..., None], axis=-1)[..., 0] * batch.weight).sum()
@@ -145,10 +145,10 @@ def test_a_bert_writes_nothing_and_a_t5_answers(imports):
     model, params, tokenizer, *_ = jaxlm.load(run)
     source, written = [*tokenizer.encode("The old King").tolist(), 1], [0]
     row = lambda ids: tokens(jax.numpy.array([ids], np.int32), jax.numpy.arange(len(ids))[None])
-    for _ in range(6):
-        read = row(source)
-        batch = row(written)._replace(source=Source(read.token, read.segment, read.position))
-        logits = np.asarray(model.hidden(params, batch) @ model.head(params).T)[0, -1]
+    read, hidden = row(source), jax.jit(model.hidden)
+    for n in range(6):
+        batch = row(written + [0] * (5 - n))._replace(source=Source(read.token, read.segment, read.position))
+        logits = np.asarray(hidden(params, batch) @ model.head(params).T)[0, n]  # which sees nothing behind it
         written.append(int(logits[: tokenizer.vocab].argmax()))
     new = written[1:]
     assert ours.tokens == (new[: new.index(1)] if 1 in new else new) and len(ours.tokens) > 0

@@ -5,6 +5,7 @@ import takes, not the dependence.
 """
 
 import ast
+import functools
 import graphlib
 import subprocess
 import sys
@@ -64,7 +65,8 @@ def module_name(path: Path) -> str:
 SOURCES = {module_name(path): path.read_text(encoding="utf-8") for path in sorted((ROOT / "jaxlm").rglob("*.py"))}
 
 
-def imported(source: str) -> set[str]:
+@functools.cache
+def imported(source: str) -> frozenset[str]:
     """Every dotted name that `source` imports: `a.b` and `a.b.c` for `from a.b import c`."""
     names = set()
     for node in ast.walk(ast.parse(source)):
@@ -73,7 +75,7 @@ def imported(source: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: write the whole name, not a relative import"
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
+    return frozenset(names)
 
 
 def within(name: str, places: set[str]) -> bool:

@@ -20,6 +20,7 @@ from jaxlm.run_folder import read_json
 from jaxlm.training import layout as layouts
 from tests import tiny_run
 from tests.faults import injector
+from tests.rows import short
 
 
 class Unbroken:
@@ -132,7 +133,7 @@ def test_the_evaluation_of_training_is_that_of_a_saved_run(unbroken):
 # --- broken and gone on with
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", short([signal.SIGTERM, signal.SIGINT], signal.SIGTERM))
 def test_ten_and_ten_steps_are_twenty(unbroken, tmp_path, number):
     with pytest.raises(Interrupted, match="the same command goes on from there") as stopped:
         unbroken.train(tmp_path / "broken", show=stop_at(10, number))
@@ -224,7 +225,11 @@ def test_when_every_checkpoint_is_damaged_nothing_is_trained_over_it(unbroken, t
     assert error.value.exit_code == 4
 
 
-@pytest.mark.parametrize("mesh", [MeshConfig(layout="single"), MeshConfig(layout="axes", data=2, fsdp=2)], ids=str)
+@pytest.mark.parametrize(
+    "mesh",
+    [MeshConfig(layout="single"), pytest.param(MeshConfig(layout="axes", data=2, fsdp=2), marks=pytest.mark.slow)],
+    ids=str,
+)
 def test_a_run_goes_on_on_other_devices(unbroken, tmp_path, mesh):
     path = tmp_path / "moved"
     with pytest.raises(Interrupted):
@@ -406,7 +411,7 @@ def test_what_only_data_or_devices_show_is_the_users_mistake_too(unbroken, tmp_p
     assert all(word in str(error.value) for word in words)
 
 
-@pytest.mark.parametrize("mistake", ["data.source=nowhere.txt", "init=nowhere", "mesh.devices=3"])
+@pytest.mark.parametrize("mistake", ["mesh.devices=3", *short(["data.source=nowhere.txt", "init=nowhere"])])
 def test_a_mistake_can_be_mended_and_the_same_name_used_again(unbroken, tmp_path, mistake):
     """A run that never began claims nothing."""
     with pytest.raises(UserError):
@@ -508,16 +513,11 @@ def test_a_run_that_diverges_says_so_and_keeps_what_it_saved(unbroken, tmp_path)
         )  # fmt: skip
 
 
-def test_microbatches_and_ways_of_compiling_train_the_same_run(unbroken, tmp_path):
-    expected = tiny_run.metrics(unbroken.path)
-    for name, overrides in {
-        "parts": ["step.microbatches=2"],
-        "jit": ["step.compile=jit"],
-        "pmap": ["step.compile=pmap"],
-    }.items():
-        unbroken.train(tmp_path / name, *overrides)
-        for got, wanted in zip(tiny_run.metrics(tmp_path / name), expected, strict=True):
-            np.testing.assert_allclose([*got.values()], [*wanted.values()], rtol=1e-4, err_msg=name)
+@pytest.mark.parametrize("way", ["microbatches=2", "compile=jit", *short(["compile=pmap"])])
+def test_microbatches_and_ways_of_compiling_train_the_same_run(unbroken, tmp_path, way):
+    unbroken.train(tmp_path / "other", f"step.{way}")
+    for got, wanted in zip(tiny_run.metrics(tmp_path / "other"), tiny_run.metrics(unbroken.path), strict=True):
+        np.testing.assert_allclose([*got.values()], [*wanted.values()], rtol=1e-4)
 
 
 # --- configs that come with jaxlm
@@ -527,7 +527,7 @@ def test_microbatches_and_ways_of_compiling_train_the_same_run(unbroken, tmp_pat
 def test_a_shipped_config_builds(name):
     cfg = configs.load(name, RunConfig)
     assert cfg.name == name
-    family = parts.build_family(cfg, 4_096, "cpu")
+    family = parts.build_family(cfg, 4_096, "gpu")  # which stacks the layers: all are traced at once
     params = jax.eval_shape(family.init, jax.random.key(cfg.seed))
     batch = parts.abstract_batch(cfg)
     loss = parts.make_loss(family, cfg.loss)

@@ -20,10 +20,11 @@ from jaxlm.mesh import MeshConfig
 from jaxlm.run_config import RunConfig
 from jaxlm.training.layout import Layout
 from tests import tiny_run
+from tests.rows import short
 from tests.training.tiny import relative_distance
 
-SMALL = {"layers": 2, "heads": 2, "width": 16, "precision": "float32", "dropout": 0.1}
-CELL = {"kind": "recurrent", "layers": 2, "width": 16, "precision": "float32", "dropout": 0.1}
+SMALL = {"layers": 1, "heads": 2, "width": 16, "precision": "float32", "dropout": 0.1}
+CELL = {"kind": "recurrent", "layers": 1, "width": 16, "precision": "float32", "dropout": 0.1}
 DECODER = {"kind": "decoder", **SMALL}
 ENCODER = {"kind": "encoder", **SMALL}
 LINEAR = {"kind": "linear", "width": 16, "ngrams": 3, "buckets": 1024}
@@ -41,8 +42,8 @@ FAMILIES = {
     "prefix": (DECODER | {"position": "alibi"}, {"kind": "prefix"}, "packed"),
     "last": (DECODER, CLASSES | {"at": "last", "texts": 3}, "packed"),
     "bert": (ENCODER | {"sentence_order": True}, {"kind": "masked", "sentence_order": True}, "chunked"),
-    "modern": (ENCODER | {"position": "rotary", "activation": "geglu", "post_norm": False, "bias": False, "window": 4,
-                          "global_every": 2}, MASKED | {"rate": 0.3}, "packed"),
+    "modern": (ENCODER | {"position": "rotary", "activation": "geglu", "post_norm": False, "bias": False, "layers": 2,
+                          "window": 4, "global_every": 2}, MASKED | {"rate": 0.3}, "packed"),
     "classes": (ENCODER, CLASSES | {"second_field": "other"}, "packed"),
     "tags": (ENCODER, {"kind": "tagging", "classes": ["old", "new"]}, "packed"),
     "linear": (LINEAR, CLASSES, "packed"),
@@ -53,7 +54,7 @@ FAMILIES = {
     "half": (T5 | {"activation": "geglu", "tied": False}, {"kind": "prefix", "share": 0.5, "source": True}, "chunked"),
 }  # fmt: skip
 LABELLED = ("classification", "tagging", "extraction", "seq2seq")
-SHARED = ("mingru", "prefix", "bert")  # in the fast suite; the others are slow,
+SHARED = ("mingru", "bert")  # in the fast suite; the others are slow,
 RESUMED = ("bert",)  # as all but these are
 
 
@@ -87,12 +88,7 @@ def config(name: str, folder, steps=6) -> RunConfig:
     return parse(settings | {"model": model}, RunConfig)
 
 
-def rows_of_table(fast: tuple[str, ...]):
-    slow = lambda name: pytest.param(name, marks=pytest.mark.slow)
-    return pytest.mark.parametrize("name", [name if name in fast else slow(name) for name in FAMILIES])
-
-
-@rows_of_table(SHARED)
+@pytest.mark.parametrize("name", short(FAMILIES, *SHARED))
 def test_eight_devices_are_one(name, tmp_path):
     """Gradients, seen in the first moments of a step, and the loss: masks and penalties included."""
     cfg = config(name, tmp_path)
@@ -112,7 +108,7 @@ def test_eight_devices_are_one(name, tmp_path):
     assert relative_distance(eight.opt, one.opt) < 1e-5
 
 
-@rows_of_table(RESUMED)
+@pytest.mark.parametrize("name", short(FAMILIES, *RESUMED))
 def test_a_run_that_stopped_goes_on_bit_for_bit(name, tmp_path, monkeypatch):
     cfg = config(name, tmp_path)
     run.train(cfg, tmp_path / "whole", shards_dir=tmp_path / "shards")

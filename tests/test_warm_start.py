@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 
 import jax
 import numpy as np
@@ -45,6 +46,20 @@ def train(folder, name, model, objective, *, init=None, steps=2, more=(), **data
     return folder / name
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """`begun(model, objective)`: a run to begin with, trained once for all tests that only read it."""
+    folder, made = tmp_path_factory.mktemp("begun"), {}
+
+    def of(model, objective):
+        key = json.dumps([model, objective])
+        if key not in made:
+            made[key] = train(folder, f"first_{len(made)}", model, objective)
+        return made[key]
+
+    return of
+
+
 def parameters(path):
     return {name: np.asarray(leaf) for name, leaf in flatten(saved.load(path).params).items()}
 
@@ -61,14 +76,15 @@ def both(path):
     [
         (ENCODER, {"kind": "masked"}, CLASSES, {"classifier", "classifier_b", "pooler"},
          {"head_b", "transform", "transform_norm"}),
-        (DECODER, {"kind": "next_token"}, CLASSES | {"at": "last"}, {"classifier", "classifier_b"}, set()),
+        pytest.param(DECODER, {"kind": "next_token"}, CLASSES | {"at": "last"}, {"classifier", "classifier_b"}, set(),
+                     marks=pytest.mark.slow),
         (DECODER | {"tied": False}, {"kind": "next_token"}, CLASSES | {"at": "last"},
          {"classifier", "classifier_b"}, {"head"}),
         (DECODER, {"kind": "next_token"}, {"kind": "prefix"}, set(), set()),
     ],
 )  # fmt: skip
-def test_the_body_is_kept_and_the_heads_are_those_of_the_task(tmp_path, caplog, model, first, then, drawn, left):
-    begun = train(tmp_path, "first", model, first)
+def test_the_body_is_kept_and_the_heads_are_those_of_the_task(tmp_path, caplog, begun, model, first, then, drawn, left):
+    begun = begun(model, first)
     tuned = train(tmp_path, "tuned", model, then, init=begun)
     before, after = parameters(begun), parameters(tuned)
     top = lambda names: {name.partition("/")[0] for name in names}
@@ -83,8 +99,8 @@ def test_the_body_is_kept_and_the_heads_are_those_of_the_task(tmp_path, caplog, 
 
 
 @pytest.mark.parametrize("classes", [["old", "new", "unknown"], ["new", "old"], ["old", "new"]], ids=str)
-def test_a_head_is_kept_only_where_it_tells_the_same_apart(tmp_path, classes):
-    begun = train(tmp_path, "first", ENCODER, CLASSES)
+def test_a_head_is_kept_only_where_it_tells_the_same_apart(tmp_path, begun, classes):
+    begun = begun(ENCODER, CLASSES)
     tuned = train(tmp_path, "tuned", ENCODER, CLASSES | {"classes": classes}, init=begun)
     before, after = parameters(begun)["classifier"], parameters(tuned)["classifier"]
     assert len(after) == len(classes)
@@ -92,9 +108,9 @@ def test_a_head_is_kept_only_where_it_tells_the_same_apart(tmp_path, classes):
     assert kept == (classes == CLASSES["classes"])
 
 
-def test_ids_and_positions_that_a_task_does_not_use_are_kept(tmp_path):
+def test_ids_and_positions_that_a_task_does_not_use_are_kept(tmp_path, begun):
     """Hidden tokens have an id of their own, which classes do not need; shorter rows read fewer positions."""
-    begun = train(tmp_path, "first", ENCODER, {"kind": "masked"})
+    begun = begun(ENCODER, {"kind": "masked"})
     tuned = train(tmp_path, "tuned", ENCODER, CLASSES, init=begun, length=8)
     shapes = {name: parameters(tuned)[name].shape for name in ("embedding", "position")}
     assert shapes == {"embedding": (258, 16), "position": (16, 16)}
@@ -102,8 +118,8 @@ def test_ids_and_positions_that_a_task_does_not_use_are_kept(tmp_path):
     train(tmp_path, "on", ENCODER, CLASSES, init=tuned, length=8, steps=4)
 
 
-def test_a_run_with_more_positions_than_its_rows_goes_out_and_comes_back(tmp_path):
-    begun = train(tmp_path, "first", DECODER | {"bias": True}, {"kind": "next_token"})
+def test_a_run_with_more_positions_than_its_rows_goes_out_and_comes_back(tmp_path, begun):
+    begun = begun(DECODER | {"bias": True}, {"kind": "next_token"})
     tuned = train(tmp_path, "tuned", DECODER | {"bias": True}, {"kind": "next_token"}, init=begun, length=8)
     exchange.export_huggingface(tuned, tmp_path / "out")
     assert json.loads((tmp_path / "out" / "config.json").read_text())["n_positions"] == 16
@@ -122,9 +138,13 @@ def test_an_encoder_decoder_keeps_the_ids_of_hidden_spans_and_its_positions(tmp_
         np.testing.assert_allclose(after[name], before[name], atol=1e-7)
 
 
-@pytest.mark.parametrize("change", [{"width": 32}, {"layers": 2}, {"activation": "relu2", "bias": False}], ids=str)
-def test_another_body_is_refused_before_anything_is_trained_and_the_name_is_free(tmp_path, change):
-    begun = train(tmp_path, "first", DECODER | {"bias": True}, {"kind": "next_token"})
+@pytest.mark.parametrize(
+    "change",
+    [pytest.param({"width": 32}, marks=pytest.mark.slow), {"layers": 2}, {"activation": "relu2", "bias": False}],
+    ids=str,
+)
+def test_another_body_is_refused_before_anything_is_trained_and_the_name_is_free(tmp_path, begun, change):
+    begun = begun(DECODER | {"bias": True}, {"kind": "next_token"})
     with pytest.raises(UserError, match=r"is saved|is wanted") as error:
         train(tmp_path, "tuned", DECODER | {"bias": True} | change, {"kind": "next_token"}, init=begun)
     assert not (tmp_path / "tuned").exists()
@@ -135,8 +155,8 @@ def test_another_body_is_refused_before_anything_is_trained_and_the_name_is_free
     assert np.isfinite(run.train(cfg, tmp_path / "new", shards_dir=tmp_path / "shards").metrics["loss"])
 
 
-def test_rows_longer_than_the_learned_positions_are_refused(tmp_path):
-    begun = train(tmp_path, "first", ENCODER, {"kind": "masked"})
+def test_rows_longer_than_the_learned_positions_are_refused(tmp_path, begun):
+    begun = begun(ENCODER, {"kind": "masked"})
     with pytest.raises(UserError, match=r"position: float32\[16,16\] is saved, float32\[32,16\] is wanted"):
         train(tmp_path, "tuned", ENCODER, {"kind": "masked"}, init=begun, length=32)
 
@@ -151,8 +171,8 @@ def test_a_moving_average_is_what_another_run_begins_with(tmp_path):
     np.testing.assert_allclose(after, average, atol=1e-6)
 
 
-def test_a_start_from_a_run_that_saved_nothing_whole_is_refused_and_the_name_is_free(tmp_path):
-    begun = train(tmp_path, "first", DECODER, {"kind": "next_token"})
+def test_a_start_from_a_run_that_saved_nothing_whole_is_refused_and_the_name_is_free(tmp_path, begun):
+    begun = shutil.copytree(begun(DECODER, {"kind": "next_token"}), tmp_path / "first")
     for manifest in begun.glob("checkpoints/*/manifest.json"):
         manifest.unlink()
     with pytest.raises(UserError, match="has no whole checkpoint to start from: jaxlm verify"):

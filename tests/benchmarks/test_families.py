@@ -20,6 +20,7 @@ from family_cases import CASES, Ours  # noqa: E402
 from ours import timed_family  # noqa: E402
 
 from jaxlm.models.build import build  # noqa: E402
+from tests.rows import short  # noqa: E402
 
 TINY = {
     "lstm": ["model.width=8", "data.batch=2", "data.length=6"],
@@ -74,7 +75,7 @@ def test_generate_is_a_case_of_two_and_shares_the_time(monkeypatch):
     assert [(name, case.calls, rounds) for name, case, rounds, _ in calls] == [(name, 2, 3) for name in WRITING]
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", short(CASES, "mingru", "mingru8", "bert"))
 def test_every_step_after_the_warm_up_is_timed(name):
     jax.devices()  # started with the tests' devices; the script would start it with one
     from jaxlm.mesh import MeshConfig

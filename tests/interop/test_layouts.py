@@ -1,5 +1,6 @@
 """The table says everything once: each parameter has one place, each place one shape, in every architecture."""
 
+import functools
 import re
 from collections import Counter
 
@@ -44,11 +45,15 @@ ALL = {name: KINDS[fields.get("kind", "decoder")](**fields) for name, fields in 
 
 def parameters(cfg: ModelConfig, seed: int = 0) -> dict[str, np.ndarray]:
     """Parameters of `cfg` by name, every number another."""
+    rng = np.random.default_rng(seed)
+    return {name: rng.normal(size=leaf.shape).astype(np.float32) for name, leaf in shapes(cfg).items()}
+
+
+@functools.cache
+def shapes(cfg: ModelConfig) -> dict[str, jax.ShapeDtypeStruct]:
     assert cfg.vocab is not None
     family = build(cfg, vocab=cfg.vocab, length=7, packed=True, platform="cpu")
-    shapes = flatten(jax.eval_shape(family.init, jax.random.key(0)))
-    rng = np.random.default_rng(seed)
-    return {name: rng.normal(size=leaf.shape).astype(np.float32) for name, leaf in shapes.items()}
+    return flatten(jax.eval_shape(family.init, jax.random.key(0)))
 
 
 def test_every_architecture_has_its_row_of_this_test():

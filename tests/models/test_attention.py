@@ -1,5 +1,6 @@
 """Every backend computes one definition."""
 
+import functools
 import itertools
 import logging
 
@@ -121,10 +122,14 @@ def test_a_bias_is_added_to_scores_by_distance(kind, case):
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_a_run_of_positions_has_the_bias_of_each_of_them(causal):
+    def both(bias, first, L, M):
+        each = of_scores(bias, first + jnp.arange(L)[None], jnp.arange(M)[None], causal)
+        return of_run(bias, first, L, M, causal), each
+
     for bias in (Slopes(slopes_22()), Buckets(jnp.asarray(TABLE_TGR), reach=6)):
         for first, L, M in ((0, 5, 5), (3, 2, 9), (0, 4, 7), (7, 3, 2), (2, 1, 4)):
-            each = of_scores(bias, first + jnp.arange(L)[None], jnp.arange(M)[None], causal)
-            np.testing.assert_array_equal(of_run(bias, first, L, M, causal), each)
+            got, wanted = jax.jit(functools.partial(both, bias, first, L, M))()
+            np.testing.assert_array_equal(got, wanted)
 
 
 def test_queries_read_keys_of_another_text_by_segment():

@@ -19,6 +19,7 @@ from jaxlm.models.recurrent import RecurrentConfig
 from jaxlm.models.stack_config import StackConfig
 from jaxlm.models.transformer import TransformerConfig
 from jaxlm.parts import make_loss
+from tests.rows import short
 
 VOCAB, LENGTH, SOURCE = 11, 12, 9
 SMALL = {"layers": 2, "width": 16, "precision": "float32"}
@@ -54,6 +55,9 @@ ENCODERS = {
 }
 WRITERS = CAUSAL | PAIRS
 FAMILIES = WRITERS | ENCODERS
+# In the short suite, each claim has a recurrence with gates and a linear one, the two ways of decoders, a pair of
+# stacks, one that sees both ways, and sums of n-grams; `make test-slow` has every row.
+FAST = ("lstm", "mingru", "gpt2", "llama", "t5", "bert", "linear")
 
 
 def rows(name: str) -> Batch:
@@ -71,7 +75,7 @@ def close(got, wanted):
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=short(FAMILIES, *FAST))
 def name(request):
     return request.param
 
@@ -92,12 +96,17 @@ class Ready(NamedTuple):
         return jax.jit(self.model.read, static_argnums=2)(self.params, batch.source, LENGTH)
 
 
+@functools.cache
+def family(name, packed=True) -> Family:
+    return build(FAMILIES[name], vocab=VOCAB, length=LENGTH, packed=packed, platform="cpu")
+
+
 @pytest.fixture(scope="module")
 def ready():
     @functools.cache
-    def of(name, packed=True, length=LENGTH):
-        model = build(FAMILIES[name], vocab=VOCAB, length=length, packed=packed, platform="cpu")
-        params = jax.jit(model.init)(jax.random.key(0))
+    def of(name, packed=True):
+        model = family(name, packed)
+        params = jax.jit(model.init)(jax.random.key(0)) if packed else of(name).params
         return Ready(
             params, jax.jit(model.hidden), jax.jit(model.apply), jax.jit(model.decode or (lambda: None)), model
         )
@@ -105,7 +114,7 @@ def ready():
     return of
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", short(WRITERS, *FAST))
 def test_step_by_step_decoding_is_the_full_forward(name, ready):
     of, batch = ready(name), rows(name)
     state, got = of.empty(batch), []
@@ -116,7 +125,7 @@ def test_step_by_step_decoding_is_the_full_forward(name, ready):
     close(np.concatenate(got, axis=1), of.hidden(of.params, batch))
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", short(WRITERS, *FAST))
 def test_a_padded_prompt_decodes_as_the_prompt_alone(name, ready):
     of, batch = ready(name), rows(name)
     length_B1 = np.array([[6], [2], [4]])
@@ -130,7 +139,7 @@ def test_a_padded_prompt_decodes_as_the_prompt_alone(name, ready):
     close(got[:, 0], np.take_along_axis(np.asarray(wanted), length_B1[..., None], axis=1)[:, 0])
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", short(WRITERS, *FAST))
 def test_rows_of_a_state_can_be_put_in_another_order(name, ready):
     of, batch = ready(name), rows(name)
     step = lambda state, rows, l: of.decode(
@@ -155,7 +164,7 @@ def test_a_token_changes_nothing_before_it_unless_tokens_see_both_ways(name, rea
         assert np.abs(after[:, :7] - before[:, :7]).max() > 1e-4
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("name", short(PAIRS, *FAST))
 def test_a_target_reads_all_of_its_source_and_no_padding(name, ready):
     of, batch = ready(name), rows(name)
     before = of.hidden(of.params, batch)
@@ -193,7 +202,7 @@ def test_a_batch_that_asks_for_some_positions_gets_those(name, ready):
     close(of.hidden(of.params, asks), np.take_along_axis(of.hidden(of.params, batch), where[..., None], axis=1))
 
 
-@pytest.mark.parametrize("name", RECURRENT)
+@pytest.mark.parametrize("name", short(RECURRENT, *FAST))
 def test_two_rows_with_the_state_carried_over_are_one(name, ready):
     of, batch = ready(name), rows(name)
     half = LENGTH // 2
@@ -202,8 +211,9 @@ def test_two_rows_with_the_state_carried_over_are_one(name, ready):
     close(np.concatenate([first.array, rest.array], axis=1), of.hidden(of.params, batch))
 
 
-def test_flops_are_counted_from_the_weights_in_products(name, ready):
-    model, cfg = ready(name).model, FAMILIES[name]
+@pytest.mark.parametrize("name", FAMILIES)
+def test_flops_are_counted_from_the_weights_in_products(name):
+    model, cfg = family(name), FAMILIES[name]
     params = jax.eval_shape(model.init, jax.random.key(0))
     leaves = jax.tree_util.tree_leaves_with_path(params)
     products = sum(x.size for path, x in leaves if path[-1].key in ("w", "projection") and path[0].key != "transform")
@@ -222,12 +232,12 @@ def test_flops_are_counted_from_the_weights_in_products(name, ready):
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_what_sees_both_ways_cannot_write(name, ready):
-    assert ready(name).model.decode is None
-    assert ready(name).model.init_state is None
+def test_what_sees_both_ways_cannot_write(name):
+    assert family(name).decode is None
+    assert family(name).init_state is None
 
 
-@pytest.mark.parametrize("name", ["lstm", "gpt2", "bert", "t5"])
+@pytest.mark.parametrize("name", short(["lstm", "gpt2", "bert", "t5"], "lstm", "gpt2"))
 def test_training_holds_a_chunk_of_the_logits_and_not_all(name):
     rows, length, vocab = 4, 512, 50_257  # all logits: 412 MB, and as much again for each of their gradients
     model = build(FAMILIES[name], vocab=vocab, length=length, packed=False, platform="cpu")
@@ -245,7 +255,7 @@ def test_training_holds_a_chunk_of_the_logits_and_not_all(name):
     assert 2 * temporary_bytes(None) < temporary_bytes(length)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama", "scanned", "gemma", "bloom", "buckets"])
+@pytest.mark.parametrize("name", short(["gpt2", "llama", "scanned", "gemma", "bloom", "buckets"], *FAST))
 def test_decoding_reads_a_prompt_from_both_sides_where_training_did(name):
     model = build(FAMILIES[name], vocab=VOCAB, length=LENGTH, packed=True, platform="cpu", prefix=True)
     params, batch = jax.jit(model.init)(jax.random.key(0)), rows(name)

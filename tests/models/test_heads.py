@@ -1,5 +1,7 @@
 """Heads of tasks on every family that has them: what they give, and that the one loss serves them."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,7 +68,8 @@ def learns(model, params, batch, noise=None) -> bool:
     (before, nats), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
     assert jnp.abs(grads["classifier"]).max() > 0
     hidden, rest = hidden_of(model, params, batch, noise), dict(precision="float32", softcap=model.softcap)
-    by_row, _ = row_scores(hidden, model.head(params), batch.target, batch.weight, bias_V=model.bias(params), **rest)
+    scores = jax.jit(functools.partial(row_scores, **rest))
+    by_row, _ = scores(hidden, model.head(params), batch.target, batch.weight, bias_V=model.bias(params))
     np.testing.assert_allclose(by_row.sum(), nats, rtol=1e-5)
     return bool(jax.jit(loss)(jax.tree.map(lambda p, g: p - 1e-3 * g, params, grads))[0] < before)
 
@@ -184,8 +187,8 @@ def test_logits_are_what_the_losses_see(cfg, head):
     model = family(cfg, head)
     params = jax.tree.map(lambda x: x + 0.1, model.init(jax.random.key(0)))  # no bias of 0
     batch = rows()
-    found = np.asarray(jaxlm.logits(model, params, batch))
-    hidden, table, bias = model.hidden(params, batch), model.head(params), model.bias(params)
+    found = np.asarray(jax.jit(functools.partial(jaxlm.logits, model))(params, batch))
+    hidden, table, bias = hidden_of(model, params, batch), model.head(params), model.bias(params)
     wanted = np.asarray(hidden) if table is None else np.asarray(hidden) @ np.asarray(table).T
     wanted = wanted if bias is None else wanted + np.asarray(bias)
     wanted = wanted if model.softcap is None else model.softcap * np.tanh(wanted / model.softcap)

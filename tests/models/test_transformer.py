@@ -15,6 +15,7 @@ from jaxlm.models.attention_choice import announce
 from jaxlm.models.build import build
 from jaxlm.models.layers import Noise
 from jaxlm.models.transformer import SIZES, TransformerConfig
+from tests.rows import short
 
 VOCAB, LENGTH = 13, 12
 
@@ -70,7 +71,7 @@ def stack(params: dict) -> dict:
     return rest | {"blocks": jax.tree.map(lambda *leaves: jnp.stack(leaves), *blocks)}
 
 
-@pytest.fixture(params=TABLE, name="switches")
+@pytest.fixture(params=short(TABLE, "gpt2", "llama", "multi_query", "window"), name="switches")
 def _switches(request):
     return TABLE[request.param]
 
@@ -122,9 +123,7 @@ def test_a_token_changes_nothing_before_it(switches):
     assert (jnp.abs(before[:, 7:] - after[:, 7:]).max(axis=(0, 2)) > 1e-4)[:4].all()  # 4: the shortest window
 
 
-@pytest.mark.parametrize(
-    "name", ["llama", pytest.param("gpt2", marks=pytest.mark.slow), pytest.param("window", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", short(["llama", "gpt2", "window"], "llama"))
 def test_remat_and_scan_change_nothing(name):
     switches = TABLE[name]
     batch, reference = rows(), family(**switches)

@@ -7,6 +7,7 @@ import pytest
 from jaxlm.batch import Batch
 from jaxlm.errors import UserError
 from jaxlm.mesh import MeshConfig
+from tests.rows import short
 from tests.training import tiny
 
 STEPS = 20
@@ -21,6 +22,7 @@ LAYOUTS = {
     "1 device by shard_map": (ONE, "shard_map"),
     "1 device by pmap": (ONE, "pmap"),
 }
+FAST = ("2x2x2", "8 devices by shard_map", "8 devices by pmap")  # every axis of a mesh, and every way
 
 
 def trained(cfg, way, **options):
@@ -41,7 +43,7 @@ def on_one_device():
     return trained(ONE, "jit")
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", short(LAYOUTS, *FAST))
 def test_losses_and_gradients_are_those_of_one_device(name, on_one_device):
     start, losses, first, last = trained(*LAYOUTS[name])
     tiny.assert_same_bits(start.params, on_one_device[0].params)
@@ -83,7 +85,7 @@ def test_a_row_that_is_not_finite_on_one_device_costs_the_step_on_all(name):
     assert (int(metrics["nonfinite"]), int(left.skipped), int(left.step)) == (1, 1, 1)
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", short(LAYOUTS, *FAST))
 def test_a_state_that_enters_leaves_as_it_was(name):
     compiled, state = tiny.on_mesh(*LAYOUTS[name])
     before = jax.tree.map(np.asarray, state)
