@@ -172,6 +172,28 @@ def compare(
     return row
 
 
+def counted(case: str, ours: float, peer: float, unit: str, peer_name: str, **more: Any) -> dict[str, Any]:
+    """One row of figures that no round changes; the ratio is ours by the peer's."""
+    ratio = ours / peer if peer else None
+    return {
+        "case": case, "ours": ours, "peer": peer, **dict.fromkeys(("ratio", "ratio_min", "ratio_max"), ratio),
+        "unit": unit, "peer_name": peer_name, **more,
+    }  # fmt: skip
+
+
+def alone(case: str, ours: float, unit: str, **more: Any) -> dict[str, Any]:
+    """One row of a figure that nobody else has."""
+    return {"case": case, **dict.fromkeys(FIGURES), "ours": ours, "unit": unit, **more}
+
+
+def against(case: str, done: Rounds | Missing, figure: str, unit: str, goal: float, **more: Any) -> dict[str, Any]:
+    """One row of rounds beside a goal, of which more is better."""
+    results: dict[str, Rounds | Missing] = {"jaxlm": done, "the goal": [{figure: goal}]}
+    if not isinstance(done, Missing):
+        results["the goal"] = [{figure: goal} for _ in done]
+    return compare(case, results, "jaxlm", "the goal", figure=figure, unit=unit, more_is_better=True, **more)
+
+
 def report(benchmark: str, rows: Sequence[Mapping[str, Any]], *, json: bool) -> dict[str, Any]:
     """Print the rows, as one JSON object or as a table, and return that object."""
     result = {

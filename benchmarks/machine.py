@@ -23,6 +23,11 @@ PACKAGES = (
     "transformers",
     "datatrove",
     "spacy",
+    "resiliparse",
+    "trafilatura",
+    "py3langid",
+    "ftfy",
+    "distributed",
 )
 MALLOPT_VARIABLES = {  # mallopt(3) names its options so, and glibc reads each from this variable
     "M_ARENA_MAX": "MALLOC_ARENA_MAX",

@@ -8,6 +8,7 @@ Left out: scripts without spaces, whose words this does not find.
 
 import functools
 import itertools
+import threading
 import unicodedata
 from array import array
 from collections.abc import Callable, Iterable
@@ -47,11 +48,12 @@ class Lexicon:
     def _forget(self) -> None:
         self._chunk_of = _Known(self._meet)
         self._word_of = _Known(self._learn)
-        self._words = array("i")  # of all chunks, one after the other
-        self._starts = array("q", [0])
-        self._hash, self._length, self._kind = array("Q"), array("i"), array("h")
+        self._words = _Column("i")  # of all chunks, one after the other
+        self._starts = _Column("q")
+        self._starts.new.append(0)
+        self._hash, self._length, self._kind = _Column("Q"), _Column("i"), _Column("h")
         self._sign = array("b")  # of each word: see `_sentence_facts`
-        self._sentence = array("i")  # rows of three: see there too
+        self._sentence = _Column("i")  # rows of three: see there too
 
     def read(self, lines: Iterable[str]) -> Words:
         """The words of a document, given line by line."""
@@ -63,19 +65,19 @@ class Lexicon:
             map(self._chunk_of.__getitem__, itertools.chain.from_iterable(chunks)), np.int64, sum(runs)
         )
         word_W = self._flat(chunk_C)
-        hash_W, length_W, kind_W = (np.asarray(column)[word_W] for column in (self._hash, self._length, self._kind))
+        hash_W, length_W, kind_W = (column.all()[word_W] for column in (self._hash, self._length, self._kind))
         return Words(hash_W, length_W, kind_W, runs, self._sentences(chunk_C, np.array(runs)))
 
     def _flat(self, chunk_C: np.ndarray) -> np.ndarray:
-        starts = np.asarray(self._starts)
+        starts = self._starts.all()
         first_C, last_C = starts[chunk_C], starts[chunk_C + 1]
         count_C = last_C - first_C
         before_C = np.cumsum(count_C) - count_C
-        return np.asarray(self._words)[np.repeat(first_C - before_C, count_C) + np.arange(count_C.sum())]
+        return self._words.all()[np.repeat(first_C - before_C, count_C) + np.arange(count_C.sum())]
 
     def _sentences(self, chunk_C: np.ndarray, runs: np.ndarray) -> list[int]:
         """Sentences of each line: one begins with it, others after a full stop, as spaCy's sentencizer counts."""
-        alone_C, after_C, state_C = np.asarray(self._sentence).reshape(-1, 3)[chunk_C].T.astype(np.int64)
+        alone_C, after_C, state_C = self._sentence.all().reshape(-1, 3)[chunk_C].T.astype(np.int64)
         line_C = np.repeat(np.arange(len(runs)), runs)
         counted = (runs > 0) + np.bincount(line_C, alone_C, len(runs))
         open_C = np.flatnonzero(state_C < 2)  # chunks of closing marks alone leave the state as it is
@@ -86,9 +88,9 @@ class Lexicon:
 
     def _meet(self, chunk: str) -> int:
         words = [self._word_of[word] for word in cut(chunk)]
-        self._words.extend(words)
-        self._starts.append(len(self._words))
-        self._sentence.extend(_sentence_facts(bytes(self._sign[word] for word in words)))
+        self._words.new.extend(words)
+        self._starts.new.append(len(self._words))
+        self._sentence.new.extend(_sentence_facts(bytes(self._sign[word] for word in words)))
         return len(self._chunk_of)
 
     def _learn(self, word: str) -> int:
@@ -96,9 +98,9 @@ class Lexicon:
         kind = SYMBOL if not letters and SYMBOLS.issuperset(word) else 0
         kind |= ALPHABETIC if letters or any(map(str.isalpha, word)) else 0
         kind |= 1 << STOP + _STOP_PLACE[word] if word in _STOP_PLACE else 0
-        self._hash.append(xxhash.xxh3_64_intdigest(word.encode("utf-8", "surrogatepass")))
-        self._length.append(len(word))
-        self._kind.append(kind)
+        self._hash.new.append(xxhash.xxh3_64_intdigest(word.encode("utf-8", "surrogatepass")))
+        self._length.new.append(len(word))
+        self._kind.new.append(kind)
         self._sign.append(_WORD if letters else _sign(word))
         return len(self._word_of)
 
@@ -143,7 +145,35 @@ class _Known(dict[str, int]):
         return number
 
 
-@functools.cache
+class _Column:
+    """Numbers that become more. An array that numpy looks at cannot grow, and who looks at a frame keeps its looks
+    alive, as Dask's profiler does; so what is `new` waits beside, and an array that is full is left for a larger one.
+    """
+
+    def __init__(self, typecode: str):
+        self._typecode = typecode
+        self.new = array(typecode)
+        self._buffer, self._filled = np.empty(1 << 10, typecode), 0
+
+    def __len__(self) -> int:
+        return self._filled + len(self.new)
+
+    def all(self) -> np.ndarray:
+        if self.new:
+            first, self._filled = self._filled, len(self)
+            if self._filled > len(self._buffer):
+                larger = np.empty(2 * self._filled, self._typecode)
+                larger[:first] = self._buffer[:first]
+                self._buffer = larger
+            self._buffer[first : self._filled], self.new = self.new, array(self._typecode)
+        return self._buffer[: self._filled]
+
+
+_OF_THREAD = threading.local()
+
+
 def lexicon() -> Lexicon:
-    """The one of this process: a new one would have to meet every word again for each task."""
-    return Lexicon()
+    """The one of this thread: a new one would have to meet every word again for each task."""
+    if not hasattr(_OF_THREAD, "lexicon"):  # two threads of a worker would number their words alike
+        _OF_THREAD.lexicon = Lexicon()
+    return _OF_THREAD.lexicon

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxlm.corpus.lines_refinedweb import RefinedWebLines, trim
+from jaxlm.corpus.lines_refinedweb import RefinedWebLines, _capitals, trim
 
 GOOD = "The cat sat there and slept."
 
@@ -43,3 +43,8 @@ def test_removed_words_are_counted_of_the_whole_page():
     assert trim([GOOD], RefinedWebLines()).measures == {"removed_words": 0}
     assert trim([GOOD, "3 likes"], RefinedWebLines()).measures["removed_words"] == pytest.approx(2 / 8)
     assert trim([], RefinedWebLines()).measures == {"removed_words": 0}
+
+
+def test_capitals_of_plain_ascii_are_those_that_python_knows():
+    for line in ("", "ALL NEW \t\x1f[Z]@`{", "Ärger mit ÄÖ", "ǅ Ⅷ Ⓐ"):
+        assert _capitals(line) == sum(map(str.isupper, line)), line

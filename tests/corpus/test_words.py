@@ -1,11 +1,14 @@
 """A lexicon tells of a document what cutting each of its words anew would tell."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import xxhash
 
 from jaxlm.corpus.characters import SYMBOLS
 from jaxlm.corpus.english import cut
-from jaxlm.corpus.words import ALPHABETIC, STOP, STOP_WORDS, SYMBOL, Lexicon
+from jaxlm.corpus.words import ALPHABETIC, STOP, STOP_WORDS, SYMBOL, Lexicon, lexicon
 
 LINES = ["The cat didn't sit.", "", "  -- (42) ... and “that” was all!", "the cat, the cat"]
 
@@ -47,3 +50,22 @@ def test_a_lexicon_that_is_full_starts_anew_and_tells_the_same():
 
 def test_text_without_words_has_none():
     assert Lexicon().read(["", "  "]).hash_W.size == 0
+
+
+def test_a_profiler_that_keeps_frames_does_not_keep_a_lexicon_from_learning():
+    """Dask's looks at the frames of each task, and what their variables hold stays as long."""
+    known, frames = Lexicon(), []
+    before = sys.getprofile()
+    sys.setprofile(lambda frame, event, argument: frames.append(frame))
+    try:
+        read = [known.read([f"a{n} word{n} here."]) for n in range(5_000)]
+    finally:
+        sys.setprofile(before)
+    assert [words.runs for words in read] == [[3]] * 5_000 and len(frames) > 5_000
+    again = Lexicon().read(["a4999 word4999 here."])
+    assert again.hash_W.tolist() == read[-1].hash_W.tolist() and again.sentences == read[-1].sentences
+
+
+def test_threads_have_lexicons_of_their_own():
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lexicon).result() is pool.submit(lexicon).result() is not lexicon()

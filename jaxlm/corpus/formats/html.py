@@ -119,10 +119,14 @@ def _is_utf8(data: bytes) -> bool:
 
 def _by_resiliparse(page: str, marks: bytes) -> str:
     tree = HTMLTree.parse(page)
-    tags, blocks = marks.count(b"<"), marks.count(b"<div") + marks.count(b"<article")  # no depth is greater
-    if blocks * tags > DEPTH_BY_TAGS and _depth(tree) * tags > DEPTH_BY_TAGS:
+    tags = marks.count(b"<")  # no depth is greater; blocks, which take longer to count, only where there may be enough
+    if tags * tags > DEPTH_BY_TAGS and _blocks(marks) * tags > DEPTH_BY_TAGS and _depth(tree) * tags > DEPTH_BY_TAGS:
         raise NotText("a web page whose tags are nested too deep")
     return extract_plain_text(tree, main_content=True, comments=False, post_meta=False)
+
+
+def _blocks(marks: bytes) -> int:
+    return marks.count(b"<div") + marks.count(b"<article")
 
 
 def _by_trafilatura(page: str) -> str:
