@@ -92,6 +92,7 @@ def evaluate(
             **(trust() if isinstance(cfg.data.objective, Classification) else {}),
             **({"accuracy": None} if cache else {}),  # the likeliest token under the mixture is not looked for
             **adapt.settings(batch, length, cache, dynamic),
+            "lossless": tokenizer.lossless,  # if not, bits_per_byte leave out what the tokenizer does not keep
             **{f"{name}_bits_per_byte": None if whole is None else by(read()) for name, by in beside.items()},
         }
 

@@ -81,6 +81,7 @@ def _show(found: dict[str, Any]) -> None:
         print(f"  order          {found['order']:.4f} nats/row (chance: 0.6931)")
     if found["bits_per_byte"] is None:  # not all of the text was asked for
         return
-    print(f"  bits per byte  {found['bits_per_byte']:.4f}")
+    lost = "" if found["lossless"] else "  (of what the tokenizer keeps: not comparable with those of others)"
+    print(f"  bits per byte  {found['bits_per_byte']:.4f}{lost}")
     print(f"  gzip -9        {found['gzip_bits_per_byte']:.4f} bits/byte")
     print(f"  xz -9          {found['xz_bits_per_byte']:.4f} bits/byte")

@@ -41,6 +41,7 @@ def guarded(app: Callable[..., Any]) -> None:
     except BrokenPipeError:  # `jaxlm ... | head`
         sys.exit(1)
     except KeyboardInterrupt:  # while modules are imported; later typer makes this exit of it
+        print("jaxlm: interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
     except OSError as error:
         if error.errno not in REFUSALS:

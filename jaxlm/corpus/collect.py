@@ -86,9 +86,13 @@ def source_files(source: str, include: tuple[str, ...], tally: Tally, exclude: P
     )
 
 
-def read(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
-    """The documents of a file, or of its slice, by its suffix."""
+def read(file: File, text_field: str, tally: Tally, *, quality: bool = False) -> Iterator[Document]:
+    """The documents of a file, or of its slice, by its suffix; with `quality` those of web pages by trafilatura."""
     name = bare(file.name)
+    if name.endswith(html.SUFFIXES):
+        return html.read(file.path, file.name, tally, quality=quality)
+    if name.endswith(warc.SUFFIXES):
+        return warc.read(file.path, file.name, tally, file.slice, quality=quality)
     return next((of for suffixes, of in READERS if name.endswith(suffixes)), _whole)(file, text_field, tally)
 
 
@@ -146,8 +150,6 @@ READERS: tuple[tuple[tuple[str, ...], Reader], ...] = (
     (jsonl.SUFFIXES, lambda file, field, tally: jsonl.read(file.path, file.name, field, tally, file.slice)),
     (csv_table.SUFFIXES, lambda file, field, tally: csv_table.read(file.path, file.name, field, tally, file.slice)),
     ((*tables.SUFFIXES, *tables.DESCRIPTIONS), _tables),
-    (html.SUFFIXES, lambda file, text_field, tally: html.read(file.path, file.name, tally)),
-    (warc.SUFFIXES, lambda file, text_field, tally: warc.read(file.path, file.name, tally, file.slice)),
     (wikipedia.SUFFIXES, _xml),
     (json_records.SUFFIXES, _json),
 )

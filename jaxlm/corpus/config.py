@@ -1,10 +1,10 @@
 """CorpusConfig: what a corpus is made of, and what text has to be to stay in it."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
-from jaxlm.config import Config
+from jaxlm.config import Config, dump
 from jaxlm.corpus.about import AboutConfig
 from jaxlm.corpus.bigscience import BigScience
 from jaxlm.corpus.contamination.config import ContaminationConfig
@@ -13,7 +13,7 @@ from jaxlm.corpus.language import LanguageConfig
 from jaxlm.corpus.lines import C4Lines
 from jaxlm.corpus.lines_refinedweb import RefinedWebLines
 from jaxlm.corpus.normalise import NormaliseConfig
-from jaxlm.corpus.pii import PiiConfig
+from jaxlm.corpus.pii import UNTOLD, PiiConfig
 from jaxlm.corpus.remote import is_remote
 from jaxlm.corpus.rules import C4, C4Paragraphs, FineWeb, Gopher, GopherRepetition, RefinedWeb
 from jaxlm.corpus.score_config import ScoreConfig
@@ -28,6 +28,7 @@ class SourceConfig(Config):
     include: tuple[str, ...] = ()  # glob patterns of file names in a folder; (): all
     text_field: str = "text"  # of records and tables
     licence: str | None = None  # of documents that name none themselves
+    main_text: Literal["resiliparse", "trafilatura"] = "resiliparse"  # what finds it in web pages: formats/html.py
     priority: int = 0  # of two duplicates the one of the source with the lowest stays
 
 
@@ -41,7 +42,9 @@ RulesConfig = Annotated[
 class LanguagesConfig(Config):
     """Documents of other languages go."""
 
-    keep: tuple[str, ...] = ()  # ISO 639-1; (): all, only noted
+    # ISO 639-1, or 639-3 where there is none; "zxx" is no language (numbers, codes), "und" too few letters to tell,
+    # which has no probability. (): all, only noted
+    keep: tuple[Annotated[str, pydantic.Field(pattern="^[a-z]{2,3}$")], ...] = ()
     probability: float = pydantic.Field(default=0.65, ge=0, le=1)  # least; FineWeb's for English (arXiv:2406.17557)
     identify: LanguageConfig = LanguageConfig()
 
@@ -118,6 +121,14 @@ class CorpusConfig(Config):
 
     def rules(self) -> list[RulesConfig]:
         return [rule for quality in self.quality for rule in quality.rules]
+
+
+def told(cfg: CorpusConfig) -> dict[str, Any]:
+    """The config as others may read it: without the secret behind the fakes of personal data."""
+    whole = dump(cfg)
+    if cfg.personal is not None and cfg.personal.salt:
+        whole["personal"]["salt"] = UNTOLD
+    return whole
 
 
 _LINES_OF = {"c4": C4Lines, "refinedweb": RefinedWebLines}  # kind of rules -> the lines that they are about

@@ -5,14 +5,19 @@ known from files (corpus/tasks.py) and not from an executor, so losing one costs
 """
 
 import concurrent.futures
+import logging
 import multiprocessing
 import socket
+import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from typing import Any, Protocol, runtime_checkable
 
 from jaxlm.errors import UserError
+
+log = logging.getLogger("jaxlm")
 
 
 @runtime_checkable
@@ -89,45 +94,87 @@ class Processes:
 
 
 class Cluster:
-    """On the workers of a Dask scheduler, which must see the same files under the same paths."""
+    """On the workers of a Dask scheduler, which must see the same files under the same paths.
+
+    Its client waits for a scheduler that is gone, so the scheduler is asked for while there is nothing else to do:
+    UserError where it does not answer.
+    """
 
     def __init__(self, address: str):
         try:
             import distributed
-            from distributed.client import FutureCancelledError
+            from distributed.client import ClosedClientError, FutureCancelledError
+            from distributed.comm import CommClosedError
         except ImportError:
             raise UserError(f"--cluster {address}: Dask is not installed: pip install 'jaxlm[cluster]'") from None
-        _knock(address)  # a client that finds nobody would wait and complain until the end of the process
-        self._client = distributed.Client(address, timeout=_PATIENCE, set_as_default=False)
+        self._address, self._closed = address, (CommClosedError, ClosedClientError)
+        self.lost: tuple[type[Exception], ...] = (distributed.KilledWorker, FutureCancelledError, CommClosedError)
+        _require_scheduler(address)
+        try:
+            self._client = distributed.Client(address, timeout=_PATIENCE, set_as_default=False)
+        except OSError as error:
+            raise _nobody(address, error, _START) from None
         self._as_completed = distributed.as_completed
-        self.lost: tuple[type[Exception], ...] = (distributed.KilledWorker, FutureCancelledError)
+        if not self._client.scheduler_info(n_workers=1)["workers"]:
+            log.warning("--cluster %s has no worker yet: waiting for `dask worker %s`", address, address)
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return self._client.submit(function, *arguments, pure=False)
+        try:
+            return self._client.submit(function, *arguments, pure=False)
+        except self._closed as error:
+            raise _nobody(self._address, error, _AGAIN) from None
 
     def as_completed(self, futures: Iterable[Any]) -> Iterator[Any]:
-        return self._as_completed(list(futures), loop=self._client.loop)
+        waiting, asked = self._as_completed(list(futures), loop=self._client.loop), 0.0
+        while not waiting.is_empty():
+            if waiting.has_ready():
+                yield next(waiting)
+            elif time.monotonic() > asked + _PATIENCE:
+                _connected(self._address, _AGAIN).close()
+                asked = time.monotonic()
+            else:
+                time.sleep(_NAP)
 
     def cancel(self, futures: Iterable[Any]) -> None:
-        self._client.cancel(list(futures))
+        with suppress(*self._closed):
+            self._client.cancel(list(futures))
 
     def close(self) -> None:
+        for name in ("distributed", "distributed.client"):  # they tell of a scheduler that is gone, at length
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self._client.close()
 
 
-_PATIENCE = 10  # seconds to reach a scheduler: chosen, it answers in milliseconds where there is one
+_PATIENCE = 4  # seconds to reach a scheduler, and between two questions: chosen, it answers in milliseconds
+_NAP = 0.05  # seconds: chosen, little beside a task
+_START = "start one with `dask scheduler`, and give the address that it prints, e.g. tcp://127.0.0.1:8786"
+_AGAIN = "start it again and give the same command; what is done is kept"
 
 
-def _knock(address: str) -> None:
+def _connected(address: str, mend: str) -> socket.socket:
     """UserError where nobody listens."""
     try:
         parts = urllib.parse.urlsplit(address)
-        socket.create_connection((parts.hostname or "", parts.port or 0), _PATIENCE).close()
+        return socket.create_connection((parts.hostname or "", parts.port or 0), _PATIENCE)
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"--cluster {address}: no Dask scheduler answers ({error}): start one with `dask scheduler`, and give the "
-            f"address that it prints, e.g. tcp://127.0.0.1:8786"
-        ) from None
+        raise _nobody(address, error, mend) from None
+
+
+def _require_scheduler(address: str) -> None:
+    """UserError where nobody listens, or somebody else, for whom a client would wait for ever."""
+    with _connected(address, _START) as connection:
+        if address.startswith("tls"):  # it says nothing first
+            return
+        try:
+            greeting = connection.recv(8)  # the length of a message that is short
+        except OSError as error:
+            raise _nobody(address, error, _START) from None
+        if int.from_bytes(greeting, "little") >> 20 or not greeting:
+            raise _nobody(address, "somebody else does", _START)
+
+
+def _nobody(address: str, why: Exception | str, mend: str) -> UserError:
+    return UserError(f"--cluster {address}: no Dask scheduler answers ({' '.join(str(why).split())}): {mend}")
 
 
 def executor(workers: int, cluster: str | None = None) -> Executor:

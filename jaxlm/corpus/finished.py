@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import jaxlm
 from jaxlm import hashing
-from jaxlm.config import dump
 from jaxlm.corpus import left_out, stages, tasks
 from jaxlm.corpus.config import CorpusConfig
+from jaxlm.corpus.config import told as told_config
 from jaxlm.corpus.contamination import report
 from jaxlm.errors import UserError
 
@@ -90,7 +90,7 @@ def commit(
     manifest = {
         "format_version": FORMAT_VERSION,
         "jaxlm": jaxlm.__version__,
-        "config": dump(cfg),
+        "config": told_config(cfg),
         "inputs": inputs,
         "stages": facts,
         "ledger": told,

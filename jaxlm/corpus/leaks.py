@@ -25,7 +25,7 @@ from jaxlm.corpus.ledger import Counts, Ledger
 from jaxlm.corpus.tasks import Task
 from jaxlm.errors import UserError
 
-VERSION = 1  # of the results of this stage
+VERSION = 2  # of the results of this stage
 
 
 class Leaks(NamedTuple):
@@ -62,10 +62,11 @@ def find(
     left = list(zip(matches, ledgers, strict=True))
     counting = _task("common", key, judge.common, (left, at, asked.common), "all parts")
     run([counting])
-    how = (asked.share, asked.mode, asked.around)
+    personal = cfg.personal.kinds if cfg.personal is not None else ()
+    how = (asked.share, asked.mode, asked.around, list(personal))
     judging = [
         _task("judge", (counting.key, task.key, digest, how), judge.judge,
-              (folder, found, one, counting.folder(work), at, asked), task.name)
+              (folder, found, one, counting.folder(work), at, asked, personal), task.name)
         for task, folder, (found, one), digest in zip(searching, documents, left, told_of, strict=True)
     ]  # fmt: skip
     removed = ledger.together(facts["removed"] for facts in run(judging))

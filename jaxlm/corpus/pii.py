@@ -17,11 +17,14 @@ to escape programs ("name at domain dot com").
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple, get_args
 
+import pydantic
+
 from jaxlm.config import Config
 from jaxlm.corpus import pii_internet, pii_keys, pii_numbers, pii_phone
 
 Kind = Literal["key", "email", "iban", "credit_card", "us_ssn", "ip", "phone"]
 KINDS: tuple[Kind, ...] = get_args(Kind)  # the more certain first: a check digit says more than a shape
+UNTOLD = "(secret)"  # what a manifest says of a salt
 Mode = Literal["tag", "mask", "fake", "drop"]  # what is done about it: see pii_scrub
 
 
@@ -34,7 +37,14 @@ class Span(NamedTuple):
 class PiiConfig(Config):
     kinds: tuple[Kind, ...] = KINDS
     mode: Mode = "tag"
-    salt: str = ""  # of the replacements that mode=fake makes: whoever knows it can test a guess
+    salt: str = ""  # a secret of mode=fake, in no manifest: whoever knows it, or that there is none, can test a guess
+
+    @pydantic.field_validator("salt")
+    @classmethod
+    def _is_the_secret_itself(cls, salt: str) -> str:
+        if salt == UNTOLD:
+            raise ValueError(f"salt={salt!r} is what a manifest says instead of it: give the one that was used")
+        return salt
 
 
 _Finder = Callable[[str, list[tuple[int, int]]], Iterator[tuple[int, int]]]

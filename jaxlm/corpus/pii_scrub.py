@@ -7,10 +7,12 @@
            they are written (a hash of the value alone), so that a conversation still hangs together
     drop   the text itself stays: the caller is told the reason and leaves the document out
 
+Without a salt anybody can make the fake of a value that he guesses, as this code is public: of a phone number all are
+soon tried. The same salt gives the same fakes, so it is kept as a secret; a manifest does not tell it.
+
 The fakes: names of RFC 2606 (example.com), networks of RFC 5737 (192.0.2.x) and RFC 3849 (2001:db8::), US numbers
 555-0100 to 555-0199 (NANPA), area 000 of social security, cards that begin with 0 (no issuer does; ISO/IEC 7812),
-IBANs of country XX (left to users by ISO 3166). Check digits are right. A hash can be tested with guesses by whoever
-knows the salt, so the salt is a secret where that matters.
+IBANs of country XX (left to users by ISO 3166). Check digits are right.
 """
 
 import hashlib
@@ -43,6 +45,17 @@ def cuts(text: str, spans: Sequence[Span], mode: Mode, salt: str = "") -> list[C
     if mode == "drop":
         return []
     return [Cut(span.start, span.end, _replacement(text[span.start : span.end], span, mode, salt)) for span in spans]
+
+
+def excerpt(text: str, spans: Sequence[Span], start: int, end: int) -> str:
+    """`text[start:end]` for people to look at: a tag for each span that reaches into it, whatever the mode.
+
+    >>> excerpt("Write to jo@mail.org today.", [Span(9, 20, "email")], 0, 12)
+    'Write to <EMAIL>'
+    """
+    own = [span for span in spans if span.start < end and start < span.end]
+    tags = [Cut(max(s.start, start) - start, min(s.end, end) - start, f"<{s.kind.upper()}>") for s in own]
+    return apply(text[start:end], tags)
 
 
 def reason(spans: Sequence[Span]) -> str | None:

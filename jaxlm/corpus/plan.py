@@ -12,6 +12,8 @@ from jaxlm.corpus.collect import STDLIB, Progress, source_files
 from jaxlm.corpus.config import CorpusConfig, SourceConfig
 from jaxlm.corpus.document import LeftOut, Tally
 from jaxlm.corpus.files import WHOLE, File, Slice, inside
+from jaxlm.corpus.formats import html, warc
+from jaxlm.corpus.formats.unpack import bare
 from jaxlm.corpus.tasks import Task
 from jaxlm.errors import UserError
 
@@ -56,12 +58,13 @@ def plan(
                 path, outside = str(remote.local(path, source.include, folder / "work" / "fetched", progress)), None
             files = source_files(path, source.include, tally, outside)
             files = inside(files, Path(path).expanduser(), tally) if path != STDLIB else files
-        except UserError as error:
-            raise UserError(f"source {source.name!r}: {error}") from None
+        except UserError as error:  # who reads files knows the field of a run's config
+            raise UserError(f"source {source.name!r}: {str(error).replace('data.source=', 'path=')}") from None
         if not files:
             only = f" that fits include={list(source.include)}" if source.include else ""
             why = f" ({tally})" if str(tally) else ""
             raise UserError(f"source {source.name!r}: path={source.path!r} holds no file{only}{why}: name another one")
+        _check_main_text(source, files)
         found[source.name] = len(files)
         for some in _cut(sample.choose(files) if sampled else files, cfg.part_bytes):
             # A sample's folder is a new one, so names are enough, and no large file is read to its end.
@@ -69,6 +72,22 @@ def plan(
             parts.append(Part(source, some, names if sampled else slices.digest(some)))
             progress(len(parts), None, "hashing parts")
     return Plan(parts if sampled else _sliced(parts, cfg, run), tally, told, found)
+
+
+def _check_main_text(source: SourceConfig, files: Sequence[File]) -> None:
+    """UserError where the config asks for a reader of web pages that nothing needs, or that is not there."""
+    if source.main_text == "resiliparse":
+        return
+    if not any(bare(file.name).endswith((*html.SUFFIXES, *warc.PAGES)) for file in files):
+        raise UserError(
+            f"source {source.name!r}: main_text={source.main_text!r} is for web pages ("
+            f"{', '.join((*html.SUFFIXES, *warc.PAGES))}), and none of its files, as {files[0].name}, is one: leave "
+            f"main_text out"
+        )
+    try:
+        html.trafilatura()
+    except UserError as error:
+        raise UserError(f"source {source.name!r}: {error}") from None
 
 
 def _sliced(parts: list[Part], cfg: CorpusConfig, run: Callable[[list[Task]], list[dict]]) -> list[Part]:

@@ -23,7 +23,7 @@ from jaxlm.corpus.collect import read
 from jaxlm.corpus.config import CorpusConfig, LinesConfig, QualityConfig, SourceConfig
 from jaxlm.corpus.document import Document, Tally
 from jaxlm.corpus.files import File
-from jaxlm.corpus.language import Identifier
+from jaxlm.corpus.language import UNDETERMINED, Identifier
 from jaxlm.corpus.ledger import Ledger, Removal
 from jaxlm.corpus.lines import Trimmed
 from jaxlm.corpus.lines_refinedweb import RefinedWebLines
@@ -35,10 +35,10 @@ from jaxlm.corpus.sample import FILE_BYTES, first
 from jaxlm.corpus.word_lists import Listed, Measurer
 from jaxlm.corpus.words import lexicon
 
-VERSIONS = {"collect": 3, "annotate": 2, "select": 1, "duplicates": 3, "write": 3}
+VERSIONS = {"collect": 3, "annotate": 2, "select": 2, "duplicates": 3, "write": 4}
 DOCUMENTS, NOTES, REMOVED, CUT = "documents.parquet", "notes.parquet", "removed.parquet", "cut.parquet"
 PROFILE, ACCOUNT = "profile.json", "account.json"  # for the summary; not facts, which are held for all parts at once
-_SAMPLE = 200  # characters of what went that are shown
+_SAMPLE = 200  # characters of what went that are shown, with tags for the personal data that the config asks for
 
 
 def collect(folder: Path, files: Sequence[File], digest: str | None, source: SourceConfig, cfg: CorpusConfig) -> dict:
@@ -93,8 +93,9 @@ def _collected(
     counts: Counter[str],
     most: int | None,
 ) -> Iterator[Document]:
+    quality = source.main_text == "trafilatura"
     for file in files:
-        for document in first(read(file, source.text_field, tally), most):
+        for document in first(read(file, source.text_field, tally, quality=quality), most):
             counts["records"] += 1
             counts["bytes_in"] += len(document.text.encode())
             text, steps = normalise(document.text, cfg.normalise)
@@ -190,7 +191,7 @@ def _foreign(note: Mapping[str, Any], cfg: CorpusConfig) -> list[str]:
     wanted = cfg.languages
     if wanted.keep and note["language"] not in wanted.keep:
         return [f"in {note['language']}"]
-    if wanted.keep and note["probability"] < wanted.probability:
+    if wanted.keep and note["language"] != UNDETERMINED and note["probability"] < wanted.probability:
         return [f"in {note['language']} with a probability under {wanted.probability:g}"]
     return []
 
@@ -208,14 +209,16 @@ def write(folder: Path, documents: Path, notes: Path, told: Ledger, cfg: CorpusC
     for row, (document, note) in enumerate(pairs):
         name, measures = {"id": document.id, "source": document.source}, json.loads(note["measures"])
         if row in removals:
-            gone += [{**name, **why._asdict(), "sample": document.text[:_SAMPLE]} for why in removals[row]]
-            shown = {**name, "begins": _without_personal(document.text, note)[:_SAMPLE]}
-            account.goes(shown, note["bytes"], [_evident(why, note, measures) for why in removals[row]])
+            begins = pii_scrub.excerpt(document.text, _spans(note), 0, _SAMPLE)
+            gone += [{**name, **why._asdict(), "sample": begins} for why in removals[row]]
+            account.goes(
+                {**name, "begins": begins}, note["bytes"], [_evident(why, note, measures) for why in removals[row]]
+            )
             continue
         own = cuts_of.get(row, ())
         for (start, end, _), why in own:
-            place = {"start": start, "end": end, "sample": document.text[start:end][:_SAMPLE]}
-            cut.append({**name, **why._asdict(), **place})
+            sample = pii_scrub.excerpt(document.text, _spans(note), start, min(end, start + _SAMPLE))
+            cut.append({**name, **why._asdict(), "start": start, "end": end, "sample": sample})
         personal = _personal(document.text, note, cfg)
         text = cuts.apply(document.text, [*(one for one, _ in own), *personal]).strip()
         size = len(text.encode())
@@ -236,14 +239,11 @@ def write(folder: Path, documents: Path, notes: Path, told: Ledger, cfg: CorpusC
 def _personal(text: str, note: Mapping[str, Any], cfg: CorpusConfig) -> list[cuts.Cut]:
     if cfg.personal is None:
         return []
-    spans = [pii.Span(*span) for span in json.loads(note["personal"])]
-    return pii_scrub.cuts(text, spans, cfg.personal.mode, cfg.personal.salt)
+    return pii_scrub.cuts(text, _spans(note), cfg.personal.mode, cfg.personal.salt)
 
 
-def _without_personal(text: str, note: Mapping[str, Any]) -> str:
-    """As others may read it."""
-    spans = [pii.Span(*span) for span in json.loads(note["personal"])]
-    return pii_scrub.scrub(text, spans, "tag", "")[0] if spans else text
+def _spans(note: Mapping[str, Any]) -> list[pii.Span]:
+    return [pii.Span(*span) for span in json.loads(note["personal"])]
 
 
 def _evident(removal: Removal, note: Mapping[str, Any], measures: Mapping[str, Any]) -> Removal:

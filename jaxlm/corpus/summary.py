@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxlm.config import dump
 from jaxlm.corpus import table
 from jaxlm.corpus.account import add_samples
-from jaxlm.corpus.config import CorpusConfig
+from jaxlm.corpus.config import CorpusConfig, told
 from jaxlm.corpus.profile import add
 from jaxlm.corpus.rules import possible
 
@@ -157,7 +156,7 @@ def _rules(taken: Facts, judged: Mapping[str, int], shown: Facts) -> list[dict[s
 def _config(cfg: CorpusConfig, stage: str) -> Any:
     """What of the config a stage goes by."""
     name = {"language": "languages", "score": "scores"}.get(stage, stage)
-    return dump(cfg).get(name)
+    return told(cfg).get(name)
 
 
 def warnings(manifest: Facts) -> list[str]:
@@ -180,6 +179,11 @@ def warnings(manifest: Facts) -> list[str]:
         idle.append("languages.keep")
     if config["lines"] is not None and not manifest["stages"]["collect"]["lines"]:
         idle.append("lines")
+    if config["personal"] and config["personal"]["mode"] == "fake" and not config["personal"]["salt"]:
+        said.append(
+            "personal.mode='fake' without personal.salt: anybody can make the fake of a value that he guesses and look "
+            "for it in the texts; set personal.salt to a secret"
+        )
     if idle:
         said.append(f"{_named(idle)} removed nothing: are they set as they are meant?")
     if unasked:

@@ -1,5 +1,8 @@
 """What people see while they wait, where standard error is no terminal."""
 
+import pytest
+
+from jaxlm.commands import eval as eval_
 from jaxlm.commands import terminal
 
 
@@ -35,3 +38,23 @@ def test_preparation_is_over_when_training_shows_its_first_numbers(monkeypatch):
         assert not ended
         show(2, {"loss": 1.0, "tokens_per_second": 3.0})
         assert ended
+
+
+def test_an_interrupt_while_modules_are_imported_is_one_line(capsys):
+    def interrupted(**_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit, match="130"):
+        terminal.guarded(interrupted)
+    assert capsys.readouterr().err == "jaxlm: interrupted\n"
+
+
+@pytest.mark.parametrize("lossless, ends", [(True, "1.5000"), (False, "not comparable with those of others)")])
+def test_bits_per_byte_of_a_tokenizer_that_loses_text_are_marked(lossless, ends, capsys):
+    numbers = dict.fromkeys(("loss", "standard_error", "perplexity", "bits_per_byte"), 1.5)
+    beside = {"gzip_bits_per_byte": 2.0, "xz_bits_per_byte": 2.0, "accuracy": None, "order": None}
+    eval_._show(numbers | beside | {
+        "asked": "tokens", "tokens": 9, "bytes": 40, "source": "test", "step": 2, "lossless": lossless,
+    })  # fmt: skip
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "bits per byte" in line]
+    assert line.endswith(ends)

@@ -4,7 +4,9 @@ import json
 import os
 import random
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pyarrow.parquet as pq
 import pytest
@@ -18,12 +20,15 @@ from jaxlm.corpus.document import Document
 from jaxlm.corpus.duplicates.config import CapConfig, ExactConfig, NearConfig
 from jaxlm.corpus.finished import FOLDERS, Corpus
 from jaxlm.corpus.lines_refinedweb import RefinedWebLines
+from jaxlm.corpus.pii import PiiConfig
 from jaxlm.corpus.pipeline import make
 from jaxlm.corpus.rules import Bounds, RefinedWeb
 from jaxlm.corpus.story import stories
+from jaxlm.corpus.summary import warnings
 from jaxlm.corpus.word_lists import WordList, WordListConfig
 from jaxlm.errors import UserError
 from jaxlm.run_config import RunConfig
+from tests.faults import hostile
 
 SYLLABLES = [first + last for first in "bdfgklmnprst" for last in ("a", "e", "i", "o", "u", "an", "er", "in")]
 
@@ -127,6 +132,40 @@ def test_personal_data_is_scrubbed_where_it_is_written(corpus):
     assert corpus.manifest["stages"]["annotate"]["personal"] == {"email": 1}
 
 
+def test_no_sample_holds_personal_data_nor_a_manifest_the_secret_of_the_fakes(tmp_path):
+    """Where documents go, where lines are cut, and where either is told again."""
+    (tmp_path / "texts").mkdir()
+    line = "Whoever has a question may write to ann.smith@realmail.com at any time of day."
+    for name, value in (("short", line), ("one", f"{line}\n{text(1)}"), ("two", f"{line}\n{text(2)}")):
+        (tmp_path / "texts" / f"{name}.txt").write_text(value)
+    cfg = override(
+        config(tmp_path / "texts", personal=PiiConfig(mode="fake", salt="grains of it")),
+        ["duplicates.passages.unit=line", "duplicates.passages.shortest=50", "duplicates.passages.cap.share=1"],
+    )
+    made = make(cfg, tmp_path / "corpora")
+    assert all("<EMAIL>" in row["sample"] for row in rows(made, "removed") if row["source"] == "texts/short.txt")
+    assert rows(made, "cut") and all("<EMAIL>" in row["sample"] for row in rows(made, "cut"))
+    told = str([rows(made, "removed"), rows(made, "cut"), made.manifest, stories(made, rows(made, "removed")[0]["id"])])
+    assert "realmail" not in told and "grains of it" not in told
+    assert made.manifest["config"]["personal"]["salt"] == "(secret)"
+    assert not any("salt" in said for said in warnings(made.manifest))
+    unsalted = make(override(cfg, ["personal.salt="]), tmp_path / "corpora")
+    assert any("anybody can make the fake of a value that he guesses" in said for said in warnings(unsalted.manifest))
+    assert unsalted.manifest["digest"] != made.manifest["digest"]
+    with pytest.raises(ValueError, match=r"salt='\(secret\)' is what a manifest says instead of it"):
+        PiiConfig(salt="(secret)")
+
+
+def test_texts_with_too_few_letters_to_tell_a_language_can_be_kept(source, tmp_path):
+    (source / "d.txt").write_text("1234 5678 " * 30)
+    (source / "e.txt").write_text("0x3f 0x2a " * 50)
+    wanted = config(source, quality=(), languages=LanguagesConfig(keep=("und", "zxx"), probability=0.5))
+    kept = rows(make(wanted, tmp_path / "corpora"), "documents")
+    assert {(row["source"], row["language"]) for row in kept} >= {("texts/d.txt", "und"), ("texts/e.txt", "zxx")}
+    with pytest.raises(ValueError, match="pattern"):
+        LanguagesConfig(keep=("english",))
+
+
 def test_a_document_without_a_licence_has_that_of_its_source(corpus):
     assert {row["licence"] for row in rows(corpus, "documents")} == {"CC0"}
 
@@ -204,8 +243,32 @@ def test_a_source_without_files_is_named(source, tmp_path):
     with pytest.raises(UserError, match=r"source 'nothing': path=.* holds no file: name another one"):
         make(config(source, sources=(nothing,)), tmp_path / "corpora")
     missing = SourceConfig(name="missing", path=str(tmp_path / "missing"))
-    with pytest.raises(UserError, match=r"source 'missing': .*does not exist"):
+    with pytest.raises(UserError, match=r"source 'missing': path=.*does not exist"):
         make(config(source, sources=(missing,)), tmp_path / "corpora")
+
+
+def test_web_pages_are_read_by_the_library_that_a_source_names(tmp_path, monkeypatch):
+    stand_in = ModuleType("trafilatura")
+    monkeypatch.setattr(stand_in, "extract", lambda page, **_: f"By another reader. {text(1)}", raising=False)
+    monkeypatch.setitem(sys.modules, "trafilatura", stand_in)
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "a.html").write_bytes(hostile.PAGE)
+    (tmp_path / "pages" / "b.warc").write_bytes(hostile.response(hostile.PAGE))
+    pages = SourceConfig(name="pages", path=str(tmp_path / "pages"), main_text="trafilatura")
+    cfg = config(tmp_path, sources=(pages,), duplicates=DuplicatesConfig(exact=None, near=None))
+    made = make(cfg, tmp_path / "corpora")
+    assert [row["text"][:10] for row in rows(made, "documents")] == ["By another"] * 2
+    assert made.manifest["config"]["sources"][0]["main_text"] == "trafilatura"
+
+
+def test_a_reader_of_web_pages_is_refused_where_it_is_missing_or_has_nothing_to_read(source, tmp_path, monkeypatch):
+    wanted = SourceConfig(name="texts", path=str(source), main_text="trafilatura")
+    with pytest.raises(UserError, match=r"source 'texts': main_text='trafilatura' is for web pages .*leave main_text"):
+        make(config(source, sources=(wanted,)), tmp_path / "corpora")
+    monkeypatch.setitem(sys.modules, "trafilatura", None)
+    (source / "page.html.gz").write_bytes(b"")
+    with pytest.raises(UserError, match=r"source 'texts': main_text='trafilatura' needs .*pip install 'jaxlm\[quality"):
+        make(config(source, sources=(wanted,)), tmp_path / "corpora")
 
 
 def test_sources_of_one_name_and_rules_without_measures_are_refused(source):

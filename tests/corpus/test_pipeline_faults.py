@@ -108,13 +108,12 @@ def test_a_cluster_gives_the_same_bytes_also_where_a_worker_or_the_scheduler_die
         assert made(tmp_path / "worker") == expected
     with cluster() as (address, _, scheduler):
         process = prepare(config, tmp_path / "scheduler", "--cluster", address)
-        time.sleep(4)
+        while not list((tmp_path / "scheduler" / "planted" / "work").glob("collect/*")) and process.poll() is None:
+            time.sleep(0.05)
         scheduler.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(60)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 2 and "Traceback" not in errors, errors
+        assert f"--cluster {address}: no Dask scheduler answers" in errors and "what is done is kept" in errors
     finish(prepare(config, tmp_path / "scheduler", "--workers", "2"))
     assert made(tmp_path / "scheduler") == expected
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxlm.corpus import ledger, stages, table
+from jaxlm.corpus import ledger, pii, pii_scrub, stages, table
 from jaxlm.corpus.contamination import mask
 from jaxlm.corpus.contamination.config import ContaminationConfig
 from jaxlm.corpus.contamination.index import ITEMS, Index
@@ -60,21 +60,23 @@ def judge(
     common_folder: Path,
     index_folder: Path,
     cfg: ContaminationConfig,
+    personal: Sequence[pii.Kind] = (),
 ) -> dict:
     """findings.parquet of a part, by row and item, and a ledger of what `cfg.mode` makes of them.
 
-    `told` says what of its documents is no longer there.
+    `told` says what of its documents is no longer there; samples have tags in the place of `personal` data.
     """
     found = list(findings(_left(matches, told), Index.open(index_folder), load(common_folder / COMMON), cfg))
     items = table.read_rows(index_folder / ITEMS) if found else []
     shown, rows = _shown(documents, {one.row for one in found}), []
     for one in found:
         document, item = shown[one.row], items[one.item]
-        begin = max(one.spans[0][0] - _AROUND, 0)
+        begin, text = max(one.spans[0][0] - _AROUND, 0), document.text
+        sample = pii_scrub.excerpt(text, pii.find(text, personal), begin, begin + _SHOWN)
         rows.append({
             "row": one.row, "id": document.id, "source": document.source, "set": item["set"], "item": one.item,
             "place": item["place"], "share": round(one.share, 4), "common": one.common,
-            "spans": json.dumps(one.spans), "sample": document.text[begin : begin + _SHOWN],
+            "spans": json.dumps(one.spans), "sample": sample,
         })  # fmt: skip
     table.write_rows(folder / FINDINGS, rows, _FINDING)
     leaks: dict[int, list[dict[str, Any]]] = {}

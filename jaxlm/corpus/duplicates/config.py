@@ -72,7 +72,7 @@ class PassagesConfig(_EqualConfig):
     # Characters of what may be cut out. 100: a sentence or two, as headings and lone braces repeat by right (chosen;
     # Dolma, arXiv:2402.00159, asks 13 words).
     shortest: int = Field(default=100, ge=1)
-    # Characters that have to be left of a document, or it goes: RefinedWeb's after cutting (arXiv:2306.01116)
+    # Characters that have to be left of a document, or it goes. Chosen: less is no text, a few words at most
     left: int = Field(default=20, ge=1)
 
     @model_validator(mode="after")

@@ -1,10 +1,10 @@
 """Web pages: the main text of HTML, without navigation, comments and footers.
 
-By default resiliparse finds it (Bevendorff et al. 2018, "Elastic ChatNoir", ECIR); with `quality` trafilatura does
-(Barbaresi 2021, ACL demo 15), an extra, slower by an order of magnitude. On 19 pages under CC licences (trafilatura's
-own gold: 55 strings to keep, 54 to drop) their F1 of strings was 0.947 and 0.973. Of resiliparse's options, comments
-lower it to 0.893 and the lines about an article to 0.931; alternative texts and hidden elements change nothing, so
-they stay as the library has them.
+By default resiliparse finds it (Bevendorff et al. 2018, "Elastic ChatNoir", ECIR); with `quality`, main_text of a
+corpus' source, trafilatura does (Barbaresi 2021, ACL demo 15), an extra, slower by an order of magnitude. On 19 pages
+under CC licences (trafilatura's own gold: 55 strings to keep, 54 to drop) their F1 of strings was 0.947 and 0.973. Of
+resiliparse's options, comments lower it to 0.893 and the lines about an article to 0.931; alternative texts and hidden
+elements change nothing, so they stay as the library has them.
 
 The encoding is what the HTTP header says, or the page itself, or what uchardet guesses: the order of the HTML
 standard, but UTF-8 is known by its bytes, and a declaration that does not fit the bytes yields to the guess.
@@ -14,6 +14,7 @@ Left out: titles and other metadata, links, pages made by a script.
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from resiliparse.extract.html2text import extract_plain_text
@@ -130,13 +131,19 @@ def _blocks(marks: bytes) -> int:
 
 
 def _by_trafilatura(page: str) -> str:
+    return trafilatura().extract(page, include_comments=False) or ""
+
+
+def trafilatura() -> ModuleType:
+    """The library; UserError where it is not installed."""
     try:
         import trafilatura  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError(
-            "the main text of web pages by trafilatura (quality) needs a library: pip install 'jaxlm[quality]'"
+            "main_text='trafilatura' needs a library that is not installed: pip install 'jaxlm[quality]', or leave "
+            "main_text as it is"
         ) from None
-    return trafilatura.extract(page, include_comments=False) or ""
+    return trafilatura
 
 
 def _depth(tree: HTMLTree) -> int:

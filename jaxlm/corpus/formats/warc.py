@@ -22,7 +22,8 @@ from jaxlm.corpus.formats.arc import ArcRecord, arc_records
 from jaxlm.corpus.formats.html import decoded, page_text
 from jaxlm.corpus.formats.unpack import BLOCK_BYTES, Damage, bare, unpacked
 
-SUFFIXES = (".warc", ".wet", ".wat", ".arc")
+PAGES = (".warc", ".arc")  # that may hold HTML
+SUFFIXES = (*PAGES, ".wet", ".wat")
 
 RECORD_BYTES = 64 << 20  # chosen: a record is held in memory; Common Crawl cuts pages at 1 MiB
 _TOO_LONG = f"a web record of over {RECORD_BYTES >> 20} MiB"

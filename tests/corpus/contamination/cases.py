@@ -13,6 +13,7 @@ from jaxlm.corpus.contamination.items import files
 from jaxlm.corpus.cuts import Cut
 from jaxlm.corpus.document import Document
 from jaxlm.corpus.ledger import Ledger, Removal
+from jaxlm.corpus.pii import KINDS
 
 
 def findings(
@@ -39,7 +40,7 @@ def findings(
         index.index(at["index"], [(one, files(one))], cfg)
         search.search(at["search"], at["documents"], at["index"])
         judge.common(at["common"], [(at["search"], told)], at["index"], cfg.common)
-        judge.judge(at["judge"], at["documents"], at["search"], told, at["common"], at["index"], cfg)
+        judge.judge(at["judge"], at["documents"], at["search"], told, at["common"], at["index"], cfg, KINDS)
         rows = table.read_rows(at["judge"] / judge.FINDINGS)
     return [{**row, "spans": json.loads(row["spans"])} for row in rows]
 

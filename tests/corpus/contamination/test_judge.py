@@ -152,3 +152,9 @@ def test_every_gram_is_the_gram_of_each_word(length):
     flat = np.random.default_rng(0).integers(0, 2**63, 60).astype(np.uint64)
     np.testing.assert_array_equal(every_gram(flat, length), grams(flat, np.arange(61 - length), length))
     assert len(every_gram(flat[: length - 1], length)) == 0
+
+
+def test_a_sample_of_a_leak_holds_no_personal_data():
+    item = "which of the seven rivers that cross the old town did the bishop bless before the flood of that winter"
+    (found,) = findings([f"Write to ann.smith@realmail.com. {item} Or call."], [item])
+    assert found["sample"].startswith("Write to <EMAIL>. which of")
