@@ -74,9 +74,9 @@ def source_files(source: str, include: tuple[str, ...], tally: Tally, exclude: P
         )
     path = Path(source).expanduser()
     if not path.exists():
-        raise UserError(f"data.source={source!r} does not exist{_nearest(path)}")
+        raise UserError(f"{tally.fields.source}={source!r} does not exist{_nearest(path)}")
     if not path.is_dir():
-        return [one(path, source)]
+        return [one(path, source, tally.fields.source)]
     return below(
         path,
         tally,

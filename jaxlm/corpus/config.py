@@ -8,6 +8,7 @@ from jaxlm.config import Config, dump
 from jaxlm.corpus.about import AboutConfig
 from jaxlm.corpus.bigscience import BigScience
 from jaxlm.corpus.contamination.config import ContaminationConfig
+from jaxlm.corpus.document import Fields
 from jaxlm.corpus.duplicates.config import ExactConfig, NearConfig, PassagesConfig
 from jaxlm.corpus.language import LanguageConfig
 from jaxlm.corpus.lines import C4Lines
@@ -18,6 +19,8 @@ from jaxlm.corpus.remote import is_remote
 from jaxlm.corpus.rules import C4, C4Paragraphs, FineWeb, Gopher, GopherRepetition, RefinedWeb
 from jaxlm.corpus.score_config import ScoreConfig
 from jaxlm.corpus.word_lists import WordList, WordListConfig
+
+FIELDS = Fields("path", "include", "text_field")  # of a source
 
 
 class SourceConfig(Config):

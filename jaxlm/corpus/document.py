@@ -69,6 +69,17 @@ class LeftOut(NamedTuple):
     detail: str = ""
 
 
+class Fields(NamedTuple):
+    """What the config of who reads calls the fields that say what is read: an error names them."""
+
+    source: str = "data.source"
+    include: str = "data.include"
+    text_field: str = "data.text_field"
+
+
+OF_RUN = Fields()
+
+
 @dataclass
 class Tally:
     """What collection left out and why, and what it mended.
@@ -84,6 +95,7 @@ class Tally:
     bad_records: int = 0
     bad_shown: list[str] = field(default_factory=list)  # the first SHOWN of them, as whole messages
     note: Callable[[LeftOut], None] | None = None  # is told each of them
+    fields: Fields = OF_RUN
 
     def skip(self, reason: str, source: str) -> None:
         self._left_out(LeftOut(False, reason, source))

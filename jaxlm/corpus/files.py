@@ -118,10 +118,10 @@ def content_hash(files: list[File], progress: Callable[[int, int | None, str], N
     return hasher.hexdigest()
 
 
-def one(path: Path, source: str) -> File:
+def one(path: Path, source: str, field: str) -> File:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise UserError(f"data.source={source!r} is neither a regular file nor a folder: save its text to a file")
+        raise UserError(f"{field}={source!r} is neither a regular file nor a folder: save its text to a file")
     return File(path.name, path, status.st_size)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from jaxlm.corpus.decode import NotText, decode
-from jaxlm.corpus.document import Document, Tally, of_record
+from jaxlm.corpus.document import Document, Fields, Tally, of_record
 from jaxlm.corpus.files import WHOLE, Slice
 from jaxlm.corpus.formats.unpack import LINE_BYTES, lines, unpacked
 
@@ -20,7 +20,7 @@ _STEP_BYTES = 4 << 10  # chosen: a cut falls so near to where it is wanted
 def read(path: Path, name: str, text_field: str, tally: Tally, part: Slice = WHOLE) -> Iterator[Document]:
     """A document for each line; a line that is no object with a string in `text_field` is bad."""
     for number, record in records(path, name, tally, part):
-        if wrong := _wrong(record, text_field):
+        if wrong := _wrong(record, text_field, tally.fields):
             tally.bad(wrong[0], f"{path}, line {number:,}", wrong[1])
             continue
         yield from of_record(record, text_field, f"{name}:{number}", tally)
@@ -70,13 +70,13 @@ def _parse(line: str) -> Any:
         return json.loads(line)  # orjson also refuses half surrogate pairs and NaN, which real files hold
 
 
-def _wrong(record: Any, text_field: str) -> tuple[str, str] | None:
+def _wrong(record: Any, text_field: str, fields: Fields) -> tuple[str, str] | None:
     """What is wrong with a record, and its mend."""
     if not isinstance(record, dict):
         return f"a {type(record).__name__}, but each line must be an object with {text_field!r}", ""
     if text_field not in record:
         names = ", ".join(map(repr, list(record)[:20])) or "none"
-        return f"no field {text_field!r}", f"; set data.text_field to one of its fields: {names}"
+        return f"no field {text_field!r}", f"; set {fields.text_field} to one of its fields: {names}"
     text = record[text_field]
     if text is not None and not isinstance(text, str):
         return f"{text_field!r} is a {type(text).__name__}, but must be a string or null", ""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from jaxlm.corpus import remote, sample, slices, tasks
 from jaxlm.corpus.collect import STDLIB, Progress, source_files
-from jaxlm.corpus.config import CorpusConfig, SourceConfig
+from jaxlm.corpus.config import FIELDS, CorpusConfig, SourceConfig
 from jaxlm.corpus.document import LeftOut, Tally
 from jaxlm.corpus.files import WHOLE, File, Slice, inside
 from jaxlm.corpus.formats import html, warc
@@ -49,7 +49,7 @@ def plan(
     *,
     sampled: bool = False,
 ) -> Plan:
-    parts, tally, told, found = [], Tally(), [], {}
+    parts, tally, told, found = [], Tally(fields=FIELDS), [], {}
     for source in cfg.sources:
         tally.note = lambda one, name=source.name: told.append((name, one))
         try:
@@ -58,8 +58,8 @@ def plan(
                 path, outside = str(remote.local(path, source.include, folder / "work" / "fetched", progress)), None
             files = source_files(path, source.include, tally, outside)
             files = inside(files, Path(path).expanduser(), tally) if path != STDLIB else files
-        except UserError as error:  # who reads files knows the field of a run's config
-            raise UserError(f"source {source.name!r}: {str(error).replace('data.source=', 'path=')}") from None
+        except UserError as error:
+            raise UserError(f"source {source.name!r}: {error}") from None
         if not files:
             only = f" that fits include={list(source.include)}" if source.include else ""
             why = f" ({tally})" if str(tally) else ""

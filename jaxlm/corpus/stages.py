@@ -20,7 +20,7 @@ from typing import Any
 from jaxlm.corpus import bigscience, cuts, ledger, left_out, lines, lines_refinedweb, pii, pii_scrub, slices, table
 from jaxlm.corpus.account import Account
 from jaxlm.corpus.collect import read
-from jaxlm.corpus.config import CorpusConfig, LinesConfig, QualityConfig, SourceConfig
+from jaxlm.corpus.config import FIELDS, CorpusConfig, LinesConfig, QualityConfig, SourceConfig
 from jaxlm.corpus.document import Document, Tally
 from jaxlm.corpus.files import File
 from jaxlm.corpus.language import UNDETERMINED, Identifier
@@ -47,7 +47,7 @@ def collect(folder: Path, files: Sequence[File], digest: str | None, source: Sou
     UserError where the files are not what `digest` says they were. Where there is no digest they are sampled: of each
     file the first documents of about sample.FILE_BYTES.
     """
-    tally, changed, cut = Tally(budget=1.0), Counter(), Counter()  # the budget is of the whole corpus
+    tally, changed, cut = Tally(budget=1.0, fields=FIELDS), Counter(), Counter()  # the budget is of the whole corpus
     counts, pieces = Counter(documents=0, records=0, bytes_in=0, bytes=0), 0
     same = nullcontext() if digest is None else slices.unchanged(files, digest)
     with same, left_out.rows(folder / left_out.NAME, source.name) as told:

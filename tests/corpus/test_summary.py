@@ -109,7 +109,7 @@ def test_what_gave_no_document_is_a_row_with_its_file_and_place(corpus):
         ("texts/a.jsonl", "8", False, "empty"),
         ("texts/c.txt", "", False, "empty"),
     ]
-    assert "set data.text_field to one of its fields: 'words'" in rows[1]["detail"]
+    assert "set text_field to one of its fields: 'words'" in rows[1]["detail"]
 
 
 def test_rules_that_take_nothing_too_much_or_judge_none_are_told(corpus, tmp_path):

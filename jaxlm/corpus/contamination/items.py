@@ -18,7 +18,7 @@ from jaxlm.corpus import jsonl, table
 from jaxlm.corpus.collect import source_files
 from jaxlm.corpus.contamination.config import EvaluationSet
 from jaxlm.corpus.decode import NotText, decode
-from jaxlm.corpus.document import Tally
+from jaxlm.corpus.document import Fields, Tally
 from jaxlm.corpus.files import File
 from jaxlm.corpus.formats.unpack import bare, unpacked, whole
 from jaxlm.errors import UserError
@@ -34,7 +34,7 @@ class Item(NamedTuple):
 def files(one: EvaluationSet) -> list[File]:
     """What of a set is read, in order. UserError where there is nothing."""
     try:
-        found = source_files(one.path, one.include, Tally())
+        found = source_files(one.path, one.include, Tally(fields=Fields("path", "include", "fields")))
     except UserError as error:
         raise UserError(f"evaluation set {one.name!r}: {error}") from None
     read = [file._replace(path=file.path.absolute()) for file in found if _reader(file.name)]

@@ -28,7 +28,7 @@ def read(path: Path, name: str, text_field: str, tally: Tally, part: Slice = WHO
             if header is None:
                 header = row
                 if text_field not in header:
-                    raise missing_column(path, text_field, header)
+                    raise missing_column(path, text_field, header, tally.fields)
                 continue
             if len(row) != len(header):
                 detail = f": {len(row)} fields under {len(header)} names: mend its commas and quotes, or remove it"

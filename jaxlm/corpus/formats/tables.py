@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jaxlm.corpus.document import MARK_FIELDS, Document, Tally, of_record
+from jaxlm.corpus.document import MARK_FIELDS, Document, Fields, Tally, of_record
 from jaxlm.corpus.files import WHOLE, Slice
 from jaxlm.errors import UserError
 
@@ -39,7 +39,8 @@ def read(path: Path, name: str, text_field: str, tally: Tally, part: Slice = WHO
 
     Damage costs the row group that it is in, and an Arrow file all that follows.
     """
-    groups = _parquet(path, text_field, part) if path.suffix == ".parquet" else [(0, _arrow(path, text_field, part))]
+    how = path, text_field, part, tally.fields
+    groups = _parquet(*how) if path.suffix == ".parquet" else [(0, _arrow(*how))]
     number = part.before
     try:
         for before, batches in groups:
@@ -86,10 +87,12 @@ def starts(stream: io.RawIOBase, path: Path) -> Iterator[tuple[int, int]]:
         return iter(())
 
 
-def _parquet(path: Path, text_field: str, part: Slice) -> Iterator[tuple[int, Iterator[pa.RecordBatch]]]:
+def _parquet(
+    path: Path, text_field: str, part: Slice, fields: Fields
+) -> Iterator[tuple[int, Iterator[pa.RecordBatch]]]:
     """(rows before, batches) of each row group that begins in the slice."""
     with pq.ParquetFile(path) as file:
-        columns, before = _columns(file.schema_arrow, text_field, path), 0
+        columns, before = _columns(file.schema_arrow, text_field, path, fields), 0
         for group, (offset, rows) in enumerate(_groups(file.metadata)):
             if part == WHOLE or part.begin <= offset < part.end:
                 yield before, _group(file, group, rows, columns)
@@ -130,7 +133,7 @@ def _starts_of_groups(path: Path) -> list[tuple[int, int]]:
     return list(zip(places, itertools.accumulate((rows for _, rows in groups), initial=0), strict=False))
 
 
-def _arrow(path: Path, text_field: str, part: Slice) -> Iterator[pa.RecordBatch]:
+def _arrow(path: Path, text_field: str, part: Slice, fields: Fields) -> Iterator[pa.RecordBatch]:
     with pa.OSFile(str(path)) as file:
         if part != WHOLE:
             reader, batches = _of_slice(file, part)
@@ -139,7 +142,7 @@ def _arrow(path: Path, text_field: str, part: Slice) -> Iterator[pa.RecordBatch]
             batches = map(reader.get_batch, range(reader.num_record_batches))
         else:
             reader = batches = pa.ipc.open_stream(file)
-        columns = _columns(reader.schema, text_field, path)
+        columns = _columns(reader.schema, text_field, path, fields)
         for batch in batches:
             chosen = batch.select(columns)
             chosen.validate(full=True)
@@ -200,20 +203,21 @@ def _messages(file: pa.OSFile) -> Iterator[tuple[Any, int]]:
             return
 
 
-def _columns(schema: pa.Schema, text_field: str, path: Path) -> list[str]:
+def _columns(schema: pa.Schema, text_field: str, path: Path, fields: Fields) -> list[str]:
     """The columns to read."""
     if text_field not in schema.names:
-        raise missing_column(path, text_field, schema.names)
+        raise missing_column(path, text_field, schema.names, fields)
     kind = schema.field(text_field).type
     strings = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not (pa.types.is_string(strings) or pa.types.is_large_string(strings) or pa.types.is_string_view(strings)):
-        raise UserError(f"{path}: column {text_field!r} is {kind}, but must be strings: set data.text_field to another")
+        mend = f"set {fields.text_field} to another"
+        raise UserError(f"{path}: column {text_field!r} is {kind}, but must be strings: {mend}")
     return [name for name in schema.names if name in (text_field, *MARK_FIELDS)]
 
 
-def missing_column(path: Path, text_field: str, names: list[str]) -> UserError:
+def missing_column(path: Path, text_field: str, names: list[str], fields: Fields) -> UserError:
     shown = ", ".join(map(repr, names[:20])) or "none"
     return UserError(
-        f"{path}: no column {text_field!r}; set data.text_field to one of its columns: {shown}; or leave the file out "
-        f"with data.include"
+        f"{path}: no column {text_field!r}; set {fields.text_field} to one of its columns: {shown}; or leave the file "
+        f"out with {fields.include}"
     )

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from jaxlm.config import Config
+from jaxlm.corpus.document import Fields
 from jaxlm.corpus.labels.agreement import Level
 from jaxlm.corpus.labels.consensus import DawidSkene, ModelConfig
 from jaxlm.corpus.labels.rules import RuleConfig
@@ -50,6 +51,9 @@ class SampleConfig(Config):
     count: int = pydantic.Field(default=200, gt=0)  # texts; chosen: an hour or two of somebody's time
     # hash: of all texts no person has seen, by chance; least_confidence: of those with votes, the least clear
     by: Literal["hash", "least_confidence"] = "hash"
+
+
+FIELDS = Fields("source", "include", "text_field")  # of what is labelled
 
 
 class LabelConfig(Config):

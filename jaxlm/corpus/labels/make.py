@@ -26,7 +26,7 @@ from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.disk import clear_errors
 from jaxlm.corpus.document import Tally
 from jaxlm.corpus.labels import given, report
-from jaxlm.corpus.labels.config import LabelConfig
+from jaxlm.corpus.labels.config import FIELDS, LabelConfig
 from jaxlm.corpus.labels.consensus import STATES, Consensus, consensus, decided, majority
 from jaxlm.corpus.labels.rules import Item, fits
 from jaxlm.corpus.labels.texts import texts
@@ -58,8 +58,8 @@ class Labels(NamedTuple):
 
     def items(self) -> Iterator[Item]:
         """The texts again, in the order of `ids`; UserError where the source changed meanwhile."""
-        count = 0
-        for count, item in enumerate(_items(self.cfg, self.root, Tally(budget=1.0), self.given), start=1):
+        count, tally = 0, Tally(budget=1.0, fields=FIELDS)
+        for count, item in enumerate(_items(self.cfg, self.root, tally, self.given), start=1):
             if count > len(self.ids) or item.id != self.ids[count - 1]:
                 break
             yield item
@@ -91,7 +91,7 @@ def make(cfg: LabelConfig, root: Path, progress: Progress | None = None) -> Labe
 
 def label(cfg: LabelConfig, root: Path, progress: Progress) -> Labels:
     """Let everybody vote, and decide."""
-    tally = Tally(budget=cfg.bad_records)
+    tally = Tally(budget=cfg.bad_records, fields=FIELDS)
     people, texts_given, passed = _of_people(cfg)
     names = _rules(cfg) + sorted({who for said in people.values() for who in said})
     ids, rows = _voted(cfg, _items(cfg, root, tally, texts_given), names, people, progress)

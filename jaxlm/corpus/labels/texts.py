@@ -10,7 +10,6 @@ from jaxlm.corpus.document import Tally
 from jaxlm.corpus.finished import MANIFEST, Corpus
 from jaxlm.corpus.labels.config import LabelConfig
 from jaxlm.corpus.labels.rules import Item
-from jaxlm.errors import UserError
 
 
 def texts(cfg: LabelConfig, tally: Tally, exclude: Path | None = None) -> Iterator[Item]:
@@ -32,14 +31,11 @@ def texts(cfg: LabelConfig, tally: Tally, exclude: Path | None = None) -> Iterat
 def _of_files(cfg: LabelConfig, tally: Tally, exclude: Path | None) -> Iterator[Item]:
     assert cfg.source is not None
     count = 0
-    try:
-        for file in source_files(cfg.source, cfg.include, tally, exclude):
-            for document in read(file, cfg.text_field, tally):
-                count += 1
-                yield Item(document.id, document.text, document.source)
-        tally.check(count + tally.bad_records)
-    except UserError as error:  # readers know the fields of a run's config
-        raise UserError(str(error).replace("data.source", "source").replace("data.text_field", "text_field")) from None
+    for file in source_files(cfg.source, cfg.include, tally, exclude):
+        for document in read(file, cfg.text_field, tally):
+            count += 1
+            yield Item(document.id, document.text, document.source)
+    tally.check(count + tally.bad_records)
 
 
 def _of_corpus(folder: Path) -> Iterator[Item]:
