@@ -60,7 +60,7 @@ def whole(texts: list[str], folder: Path) -> dict[str, dict[str, int]]:
 def with_lines(text: str) -> Document:
     """As it is collected, with what its lines gave for measures."""
     raw = text.splitlines()
-    c4 = lines.trim(raw, lexicon().read(raw), lexicon(), C4Lines())
+    c4 = lines.trim(raw, lexicon(), C4Lines())
     refinedweb = lines_refinedweb.trim(raw, RefinedWebLines())
     return Document.of(text, "texts")._replace(marks={"measures": {**c4.measures, **refinedweb.measures}})
 
@@ -71,10 +71,10 @@ def steps(texts: list[str], identifier: Identifier) -> dict[str, float]:
     words: list = []
     measures: list[dict] = []
     taken: dict[str, Callable[[], Any]] = {
-        "words, each met first": lambda: words.extend(map(known.read, raw)),
-        "words, met before": lambda: [known.read(one) for one in raw],
-        "measures of rules": lambda: measures.extend(map(measure, texts, raw, words)),
-        "lines of C4": lambda: [lines.trim(*one, known, C4Lines()) for one in zip(raw, words, strict=True)],
+        "words, each met first": lambda: words.extend(map(known.read, texts)),
+        "words, met before": lambda: [known.read(one) for one in texts],
+        "measures of rules": lambda: measures.extend(map(measure, texts, words)),
+        "lines of C4": lambda: [lines.trim(one, known, C4Lines()) for one in raw],
         "lines of RefinedWeb": lambda: [lines_refinedweb.trim(one, RefinedWebLines()) for one in raw],
         "rules": lambda: [reasons(one, (Gopher(), GopherRepetition(), FineWeb()), "en") for one in measures],
         "language": lambda: [identifier.identify(text) for text in texts],

@@ -25,9 +25,7 @@ THEIRS = {  # one rule of theirs for several of ours
 
 
 def measures(text: str, lexicon: Lexicon) -> Mapping[str, int | float]:
-    lines = text.splitlines()
-    words = lexicon.read(lines)
-    return {**measure(text, lines, words), **trim(lines, words, lexicon, C4Lines()).measures}
+    return {**measure(text, lexicon.read(text)), **trim(text.splitlines(), lexicon, C4Lines()).measures}
 
 
 def main() -> None:

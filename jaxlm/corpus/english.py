@@ -7,6 +7,7 @@ are known by heart. Left out: emoticons, symbols beyond the common blocks, units
 """
 
 import re
+from collections.abc import Sequence
 
 _MARKS = "—–…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪'\"”“`‘´’‚„»«「」『』（）〔〕【】《》〈〉⟦⟧"
 _CURRENCY = "$£€¥฿₽﷼₴₠₡₢₣₤₥₦₧₨₩₪₫₭₮₯₰₱₲₳₵₶₷₸₹₺₻₼₾₿"
@@ -16,6 +17,7 @@ _UNITS = (
     "mbar mb MB kb KB gb GB tb TB T G M K %"
 )
 _END_UNITS = "|".join(sorted(map(re.escape, _UNITS.split()), key=len, reverse=True))
+_LONGEST_SUFFIX = max(map(len, _UNITS.split()))  # characters, but of full stops in a row
 _QUOTES = "'\"”“`‘´’‚,„»«「」『』（）〔〕【】《》〈〉⟦⟧"
 _LETTER = "[^\\W\\d_]"
 _CAPITAL = "A-ZÀ-ÖØ-ÞА-ЯΑ-Ω"
@@ -23,16 +25,20 @@ _SMALL = rf"[^\W\d_{_CAPITAL}]"  # a small letter, or one of a script that knows
 
 _PREFIX = re.compile(rf"\.\.+|\+(?![0-9])|[§%={re.escape(_MARKS + _CURRENCY)}{_SYMBOLS}]")
 _SUFFIX = re.compile(
-    rf"(?:\.\.+|['’][sS]|(?<=[0-9])(?:{_END_UNITS})|(?<=[0-9])[+{re.escape(_CURRENCY)}]|(?<=°[FfCcKk])\."
+    rf"(?:['’][sS]|(?<=[0-9])(?:{_END_UNITS})|(?<=[0-9])[+{re.escape(_CURRENCY)}]|(?<=°[FfCcKk])\."
     rf"|(?:(?<={_SMALL})|(?<=[0-9%²+{re.escape(_MARKS)}-]))\.|(?<=[{_CAPITAL}][{_CAPITAL}])\."
     rf"|[{re.escape(_MARKS)}{_SYMBOLS}])$"
 )
-_INFIX = re.compile(
-    rf"\.\.+|…|[{_SYMBOLS}]|(?<=[0-9])[+\-*^](?=[0-9-])|(?:(?<={_SMALL})|(?<=[{re.escape(_QUOTES)}]))\.(?=[{_CAPITAL}"
-    rf"{re.escape(_QUOTES)}])|(?<={_LETTER}),(?={_LETTER})"
-    rf"|(?<=[^\W_])(?:---|--|——|-|–|—|~)(?={_LETTER})|(?<=[^\W_])[:<>=/](?={_LETTER})"
+_INFIX = (
+    re.compile(  # a set of characters first, since Python searches fast for one: what a sign needs stands behind it
+        rf"[.…+*^,~:<>=/\-–—{_SYMBOLS}](?:(?<=\.)\.+|(?<=[…{_SYMBOLS}])|(?<=[0-9][+\-*^])(?=[0-9-])"
+        rf"|(?:(?<={_SMALL}\.)|(?<=[{re.escape(_QUOTES)}]\.))(?=[{_CAPITAL}{re.escape(_QUOTES)}])"
+        rf"|(?<={_LETTER},)(?={_LETTER})|(?<=[^\W_]-)(?:--|-|)(?={_LETTER})|(?<=[^\W_]—)—?(?={_LETTER})"
+        rf"|(?<=[^\W_][–~:<>=/])(?={_LETTER}))"
+    )
 )
 _ALONE = frozenset(_MARKS) - set("—–…'’~")  # come off either end one at a time, whatever they stand beside
+_ALL_ALONE = "".join(sorted(_ALONE))
 _DIGIT = re.compile(r"\d")
 _LONGEST = 1_000  # characters: chosen; marks come off one by one, which is quadratic, so what is longer keeps them
 _ADDRESS = re.compile(
@@ -146,12 +152,14 @@ def _suffix(rest: str, start: int, digits: bool) -> int:
         return len(rest) - 1
     if not digits and _plain(rest[-1]) and rest[-2:-1] not in ("'", "’"):
         return len(rest)
-    found = _SUFFIX.search(rest, start)
+    if rest.endswith(".."):
+        return max(start, len(rest.rstrip(".")))
+    found = _SUFFIX.search(rest, max(start, len(rest) - _LONGEST_SUFFIX))
     return found.start() if found else len(rest)
 
 
 def _simple(chunk: str) -> list[str] | None:
-    """The same for letters with at most one mark at an end, and for words with hyphens; None for others.
+    """The same for letters among marks, and for words with hyphens; None for others.
 
     Most chunks are such, and patterns would take several times as long.
     """
@@ -159,19 +167,27 @@ def _simple(chunk: str) -> list[str] | None:
         return list(_KNOWN.get(chunk, (chunk,)))
     if chunk in _KNOWN:
         return list(_KNOWN[chunk])
-    letters, last = chunk[:-1], chunk[-1]
-    if letters.isalpha():
-        if last == ".":
-            return _joined([*_KNOWN.get(letters, (letters,)), "."]) if "a" <= letters[-1] <= "z" else None
-        return [*_KNOWN.get(letters, (letters,)), last] if last in _ALONE else None
-    if chunk[0] in _ALONE and chunk[1:].isalpha():
-        return [chunk[0], *_KNOWN.get(chunk[1:], (chunk[1:],))]
+    inner = chunk.strip(_ALL_ALONE)
+    if len(chunk) <= _LONGEST and (words := _letters(inner)) is not None:
+        start = chunk.index(inner) if inner else len(chunk)
+        return [*chunk[:start], *words, *chunk[start + len(inner) :]]
     if chunk[-2:] in ("'s", "’s") and chunk[:-2].isalpha():
         return [*_KNOWN.get(chunk[:-2], (chunk[:-2],)), chunk[-2:]]
     parts = chunk.split("-")
     if len(parts) > 1 and all(map(str.isalpha, parts)):
         return [word for part in parts for word in ("-", part)][1:]
     return None
+
+
+def _letters(inner: str) -> Sequence[str] | None:
+    """The words of letters, perhaps with a full stop; None of anything else."""
+    if inner.isalpha():
+        plain = inner.isascii() or all(map(_plain, inner))
+        return _KNOWN.get(inner, (inner,)) if plain else None
+    letters = inner[:-1]
+    if inner[-1:] == "." and letters.isalpha() and "a" <= letters[-1] <= "z" and all(map(_plain, letters)):
+        return _KNOWN.get(inner) or _joined([*_KNOWN.get(letters, (letters,)), "."])
+    return None if inner else ()
 
 
 def _joined(words: list[str]) -> list[str]:

@@ -6,13 +6,13 @@ that ends a sentence, has words enough, and does not talk of cookies or of scrip
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import pydantic
 
 from jaxlm.config import Config
-from jaxlm.corpus.words import Lexicon, Words
+from jaxlm.corpus.words import Lexicon
 
 _CITATION = re.compile(r"\[(?:\d*|edit|citation needed)\]")
 _ENDS = (".", "?", "!", '"', "'")
@@ -39,42 +39,46 @@ class Trimmed(NamedTuple):
     measures: Mapping[str, int | float]  # what rules ask of the whole, of its kept lines
 
 
-def trim(lines: Sequence[str], words: Words, lexicon: Lexicon, cfg: C4Lines) -> Trimmed:
-    """Keep the lines that are text; `words` are those of all lines.
+def trim(lines: Sequence[str], lexicon: Lexicon, cfg: C4Lines) -> Trimmed:
+    """Keep the lines that are text.
 
-    >>> lines = ["Home | About", "The cat sat there.[2] It slept."]
-    >>> lexicon = Lexicon()
-    >>> trim(lines, lexicon.read(lines), lexicon, C4Lines())
+    >>> trim(["Home | About", "The cat sat there.[2] It slept."], Lexicon(), C4Lines())
     Trimmed(text='The cat sat there. It slept.', removed=Counter({'no end of a sentence': 1}), measures=\
 {'sentences': 2, 'lorem_ipsum': 0, 'braces': 0})
     """
-    kept, removed, measures = [], Counter(), {"sentences": 0, "lorem_ipsum": 0, "braces": 0}
-    for line, runs, sentences in zip(lines, words.runs, words.sentences, strict=True):
-        line = line.strip()
-        if len(line) > cfg.longest_word and max(map(len, line.split())) > cfg.longest_word:
+    kept, removed = [], Counter()
+    lines = [line.strip() for line in lines]
+    shorter = [_CITATION.sub("", line) if "[" in line else line for line in lines] if cfg.citations else lines
+    phrases = _phrases("\n".join(shorter).lower(), cfg)
+    for whole, line in zip(lines, shorter, strict=True):
+        if len(whole) > cfg.longest_word and max(map(len, whole.split())) > cfg.longest_word:
             removed[f"a word over {cfg.longest_word:,} characters"] += 1
-            continue
-        if cfg.citations and "[" in line and (shorter := _CITATION.sub("", line)) != line:
-            line, sentences = shorter, lexicon.read([shorter]).sentences[0]
-        if reason := _reason(line, runs, cfg):
+        elif cfg.terminal and (not line.endswith(_ENDS) or line.endswith("...")):
+            removed["no end of a sentence"] += 1
+        elif len(whole.split(None, cfg.words)) < cfg.words:
+            removed[f"under {cfg.words} words"] += 1
+        elif phrases and (reason := _reason(line.lower(), phrases)):
             removed[reason] += 1
-            continue
-        measures["sentences"] += sentences
-        measures["lorem_ipsum"] += "lorem ipsum" in line.lower()
-        measures["braces"] += "{" in line
-        kept.append(line)
+        else:
+            kept.append(line)
+    lorem = "lorem ipsum" in phrases
+    measures = {
+        "sentences": lexicon.sentences(kept),
+        "lorem_ipsum": sum("lorem ipsum" in line.lower() for line in kept) if lorem else 0,
+        "braces": sum("{" in line for line in kept),
+    }
     return Trimmed("\n".join(kept).strip(), removed, measures)
 
 
-def _reason(line: str, runs: int, cfg: C4Lines) -> str | None:
+def _phrases(lower: str, cfg: C4Lines) -> set[str]:
+    """Those that are anywhere in a text in small letters: most have none, and their lines need not be searched."""
+    asked = ("lorem ipsum", *("javascript",) * cfg.javascript, *_POLICY * cfg.policy)
+    return {phrase for phrase in asked if phrase in lower}
+
+
+def _reason(lower: str, phrases: Container[str]) -> str | None:
     """Why a line goes, or None."""
-    if cfg.terminal and (not line.endswith(_ENDS) or line.endswith("...")):
-        return "no end of a sentence"
-    if runs < cfg.words:
-        return f"under {cfg.words} words"
-    lower = line.lower()
-    if cfg.javascript and "javascript" in lower:
+    if "javascript" in phrases and "javascript" in lower:
         return "javascript"
-    if cfg.policy and any(phrase in lower for phrase in _POLICY):
-        return "cookies or terms of use"
-    return None
+    policy = any(phrase in lower for phrase in _POLICY if phrase in phrases)
+    return "cookies or terms of use" if policy else None

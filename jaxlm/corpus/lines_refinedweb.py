@@ -8,7 +8,7 @@ characters of a line, words by white space. Rule `RefinedWeb` (corpus/rules.py) 
 import re
 import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import pydantic
@@ -43,41 +43,50 @@ def trim(lines: Sequence[str], cfg: RefinedWebLines) -> Trimmed:
     Trimmed(text='The cat sat there.', removed=Counter({'capitals': 1, 'a counter': 1, 'a menu, in part': 1}), \
 measures={'removed_words': 0.6})
     """
-    kept, removed, words = [], Counter(), sum(len(line.split()) for line in lines)
-    for line in lines:
-        shorter = _without_menus(line) if cfg.menus else line
-        if line.strip():
-            if reason := _reason(line, cfg) or ("a menu" if not shorter.strip() else None):
+    kept, removed, lost = [], Counter(), 0
+    whole = "\n".join(lines)
+    menus = cfg.menus and _has_a_menu(whole.lower())
+    for line, plain in zip(lines, _plain_characters(whole), strict=False):
+        shorter = _without_menus(line) if menus else line
+        if line and not line.isspace():
+            if reason := _reason(line, plain, cfg) or ("a menu" if not shorter.strip() else None):
                 removed[reason] += 1
+                lost += len(line.split())
                 continue
-            removed["a menu, in part"] += shorter != line
+            if shorter != line:
+                removed["a menu, in part"] += 1
+                lost += len(line.split()) - len(shorter.split())
         kept.append(shorter)
-    text = "\n".join(kept).strip()
-    share = 1 - len(text.split()) / words if words else 0.0
-    return Trimmed(text, +removed, {"removed_words": share})
+    words = len(whole.split()) if lost else 0
+    share = 1 - (words - lost) / words if words else 0.0
+    return Trimmed("\n".join(kept).strip(), removed, {"removed_words": share})
 
 
-def _reason(line: str, cfg: RefinedWebLines) -> str | None:
-    """Why a line goes, or None."""
-    if _capitals(line) > cfg.capitals * len(line):
+def _plain_characters(whole: str) -> Iterable[int]:
+    """Characters of ASCII in each line that are no capitals: so few lines have to be looked at one character each."""
+    return map(len, whole.encode("ascii", "ignore").translate(None, _ASCII_CAPITALS).split(b"\n"))
+
+
+def _reason(line: str, plain: int, cfg: RefinedWebLines) -> str | None:
+    """Why a line goes, or None; at most all but its `plain` characters are capitals."""
+    most = cfg.capitals * len(line)
+    if len(line) - plain > most and (line.isascii() or sum(map(str.isupper, line)) > most):
         return "capitals"
     if cfg.digits and line.isdecimal():
         return "digits"
-    if cfg.counters and _COUNTER.fullmatch(line):
+    if cfg.counters and not line[0].isalpha() and _COUNTER.fullmatch(line):
         return "a counter"
-    few = len(line.split()) < cfg.words and not _UNSPACED.search(line)
+    few = len(line.split(None, cfg.words)) < cfg.words and not _UNSPACED.search(line)
     return f"under {cfg.words} words" if few else None
 
 
-def _capitals(line: str) -> int:
-    if not line.isascii():
-        return sum(map(str.isupper, line))
-    return len(line) - len(line.encode().translate(None, _ASCII_CAPITALS))  # the same, many times as fast
+def _has_a_menu(lower: str) -> bool:
+    return any(phrase in lower for phrase in (_BEGINS, _ENDS, _HOLDS))
 
 
 def _without_menus(line: str) -> str:
     lower = line.lower()
-    if not any(phrase in lower for phrase in (_BEGINS, _ENDS, _HOLDS)) or len(line.split()) > _SHORT:
+    if not _has_a_menu(lower) or len(line.split()) > _SHORT:
         return line
     if len(lower) != len(line):  # as few characters do, whose small letter is two: their places are not the same
         return line

@@ -122,7 +122,7 @@ def _collected(
 def _trimmed(raw: Sequence[str], cfg: LinesConfig) -> Trimmed:
     if isinstance(cfg, RefinedWebLines):
         return lines_refinedweb.trim(raw, cfg)
-    return lines.trim(raw, lexicon().read(raw), lexicon(), cfg)
+    return lines.trim(raw, lexicon(), cfg)
 
 
 def annotate(folder: Path, documents: Path, word_lists: Sequence[Listed], cfg: CorpusConfig) -> dict:
@@ -149,9 +149,8 @@ def annotate(folder: Path, documents: Path, word_lists: Sequence[Listed], cfg: C
 
 def _measures(document: Document, language: str, measurer: Measurer, cfg: CorpusConfig) -> dict:
     """What rules may ask of a document; BigScience's measures cost as much as all others, so only if they are asked."""
-    raw = document.text.splitlines()
     return {
-        **measure(document.text, raw, lexicon().read(raw)),
+        **measure(document.text, lexicon().read(document.text)),
         **(bigscience.measure(document.text, language) if asks_bigscience(cfg) else {}),
         **measurer.measure(document.text, language),
         **document.marks.get("measures", {}),

@@ -6,12 +6,11 @@ chunk, and numpy does the rest: statistics of words run at tens of MB/s instead 
 Left out: scripts without spaces, whose words this does not find.
 """
 
-import functools
 import itertools
 import threading
 import unicodedata
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -28,14 +27,14 @@ class Words(NamedTuple):
 
     hash_W: np.ndarray  # u64 of the word
     length_W: np.ndarray  # characters
-    kind_W: np.ndarray  # SYMBOL | ALPHABETIC | 1 << (STOP + which of the stop words)
-    runs: list[int]  # of characters without white space, in each line
-    sentences: list[int]  # in each line
+    kind_W: np.ndarray  # SYMBOL | ALPHABETIC | 1 << (STOP + which of the stop words) | ENDS or CLOSES
 
 
 SYMBOL, ALPHABETIC, STOP = 1, 2, 2
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")  # Rae et al. 2021, appendix A
-_STOP_PLACE = {word: place for place, word in enumerate(STOP_WORDS)}
+ENDS, CLOSES = 1 << 10, 1 << 11  # a sentence ends with it; punctuation that ends none, and so may stand behind one
+_BREAK = "\n"  # no chunk has one: stands for the end of a line
+_LETTER = "a"  # stands for all letters, which are alike to a sentence: most chunks need not be looked up
 
 
 class Lexicon:
@@ -46,103 +45,89 @@ class Lexicon:
         self._forget()
 
     def _forget(self) -> None:
-        self._chunk_of = _Known(self._meet)
-        self._word_of = _Known(self._learn)
+        self._chunk_of, self._word_of = _Known(), _Known()
         self._words = _Column("i")  # of all chunks, one after the other
         self._starts = _Column("q")
         self._starts.new.append(0)
         self._hash, self._length, self._kind = _Column("Q"), _Column("i"), _Column("h")
-        self._sign = array("b")  # of each word: see `_sentence_facts`
-        self._sentence = _Column("i")  # rows of three: see there too
 
-    def read(self, lines: Iterable[str]) -> Words:
-        """The words of a document, given line by line."""
+    def read(self, text: str) -> Words:
+        """The words of a document."""
+        word_W = self._numbers(text.split())
+        return Words(*(column.all()[word_W] for column in (self._hash, self._length, self._kind)))
+
+    def sentences(self, lines: Iterable[str]) -> int:
+        """Sentences of lines: one begins with each that is not blank, and one after each full stop that something
+        follows on its line, as spaCy's sentencizer counts."""
+        chunks: list[str] = []
+        begun = 0
+        for line in lines:
+            own = line.split()
+            begun += bool(own)
+            chunks += [chunk if not chunk.isalpha() else _LETTER for chunk in own]
+            chunks.append(_BREAK)
+        word_W = self._numbers(chunks)
+        mark_W = self._kind.all()[word_W] & (ENDS | CLOSES)
+        mark_W = mark_W[mark_W != CLOSES]
+        return begun + int(np.count_nonzero((mark_W[:-1] == ENDS) & (mark_W[1:] == 0)))
+
+    def _numbers(self, chunks: list[str]) -> np.ndarray:
+        """The number of each word of these chunks, in order."""
         if len(self._chunk_of) > self._most:
             self._forget()
-        chunks = [line.split() for line in lines]
-        runs = [len(line) for line in chunks]
-        chunk_C = np.fromiter(
-            map(self._chunk_of.__getitem__, itertools.chain.from_iterable(chunks)), np.int64, sum(runs)
-        )
-        word_W = self._flat(chunk_C)
-        hash_W, length_W, kind_W = (column.all()[word_W] for column in (self._hash, self._length, self._kind))
-        return Words(hash_W, length_W, kind_W, runs, self._sentences(chunk_C, np.array(runs)))
-
-    def _flat(self, chunk_C: np.ndarray) -> np.ndarray:
+        chunk_C = np.fromiter(map(self._chunk_of.__getitem__, chunks), np.int64, len(chunks))
+        if self._chunk_of.new:
+            self._meet(self._chunk_of.taken())
         starts = self._starts.all()
         first_C, last_C = starts[chunk_C], starts[chunk_C + 1]
         count_C = last_C - first_C
         before_C = np.cumsum(count_C) - count_C
         return self._words.all()[np.repeat(first_C - before_C, count_C) + np.arange(count_C.sum())]
 
-    def _sentences(self, chunk_C: np.ndarray, runs: np.ndarray) -> list[int]:
-        """Sentences of each line: one begins with it, others after a full stop, as spaCy's sentencizer counts."""
-        alone_C, after_C, state_C = self._sentence.all().reshape(-1, 3)[chunk_C].T.astype(np.int64)
-        line_C = np.repeat(np.arange(len(runs)), runs)
-        counted = (runs > 0) + np.bincount(line_C, alone_C, len(runs))
-        open_C = np.flatnonzero(state_C < 2)  # chunks of closing marks alone leave the state as it is
-        ended = (state_C[open_C[:-1]] == 1) & (line_C[open_C[:-1]] == line_C[open_C[1:]])
-        next_C = open_C[1:][ended]
-        counted += np.bincount(line_C[next_C], (after_C - alone_C)[next_C], len(runs))
-        return counted.astype(int).tolist()
+    def _meet(self, chunks: Iterable[str]) -> None:
+        words = [cut(chunk) if chunk != _BREAK else [chunk] for chunk in chunks]
+        ends = itertools.accumulate(map(len, words), initial=len(self._words))
+        self._starts.new.extend(itertools.islice(ends, 1, None))
+        self._words.new.extend(map(self._word_of.__getitem__, itertools.chain.from_iterable(words)))
+        self._learn(self._word_of.taken())
 
-    def _meet(self, chunk: str) -> int:
-        words = [self._word_of[word] for word in cut(chunk)]
-        self._words.new.extend(words)
-        self._starts.new.append(len(self._words))
-        self._sentence.new.extend(_sentence_facts(bytes(self._sign[word] for word in words)))
-        return len(self._chunk_of)
-
-    def _learn(self, word: str) -> int:
-        letters = word.isalpha()
-        kind = SYMBOL if not letters and SYMBOLS.issuperset(word) else 0
-        kind |= ALPHABETIC if letters or any(map(str.isalpha, word)) else 0
-        kind |= 1 << STOP + _STOP_PLACE[word] if word in _STOP_PLACE else 0
-        self._hash.new.append(xxhash.xxh3_64_intdigest(word.encode("utf-8", "surrogatepass")))
-        self._length.new.append(len(word))
-        self._kind.new.append(kind)
-        self._sign.append(_WORD if letters else _sign(word))
-        return len(self._word_of)
+    def _learn(self, words: list[str]) -> None:
+        self._hash.new.extend(xxhash.xxh3_64_intdigest(word.encode("utf-8", "surrogatepass")) for word in words)
+        self._length.new.extend(map(len, words))
+        self._kind.new.extend(map(_kind, words))
 
 
-_WORD, _STOPS, _MARKS = 0, 1, 2  # what a word is to a sentence: none of these, its end, punctuation alone
+_KIND_OF_STOP = {word: ALPHABETIC | 1 << STOP + place for place, word in enumerate(STOP_WORDS)}
 
 
-def _sign(word: str) -> int:
+def _kind(word: str) -> int:
+    if word.isalpha():
+        return _KIND_OF_STOP.get(word, ALPHABETIC)
+    if word == _BREAK:
+        return ENDS | CLOSES
+    if any(map(str.isalpha, word)):
+        return ALPHABETIC
+    kind = SYMBOL if SYMBOLS.issuperset(word) else 0
     if word in TERMINAL:
-        return _STOPS
-    return _MARKS if all(unicodedata.category(character)[0] == "P" for character in word) else _WORD
-
-
-@functools.lru_cache(1 << 8)
-def _sentence_facts(signs: bytes) -> tuple[int, int, int]:
-    """(sentences that begin within a chunk, the same after a full stop, state it leaves); `signs` are of its words.
-
-    The state is 1 after a full stop, 0 after a word, 2 where there were only closing marks: as it was before.
-    """
-    counts = []
-    for after in (False, True):
-        seen, begun = after, 0
-        for sign in signs:
-            if sign == _STOPS:
-                seen = True
-            elif seen and sign == _WORD:
-                seen, begun = False, begun + 1
-        counts.append((begun, seen))
-    (alone, state), (afterwards, other) = counts
-    return alone, afterwards, int(state) if state == other else 2
+        return kind | ENDS
+    return kind | (CLOSES if all(unicodedata.category(character)[0] == "P" for character in word) else 0)
 
 
 class _Known(dict[str, int]):
-    """A dictionary that learns what it is asked for and does not have."""
+    """Numbers what it is asked for and does not have; what is `new` waits to be taken."""
 
-    def __init__(self, learn: Callable[[str], int]):
+    def __init__(self) -> None:
         super().__init__()
-        self._learn = learn
+        self.new: list[str] = []
 
     def __missing__(self, key: str) -> int:
-        self[key] = number = self._learn(key)
+        self.new.append(key)
+        self[key] = number = len(self)
         return number
+
+    def taken(self) -> list[str]:
+        new, self.new = self.new, []
+        return new
 
 
 class _Column:

@@ -9,8 +9,7 @@ GOOD = "This line is a sentence."
 
 
 def trimmed(*lines: str, **cfg):
-    lexicon = Lexicon()
-    return trim(lines, lexicon.read(lines), lexicon, C4Lines(**cfg))
+    return trim(lines, Lexicon(), C4Lines(**cfg))
 
 
 @pytest.mark.parametrize(

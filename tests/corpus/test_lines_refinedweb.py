@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxlm.corpus.lines_refinedweb import RefinedWebLines, _capitals, trim
+from jaxlm.corpus.lines_refinedweb import RefinedWebLines, trim
 
 GOOD = "The cat sat there and slept."
 
@@ -45,6 +45,8 @@ def test_removed_words_are_counted_of_the_whole_page():
     assert trim([], RefinedWebLines()).measures == {"removed_words": 0}
 
 
-def test_capitals_of_plain_ascii_are_those_that_python_knows():
-    for line in ("", "ALL NEW \t\x1f[Z]@`{", "Ärger mit ÄÖ", "ǅ Ⅷ Ⓐ"):
-        assert _capitals(line) == sum(map(str.isupper, line)), line
+def test_capitals_are_those_that_python_knows():
+    for line in ("ALL NEW \t\x1f[Z]@`{", "Ärger mit ÄÖ", "ǅ Ⅷ Ⓐ", "日本 ABC", "É é"):
+        for capitals in (0, 0.2, 0.4, 0.5, 1):
+            gone = trim([GOOD, line], RefinedWebLines(capitals=capitals, words=0)).removed["capitals"]
+            assert gone == (GOOD[0].isupper() and capitals == 0) + (sum(map(str.isupper, line)) > capitals * len(line))

@@ -11,8 +11,7 @@ from jaxlm.corpus.words import Lexicon
 
 
 def measured(text: str) -> dict[str, float]:
-    lines = text.splitlines()
-    return measure(text, lines, Lexicon().read(lines))
+    return measure(text, Lexicon().read(text))
 
 
 def top(words: list[str], n: int) -> int:

@@ -15,9 +15,8 @@ SETS = [Gopher(), GopherRepetition(), C4(), C4Paragraphs(), FineWeb(), RefinedWe
 
 def test_every_rule_has_its_measure_and_every_measure_a_rule():
     lexicon, lines = Lexicon(), ["Some text."]
-    words = lexicon.read(lines)
-    trimmed = trim(lines, words, lexicon, C4Lines()), lines_refinedweb.trim(lines, lines_refinedweb.RefinedWebLines())
-    found = {**measure(lines[0], lines, words), **trimmed[0].measures, **trimmed[1].measures}
+    trimmed = trim(lines, lexicon, C4Lines()), lines_refinedweb.trim(lines, lines_refinedweb.RefinedWebLines())
+    found = {**measure(lines[0], lexicon.read(lines[0])), **trimmed[0].measures, **trimmed[1].measures}
     assert {name for rules in SETS for name in rules.bounds("en", {})} == found.keys()
 
 

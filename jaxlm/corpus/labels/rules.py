@@ -44,10 +44,7 @@ class Item:
 
     @cached_property
     def measures(self) -> Mapping[str, int | float]:
-        if self._measures is not None:
-            return self._measures
-        lines = self.text.splitlines()
-        return measure(self.text, lines, _LEXICON.read(lines))
+        return measure(self.text, _LEXICON.read(self.text)) if self._measures is None else self._measures
 
     @cached_property
     def words(self) -> list[str]:

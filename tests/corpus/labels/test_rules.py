@@ -72,7 +72,7 @@ def test_a_measure_votes_within_its_bounds_and_is_measured_where_nobody_noted_it
 
 
 def test_every_measure_may_be_asked_for():
-    assert set(MEASURES) == measure("Some text.", ["Some text."], Lexicon().read(["Some text."])).keys()
+    assert set(MEASURES) == measure("Some text.", Lexicon().read("Some text.")).keys()
 
 
 def test_a_language_is_the_noted_one_or_found():
