@@ -19,7 +19,7 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "prepare": Verb("jaxlm.commands.prepare", "Text to token shards, by the data part of a config."),
+    "prepare": Verb("jaxlm.commands.prepare", "Dirty text to a clean corpus, or text to token shards."),
     "label": Verb("jaxlm.commands.label", "Votes of rules and people to labelled examples, and who agrees with whom."),
     "train": Verb("jaxlm.commands.train", "Train a config, or go on with its run; prepares the text first."),
     "eval": Verb("jaxlm.commands.eval", "Score a run: nats a token, perplexity, bits a byte, beside gzip and xz."),

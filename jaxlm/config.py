@@ -12,7 +12,7 @@ import runpy
 import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_origin
 
 import pydantic
 
@@ -152,6 +152,8 @@ def _find(name: str) -> Path:
     known = shipped()
     if name in known:
         return known[name]
+    if path.suffix in (".py", ".json"):
+        raise UserError(f"no config {name!r}: there is no such file; name another one, or a shipped config")
     near = nearest(path.stem, known, "shipped configs are")
     stop = "" if near.endswith("?") else "."
     raise UserError(f"no config {name!r}: {near}{stop} Or give the path of a .py or .json file")
@@ -220,7 +222,10 @@ def _assign(saved: dict, kind: type[pydantic.BaseModel], path: list[str], text: 
         return
     classes = config_classes(annotation)
     if not classes:
-        raise UserError(f"{head!r} of {kind.__name__} is a plain value, it has no {rest[0]!r}")
+        what = (
+            "a list: give the whole of it, or edit the config" if get_origin(annotation) is tuple else "a plain value"
+        )
+        raise UserError(f"{head!r} of {kind.__name__} is {what}; it has no {rest[0]!r}")
     kinds = {name: c for c in classes if (name := kind_of(c))}
     inner = saved.get(head) or {}
     if rest == ["kind"] and kinds:

@@ -226,7 +226,8 @@ def test_rules_between_fields_hold_after_all_overrides():
         ("widht=3", "Run has no field 'widht'; did you mean 'width'?"),
         ("data.lenght=3", "Data has no field 'lenght'; did you mean 'length'?"),
         ("data.=3", "Data has no field ''; it has: source, length, include, note"),
-        ("width.size=3", "'width' of Run is a plain value, it has no 'size'"),
+        ("width.size=3", "'width' of Run is a plain value; it has no 'size'"),
+        ("stages.0=3", "'stages' of Run is a list: give the whole of it, or edit the config; it has no '0'"),
         ("schedule.decay=3", "Cosine has no field 'decay'; it has: kind, warmup"),
         ("schedule.kind=stabel", "did you mean 'stable'?"),
         ("schedule.kind=wsd", "kinds are: cosine, stable"),
@@ -357,7 +358,11 @@ def test_an_unknown_name_shows_the_nearest_shipped_config(two_shipped):
 
 
 def test_an_unknown_name_with_none_near_lists_the_shipped_configs(two_shipped):
-    assert "shipped configs are: quickstart, tiny. Or give" in refusal(load, "zzz.py", Run)
+    assert "shipped configs are: quickstart, tiny. Or give" in refusal(load, "zzz", Run)
+
+
+def test_a_file_that_is_not_there_is_told_so(two_shipped):
+    assert refusal(load, "folder/zzz.py", Run).startswith("no config 'folder/zzz.py': there is no such file")
 
 
 def test_shipped_configs_are_python_files_named_by_their_stem():

@@ -7,11 +7,13 @@ are known by heart. Left out: emoticons, symbols beyond the common blocks, units
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 _MARKS = "—–…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪'\"”“`‘´’‚„»«「」『』（）〔〕【】《》〈〉⟦⟧"
 _CURRENCY = "$£€¥฿₽﷼₴₠₡₢₣₤₥₦₧₨₩₪₫₭₮₯₰₱₲₳₵₶₷₸₹₺₻₼₾₿"
-_SYMBOLS = "¦©®°҂֎֏\u2100-\u214f\u2190-\u23ff\u2400-\u27bf\u2900-\u2bff\u3004\u3012-\u3013\U0001f000-\U0001faff"
+_LETTERLIKE = "".join(c for c in map(chr, range(0x2100, 0x2150)) if unicodedata.category(c) == "So")  # and no ℝ
+_SYMBOLS = f"¦©®°҂֎֏{_LETTERLIKE}\u2190-\u23ff\u2400-\u27bf\u2900-\u2bff\u3004\u3012-\u3013\U0001f000-\U0001faff"
 _UNITS = (
     "km km² km³ m m² m³ dm dm² dm³ cm cm² cm³ mm mm² mm³ ha µm nm yd in ft kg g mg µg t lb oz m/s km/h kmh mph hPa Pa "
     "mbar mb MB kb KB gb GB tb TB T G M K %"
@@ -21,7 +23,7 @@ _LONGEST_SUFFIX = max(map(len, _UNITS.split()))  # characters, but of full stops
 _QUOTES = "'\"”“`‘´’‚,„»«「」『』（）〔〕【】《》〈〉⟦⟧"
 _LETTER = "[^\\W\\d_]"
 _CAPITAL = "A-ZÀ-ÖØ-ÞА-ЯΑ-Ω"
-_SMALL = rf"[^\W\d_{_CAPITAL}]"  # a small letter, or one of a script that knows no capitals
+_SMALL = rf"[^\W\d_{_CAPITAL}ªº\u2100-\u218f]"  # a small letter, or one of a script that knows no capitals
 
 _PREFIX = re.compile(rf"\.\.+|\+(?![0-9])|[§%={re.escape(_MARKS + _CURRENCY)}{_SYMBOLS}]")
 _SUFFIX = re.compile(

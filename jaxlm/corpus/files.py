@@ -60,7 +60,7 @@ def below(
             continue
         seen.add(_identity(here))
         for entry in sorted(_entries(here, prefix, tally), key=lambda entry: entry.name, reverse=True):
-            name = prefix + entry.name
+            name = prefix + shown(entry.name)
             try:
                 status = entry.stat()
             except OSError as error:
@@ -93,6 +93,15 @@ def inside(files: list[File], folder: Path, tally: Tally) -> list[File]:
     return found
 
 
+def shown(name: str) -> str:
+    r"""A file's name as a text: of bytes that are no UTF-8, as old disks have, each as \xNN.
+
+    >>> shown("caf\udce9.txt")
+    'caf\\xe9.txt'
+    """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def matches(name: str, patterns: tuple[str, ...]) -> bool:
     """Whether a glob pattern fits the file's name, or its path below the folder; no patterns fit all.
 
@@ -122,7 +131,7 @@ def one(path: Path, source: str, field: str) -> File:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise UserError(f"{field}={source!r} is neither a regular file nor a folder: save its text to a file")
-    return File(path.name, path, status.st_size)
+    return File(shown(path.name), path, status.st_size)
 
 
 def _entries(folder: Path, prefix: str, tally: Tally) -> Iterator[os.DirEntry[str]]:
