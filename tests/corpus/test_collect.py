@@ -60,6 +60,14 @@ def test_include_chooses_by_name_or_by_path(folder):
     assert list(collected(folder, include=("*.rst",))[0]) == []
 
 
+def test_a_name_that_is_no_utf8_is_shown_with_its_bytes(tmp_path):
+    folder = tmp_path / "old"
+    folder.mkdir()
+    (folder / os.fsdecode(b"caf\xe9.txt")).write_text("Tea")
+    assert collected(folder)[0] == {"caf\\xe9.txt": "Tea"}
+    assert collected(folder / os.fsdecode(b"caf\xe9.txt"))[0] == {"caf\\xe9.txt": "Tea"}
+
+
 def test_links_in_a_circle_end_and_a_folder_is_read_once(folder):
     (folder / "a" / "up").symlink_to(folder, target_is_directory=True)
     (folder / "again").symlink_to(folder / "a", target_is_directory=True)
