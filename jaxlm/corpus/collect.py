@@ -2,7 +2,7 @@
 
     .jsonl                                a document for each line, its `text_field`; or a labelled example
     .json                                 the same for each object in it that has `text_field`; else one document
-    .csv                                  a document for each row, its column `text_field`
+    .csv .tsv                             a document for each row, its column `text_field`
     .parquet .arrow                       the same; a folder that Hugging Face's `save_to_disk` wrote is its .arrow
     .html .htm                            the main text of the page, without navigation
     .warc .wet .wat .arc                  the same for each page in the archive, and plain texts as they are

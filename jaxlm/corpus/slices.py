@@ -1,6 +1,6 @@
 """Where one large file is cut, so that several tasks read it; and whether files are still what they were then.
 
-    .jsonl .csv               between lines, between rows
+    .jsonl .csv .tsv          between lines, between rows
     .xml                      between pages of a MediaWiki export
     .warc .wet .wat .arc      between records
     .parquet .arrow           between row groups, between batches

@@ -116,9 +116,9 @@ def _json(file: File) -> Iterator[tuple[int, Any]]:
     yield from enumerate(found, start=1)
 
 
-def _rows(separator: str) -> Callable[[File], Iterator[tuple[int, Any]]]:
+def _rows(**form: Any) -> Callable[[File], Iterator[tuple[int, Any]]]:
     def read(file: File) -> Iterator[tuple[int, Any]]:
-        reader = csv.DictReader(io.StringIO(_text(file), newline=""), delimiter=separator, strict=separator == ",")
+        reader = csv.DictReader(io.StringIO(_text(file), newline=""), **form)
         try:
             for number, row in enumerate(reader, start=1):
                 yield number, {name: value for name, value in row.items() if name is not None}
@@ -145,7 +145,8 @@ def _lines(file: File) -> Iterator[tuple[int, Any]]:
 
 _READERS: dict[str, Callable[[File], Iterator[tuple[int, Any]]]] = {
     ".jsonl": lambda file: jsonl.records(file.path, file.name, Tally()),
-    ".json": _json, ".parquet": _parquet, ".csv": _rows(","), ".tsv": _rows("\t"), ".txt": _lines,
+    ".json": _json, ".parquet": _parquet, ".csv": _rows(strict=True),
+    ".tsv": _rows(delimiter="\t", quoting=csv.QUOTE_NONE), ".txt": _lines,
 }  # fmt: skip
 
 

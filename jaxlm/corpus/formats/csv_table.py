@@ -1,4 +1,5 @@
-"""Rows of .csv files, packed or not, as RFC 4180 has them: a header of names, commas, double quotes.
+"""Rows of .csv files, packed or not, as RFC 4180 has them: a header of names, commas, double quotes; and of .tsv, as
+their registration with IANA has them: tabs, and a quote is a character like others.
 
 A row is a document, as in tables.py. Rows are read by Python's own module, which says on which line one is wrong
 (pyarrow's does not), and need memory for one row.
@@ -15,9 +16,9 @@ from jaxlm.corpus.decode import NotText, decode
 from jaxlm.corpus.document import Document, Tally, marks_of
 from jaxlm.corpus.files import WHOLE, Slice
 from jaxlm.corpus.formats.tables import missing_column
-from jaxlm.corpus.formats.unpack import LINE_BYTES, measured_lines, unpacked
+from jaxlm.corpus.formats.unpack import LINE_BYTES, bare, measured_lines, unpacked
 
-SUFFIXES = (".csv",)
+SUFFIXES = (".csv", ".tsv")
 
 
 def read(path: Path, name: str, text_field: str, tally: Tally, part: Slice = WHOLE) -> Iterator[Document]:
@@ -31,7 +32,7 @@ def read(path: Path, name: str, text_field: str, tally: Tally, part: Slice = WHO
                     raise missing_column(path, text_field, header, tally.fields)
                 continue
             if len(row) != len(header):
-                detail = f": {len(row)} fields under {len(header)} names: mend its commas and quotes, or remove it"
+                detail = f": {len(row)} fields under {len(header)} names: mend it, or remove it"
                 tally.bad("a row that does not fit its header", f"{path}, line {number:,}", detail)
                 continue
             yield from _document(dict(zip(header, row, strict=True)), text_field, f"{name}:{number}", tally)
@@ -87,7 +88,8 @@ class _Lines:
 def _rows(text: _Lines) -> Iterator[tuple[int, list[str]]]:
     """(number of the line it ends on, fields) of each row that is not blank."""
     csv.field_size_limit(LINE_BYTES)  # of the whole process, which has no other use for it; else 128 KiB
-    reader = csv.reader(text, strict=True)
+    tabs = bare(text.path.name).endswith(".tsv")
+    reader = csv.reader(text, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(text, strict=True)
     while True:
         try:
             row = next(reader, None)

@@ -24,7 +24,7 @@ KINDS = {
 def read(path, data: bytes, text_field: str = "text", budget: float = 1.0) -> tuple[list[Document], Tally]:
     path.write_bytes(data)
     tally = Tally(budget=budget)
-    module = csv_table if ".csv" in path.name else tables
+    module = csv_table if ".csv" in path.name or ".tsv" in path.name else tables
     return list(module.read(path, path.name, text_field, tally)), tally
 
 
@@ -49,6 +49,11 @@ def test_rows_of_csv_come_back(name, pack, tmp_path):
         found, tally = read(tmp_path / name, pack(b"\xef\xbb\xbf" + end.join(rows).encode()))
         assert [d.text for d in found] == [text for text in TEXTS if text] and tally.skipped == {"empty": 60}
         assert found[0].marks == {"url": "http://a"} and found[0].source == f"{name}:2"
+
+
+def test_rows_of_tsv_are_cut_at_tabs_alone(tmp_path):
+    found, _ = read(tmp_path / "a.tsv", b'id\ttext\n1\t"Yes, \n2\tNo" he said\n')
+    assert [document.text for document in found] == ['"Yes, ', 'No" he said']
 
 
 @pytest.mark.parametrize("name", [*KINDS, "a.csv"])
