@@ -44,6 +44,7 @@ HOMES = {
     "opencc": {"corpus.normalise"},
     "fsspec": {"corpus.remote"},
     "py3langid": {"corpus.language"},
+    "fasttext": {"corpus.language_fasttext"},
     "rensa": {"corpus.duplicates.sketch"},
     "tensorboardX": {"training.telemetry"},
     "torch": set(),

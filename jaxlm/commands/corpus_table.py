@@ -1,7 +1,9 @@
 """What `jaxlm prepare` says of a corpus on a terminal: a line for each stage, and what looks like a mistake."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from jaxlm.commands import terminal
 
 REASONS = 3  # of a stage: chosen, a line
 RULES = 12  # of a stage whose samples are shown: chosen; of languages there may be a hundred
@@ -15,14 +17,15 @@ def stages(manifest: Mapping[str, Any]) -> str:
     found, collect = manifest["ledger"], manifest["stages"]["collect"]
     documents, skipped = found["profiles"]["collected"]["totals"], collect["skipped"]
     read = documents["documents"] + sum(skipped.values())
-    rows = [("stage", "in", "out", "most for"), ("collect", *_two(read, documents["documents"]), _top(skipped.items()))]
+    rows = [("collect", *_two(read, documents["documents"]), _top(skipped.items()))]
     for stage in found["flow"]:
         took = [(rule["reason"], rule["first"]) for rule in stage["rules"]]
         rows.append((stage["stage"], *_two(stage["in"]["documents"], stage["out"]["documents"]), _top(took)))
     stay = found["profiles"]["stay"]["totals"]
     kept = share(stay["documents"], documents["documents"])
     end = f"{stay['documents']:,} of {documents['documents']:,} documents stay ({kept}), {size(stay['bytes'])} of text"
-    return "\n".join([*_aligned(rows), end])
+    lines = terminal.table(("stage", "in", "out", "most for"), rows, left=(0, 3))
+    return "\n".join([*(f"  {line}" for line in lines), end])
 
 
 def _two(entered: int, left: int) -> tuple[str, str]:
@@ -34,13 +37,6 @@ def _top(counts: Iterable[tuple[str, int]]) -> str:
     rest = sum(count for _, count in some[REASONS:])
     told = [f"{reason} {count:,}" for reason, count in some[:REASONS]] + ([f"others {rest:,}"] if rest else [])
     return ", ".join(told) or "nothing"
-
-
-def _aligned(rows: Sequence[tuple[str, str, str, str]]) -> Iterator[str]:
-    """Names to the left, numbers to the right."""
-    wide = [max(len(row[column]) for row in rows) for column in range(3)]
-    for name, entered, left, why in rows:
-        yield f"  {name:<{wide[0]}}  {entered:>{wide[1]}}  {left:>{wide[2]}}  {why}"
 
 
 def samples(manifest: Mapping[str, Any]) -> Iterator[str]:

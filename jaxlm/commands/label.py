@@ -67,7 +67,7 @@ def _outcome(told: dict[str, Any]) -> list[str]:
         [name, f"{count:,}", f"{told['prior'][name]:.1%}", f"{told['gold'][name]:,}"]
         for name, count in told["balance"].items()
     ]
-    return [*lines, "", *_table(1, ["class", "labels", "prior", "known"], rows)]
+    return [*lines, "", *terminal.table(["class", "labels", "prior", "known"], rows)]
 
 
 def _annotators(told: dict[str, dict[str, Any]]) -> list[str]:
@@ -77,7 +77,7 @@ def _annotators(told: dict[str, dict[str, Any]]) -> list[str]:
         known = f"{_share(facts['accuracy'])} of {facts['judged']:,}" if facts["judged"] else "-"
         rows.append([name, facts["kind"], ", ".join(facts["votes"]) or "-", *shares, known])
     head = ["annotator", "is a", "votes for", "coverage", "overlaps", "conflicts", "believed", "right"]
-    return ["", *_table(3, head, rows)]
+    return ["", *terminal.table(head, rows, left=range(3))]
 
 
 def _agreement(told: dict[str, dict[str, Any]]) -> list[str]:
@@ -91,7 +91,7 @@ def _agreement(told: dict[str, dict[str, Any]]) -> list[str]:
             [pair["first"], pair["second"], f"{pair['items']:,}", _share(pair["equal"]), _number(pair["kappa"])]
             for pair in shown
         ]
-        lines += _table(2, ["one", "other", "texts", "equal", "kappa"], rows) if rows else []
+        lines += terminal.table(["one", "other", "texts", "equal", "kappa"], rows, left=(0, 1)) if rows else []
     return lines
 
 
@@ -104,10 +104,3 @@ def _share(value: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _table(names: int, head: list[str], rows: list[list[str]]) -> list[str]:
-    """Columns as wide as their widest cell, the first ones, which are `names`, to the left."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    placed = lambda n, cell: cell.ljust(widths[n]) if n < names else cell.rjust(widths[n])
-    return ["  ".join(placed(n, cell) for n, cell in enumerate(row)).rstrip() for row in [head, *rows]]

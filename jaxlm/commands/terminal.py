@@ -8,7 +8,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,6 +53,17 @@ def guarded(app: Callable[..., Any]) -> None:
 def print_json(value: Any) -> None:
     """One object on stdout."""
     print(json.dumps(value))
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> list[str]:
+    """Lines of columns as wide as their widest cell; those in `left` begin in one place, the others end in one.
+
+    >>> table(["name", "texts"], [["a", "12"]])
+    ['name  texts', 'a        12']
+    """
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    placed = lambda n, cell: cell.ljust(widths[n]) if n in left else cell.rjust(widths[n])
+    return ["  ".join(placed(n, cell) for n, cell in enumerate(row)).rstrip() for row in (heads, *rows)]
 
 
 @contextmanager

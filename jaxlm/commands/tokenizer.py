@@ -37,11 +37,10 @@ def main(
 def _show(found: list[dict[str, Any]]) -> None:
     from jaxlm.report import tokenizers as page
 
-    _print(*page.summary(found))
+    print(*terminal.table(*page.summary(found)), sep="\n")
     if "whole" in found[0]:
         for group in ("languages", "sources"):
-            print()
-            _print(*page.groups(found, group))
+            print("", *terminal.table(*page.groups(found, group)), sep="\n")
     for one in found:
         print(f"\n{one['name']}\n  longest: {_tokens(one['longest'])}")
         if "unused" in one:
@@ -52,14 +51,3 @@ def _show(found: list[dict[str, Any]]) -> None:
 
 def _tokens(tokens: list[dict[str, Any]]) -> str:
     return " ".join(repr(token["text"]) for token in tokens[:10]) or "none"
-
-
-def _print(heads: list[str], rows: list[list[str]]) -> None:
-    """Columns, the first one to the left."""
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    for row in (heads, *rows):
-        first, *rest = (
-            cell.ljust(width) if not i else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        print("  ".join([first, *rest]).rstrip())

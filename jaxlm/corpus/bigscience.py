@@ -16,6 +16,8 @@ import numpy as np
 
 from jaxlm.config import Config
 from jaxlm.corpus import plain_words
+from jaxlm.corpus.characters import UNSPACED_LANGUAGES
+from jaxlm.corpus.language import Language
 from jaxlm.corpus.rules import Bounds, Rules
 
 
@@ -50,7 +52,7 @@ _GRAMS = {"zh": _Grams(characters=3), "ur": _Grams(words=7)}
 
 
 def _thresholds(language: str) -> Thresholds:
-    alike = "zh" if language in plain_words.UNSPACED else language
+    alike = "zh" if language in UNSPACED_LANGUAGES else language
     words, characters, again, special, stop, flagged = _PUBLISHED.get(alike, _OTHERS)
     return Thresholds(
         plain_words=Bounds(least=words, most=1_000_000 if alike == "zh" else 100_000),
@@ -66,7 +68,7 @@ class BigScience(Rules):
     """Each text by the thresholds of its language."""
 
     kind: Literal["bigscience"] = "bigscience"
-    thresholds: dict[str, Thresholds] = {}  # by ISO 639-1, in place of the published ones
+    thresholds: dict[Language, Thresholds] = {}  # by ISO 639-1, in place of the published ones
 
     def bounds(self, language: str, measures: Mapping[str, int | float]) -> dict[str, Bounds]:
         """Those of lists only where the language has the list."""
@@ -80,9 +82,9 @@ def measure(text: str, language: str) -> dict[str, int | float]:
     >>> measure("one two three four five one two three four five", "en")["repeated_words"]
     0.3333333333333333
     """
-    alike = "zh" if language in plain_words.UNSPACED else language
+    alike = "zh" if language in UNSPACED_LANGUAGES else language
     n, code_C = _GRAMS.get(alike, _Grams()), plain_words.points(text)
-    words_W = plain_words.words(text, spaced=language not in plain_words.UNSPACED)
+    words_W = plain_words.words(text, spaced=language not in UNSPACED_LANGUAGES)
     _, times = np.unique(plain_words.grams(code_C.astype(np.uint64), n.characters), return_counts=True)
     _, again = np.unique(plain_words.grams(words_W, n.words), return_counts=True)
     return {

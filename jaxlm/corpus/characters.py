@@ -1,5 +1,7 @@
 """Characters by what they do in a text: which end a sentence, which make no word, which are words of their own."""
 
+import re
+
 # Sentence_Terminal of Unicode 15, and three signs of Khmer, as datatrove 0.10 lists them.
 _TERMINAL = (
     "21 2e 3f 589 61d-61f 6d4 700-702 7f9 837 839 83d-83e 964-965 104a-104b 1362 1367-1368 166e 1735-1736 17d4-17d6 "
@@ -37,3 +39,5 @@ UNSPACED = (
     (0xF900, 0xFAFF),
     (0x20000, 0x3FFFF),
 )
+UNSPACED_CHARACTER = re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED) + "]")
+UNSPACED_LANGUAGES = frozenset(["zh", "ja", "th", "lo", "km", "my", "bo", "dz"])  # ISO 639-1

@@ -10,7 +10,7 @@ from jaxlm.corpus.bigscience import BigScience
 from jaxlm.corpus.contamination.config import ContaminationConfig
 from jaxlm.corpus.document import Fields
 from jaxlm.corpus.duplicates.config import ExactConfig, NearConfig, PassagesConfig
-from jaxlm.corpus.language import LanguageConfig
+from jaxlm.corpus.language import Language, LanguageConfig
 from jaxlm.corpus.lines import C4Lines
 from jaxlm.corpus.lines_refinedweb import RefinedWebLines
 from jaxlm.corpus.normalise import NormaliseConfig
@@ -47,15 +47,17 @@ class LanguagesConfig(Config):
 
     # ISO 639-1, or 639-3 where there is none; "zxx" is no language (numbers, codes), "und" too few letters to tell,
     # which has no probability. (): all, only noted
-    keep: tuple[Annotated[str, pydantic.Field(pattern="^[a-z]{2,3}$")], ...] = ()
-    probability: float = pydantic.Field(default=0.65, ge=0, le=1)  # least; FineWeb's for English (arXiv:2406.17557)
+    keep: tuple[Language, ...] = ()
+    # Least. Chosen: of pieces of 200 characters of the UDHR in 31 languages it drops 26 of 31 that py3langid gets
+    # wrong, and 1.4 % of those that it gets right. FineWeb's is the same, for fastText and English (arXiv:2406.17557)
+    probability: float = pydantic.Field(default=0.65, ge=0, le=1)
     identify: LanguageConfig = LanguageConfig()
 
 
 class QualityConfig(Config):
     """Rules for documents of some languages; but for BigScience's and lists, words and stop words are English ones."""
 
-    languages: tuple[str, ...] = ("en",)  # ISO 639-1; (): all
+    languages: tuple[Language, ...] = ("en",)  # ISO 639-1; (): all
     rules: tuple[RulesConfig, ...] = (Gopher(), GopherRepetition())
 
 

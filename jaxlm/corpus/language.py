@@ -8,7 +8,9 @@ py3langid's, to the last bit. A long text is sampled (`SLICES`), and a text with
 
 Codes are py3langid's: ISO 639-1 where there is one ("en"), else 639-3; "zxx" for what is no language.
 
-Left out: languages of the parts of a text, other models (fastText), traditional and simplified Chinese apart.
+A fastText model of the user's (corpus/language_fasttext.py) may answer instead, from the larger sample.
+
+Left out: languages of the parts of a text, traditional and simplified Chinese apart.
 """
 
 import functools
@@ -17,13 +19,14 @@ import re
 import string
 import unicodedata
 from collections import Counter, defaultdict
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
-from pydantic import NonNegativeInt
+from pydantic import AfterValidator, NonNegativeInt
 
 from jaxlm.config import Config
+from jaxlm.corpus import language_fasttext
 
 UNDETERMINED = "und"  # ISO 639-2's code
 SLICES = 8  # of a long text, at equal distances: see test_a_sample_answers_as_the_whole_text_does
@@ -60,9 +63,21 @@ _SCRIPTS = {
 }
 
 
+def _code(told: str) -> str:
+    if not re.fullmatch("[a-z]{2,3}", told):
+        raise ValueError(
+            f"{told!r} is no code of a language: ISO 639-1 has two small letters, as 'en', 639-3 has three"
+        )
+    return told
+
+
+Language = Annotated[str, AfterValidator(_code)]  # of a config: as `identify` tells it
+
+
 class LanguageConfig(Config):
     letters: NonNegativeInt = 20  # under this many a text is "und"; an ideograph counts as three.
     # 20: on pieces of the UDHR the model is right 0.76 of the time at 10 characters, 0.91 at 20, 0.94 at 30
+    fasttext: str | None = None  # path of a fastText model that answers instead (pip install 'jaxlm[fasttext]')
 
 
 class Identifier:
@@ -82,6 +97,9 @@ class Identifier:
         weight = len(letters) if letters.isascii() else len(letters) + 2 * len(_IDEOGRAPH.findall(letters))
         if weight < max(self.cfg.letters, 1):
             return UNDETERMINED, 0.0
+        if self.cfg.fasttext is not None:
+            part = sample(text, UNSURE_SLICE_CHARACTERS)
+            return language_fasttext.ask(self.cfg.fasttext, part) or (UNDETERMINED, 0.0)
         language, probability = _by_script(letters) or classify(part)
         if probability < SURE and len(part) < len(text):
             return classify(sample(text, UNSURE_SLICE_CHARACTERS))

@@ -14,12 +14,11 @@ from typing import Literal
 import pydantic
 
 from jaxlm.config import Config
-from jaxlm.corpus.characters import UNSPACED
+from jaxlm.corpus.characters import UNSPACED_CHARACTER
 from jaxlm.corpus.lines import Trimmed
 
 _COUNTED = "bookmarks|comments|downloads|downvotes|followers|likes|quotes|reposts|retweets|shares|upvotes|views"
 _COUNTER = re.compile(rf"\W*\d[\d.,]*[kmb]?\s+(?:{_COUNTED})\W*", re.IGNORECASE)
-_UNSPACED = re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED) + "]")
 _ASCII_CAPITALS = string.ascii_uppercase.encode()
 _SHORT = 10  # words: only in a line of at most as many is a menu's phrase cut out
 _BEGINS, _ENDS, _HOLDS = "sign-in", "read more...", "items in cart"
@@ -76,7 +75,7 @@ def _reason(line: str, plain: int, cfg: RefinedWebLines) -> str | None:
         return "digits"
     if cfg.counters and not line[0].isalpha() and _COUNTER.fullmatch(line):
         return "a counter"
-    few = len(line.split(None, cfg.words)) < cfg.words and not _UNSPACED.search(line)
+    few = len(line.split(None, cfg.words)) < cfg.words and not UNSPACED_CHARACTER.search(line)
     return f"under {cfg.words} words" if few else None
 
 

@@ -24,6 +24,7 @@ from jaxlm.corpus.disk import clear_errors
 from jaxlm.corpus.document import SHOWN, Tally
 from jaxlm.corpus.executor import Executor, executor
 from jaxlm.corpus.finished import Corpus, beside, commit
+from jaxlm.corpus.language_fasttext import digest as digest_of_model
 from jaxlm.corpus.ledger import Ledger
 from jaxlm.corpus.lock import locked
 from jaxlm.corpus.plan import Part, plan
@@ -69,7 +70,7 @@ def _make(
     progress: Progress,
     sample_of: Path | None,
 ) -> Corpus:
-    work = folder / "work"
+    work, identify = folder / "work", _identify(cfg)  # first of all: its model may be no model
     run = partial(tasks.run, work=work, engine=engine, progress=progress)
     planned = plan(cfg, sample_of or folder, run, progress, sampled=sample_of is not None)
     leaks.index_sets(cfg, work, engine, progress)  # before hours of work: it is where a set may be wrong
@@ -78,7 +79,7 @@ def _make(
     _check_records(collected, cfg)
     parts, collecting, documents = _pieces(planned.parts, reading, collected, work)
     lists = word_lists.load(cfg.words)
-    annotating = [_annotate(task, documents[n], lists, cfg) for n, task in enumerate(collecting)]
+    annotating = [_annotate(task, documents[n], (identify, lists), cfg) for n, task in enumerate(collecting)]
     annotated = run(annotating)
     notes = [task.folder(work) for task in annotating]
     selecting = [_select(task, notes[n], cfg) for n, task in enumerate(annotating)]
@@ -148,9 +149,19 @@ def _pieces(
     return [part for part, _, _ in found], [task for _, task, _ in found], [folder for _, _, folder in found]
 
 
-def _annotate(collecting: Task, documents: Path, lists: Sequence[Listed], cfg: CorpusConfig) -> Task:
+def _identify(cfg: CorpusConfig) -> dict[str, Any]:
+    """What decides languages: of a model its bytes, wherever it lies. UserError where it is none."""
+    asked = cfg.languages.identify
+    told = dump(asked)
+    return told if asked.fasttext is None else told | {"fasttext": digest_of_model(asked.fasttext)}
+
+
+def _annotate(
+    collecting: Task, documents: Path, read: tuple[dict[str, Any], Sequence[Listed]], cfg: CorpusConfig
+) -> Task:
+    identify, lists = read
     asked = (cfg.personal and list(cfg.personal.kinds), stages.asks_bigscience(cfg), lists)
-    key = tasks.key(stages.VERSIONS["annotate"], collecting.key, dump(cfg.languages.identify), *asked)
+    key = tasks.key(stages.VERSIONS["annotate"], collecting.key, identify, *asked)
     return Task("annotate", key, stages.annotate, (documents, lists, cfg), collecting.name)
 
 

@@ -13,7 +13,6 @@ import unicodedata
 
 import numpy as np
 
-UNSPACED = frozenset(["zh", "ja", "th", "lo", "km", "my", "bo", "dz"])  # ISO 639-1
 FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no bit is lost: 2**64 over the golden ratio
 _INVERSE = np.uint64(pow(int(FACTOR), -1, 2**64))
 

@@ -5,13 +5,14 @@ from typing import Annotated, Literal
 import pydantic
 
 from jaxlm.config import Config
+from jaxlm.corpus.language import Language
 from jaxlm.corpus.rules import Bounds
 
 
 class _Score(Config):
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][\w.-]*$")  # it has in reasons and in the manifest
     run: str  # folder of the model: its newest whole checkpoint
-    languages: tuple[str, ...] = ()  # whose documents are scored, ISO 639-1; (): all
+    languages: tuple[Language, ...] = ()  # whose documents are scored, ISO 639-1; (): all
     bounds: Bounds = Bounds()  # None of both: only noted
 
 

@@ -136,12 +136,8 @@ def _fill(waiting: Sequence[tuple[dict, str, str]], scorer: Scorer, name: str) -
 
 def out_of_bounds(score: ScoreConfig, value: float | None) -> str | None:
     """`quality below 0.5`; None where it is within its bounds, or where nothing is asked of it."""
-    bounds = score.bounds
-    if value is not None and bounds.least is not None and value < bounds.least:
-        return f"{score.name} below {bounds.least:g}"
-    if value is not None and bounds.most is not None and value > bounds.most:
-        return f"{score.name} above {bounds.most:g}"
-    return None
+    broken = None if value is None else score.bounds.broken(value)
+    return broken and f"{score.name} {broken}"
 
 
 def spread(values: np.ndarray) -> dict[str, Any]:

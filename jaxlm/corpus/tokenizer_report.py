@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxlm.corpus.characters import UNSPACED_LANGUAGES
 from jaxlm.corpus.collect import Progress, documents
 from jaxlm.corpus.document import Document, Tally
 from jaxlm.corpus.language import Identifier
@@ -32,7 +33,6 @@ from jaxlm.data.dataset import DataConfig
 from jaxlm.data.tokenizer_base import FACTS, Tokenizer
 from jaxlm.errors import UserError
 
-UNSPACED = {"zh", "ja", "th", "lo", "km", "my", "dz"}  # languages that put no space between words
 MOST_SOURCES = 50  # chosen: what a table can show; those met later are counted together
 OTHERS = "others"
 SHOWN = 20  # tokens of a kind
@@ -130,7 +130,7 @@ class Reading:
             group.tokens += ids.size
             group.by_bytes += int(self._bytes[ids].sum())
             group.unknown += int((ids == self.tokenizer.unknown).sum()) if self.tokenizer.unknown is not None else 0
-            if language not in UNSPACED:
+            if language not in UNSPACED_LANGUAGES:
                 group.words += len(text.split())
                 group.tokens_of_words += ids.size
 

@@ -15,7 +15,9 @@ import pydantic
 
 from jaxlm.config import Config
 from jaxlm.corpus import plain_words
+from jaxlm.corpus.characters import UNSPACED_LANGUAGES
 from jaxlm.corpus.decode import NotText, decode
+from jaxlm.corpus.language import Language
 from jaxlm.corpus.rules import Bounds, Rules
 from jaxlm.errors import UserError
 
@@ -25,7 +27,7 @@ class WordListConfig(Config):
 
     name: str = pydantic.Field(pattern=r"^[a-z][a-z0-9_]*$")
     path: str
-    languages: tuple[str, ...] = ("en",)  # ISO 639-1: texts in these are compared with it; (): all
+    languages: tuple[Language, ...] = ("en",)  # ISO 639-1: texts in these are compared with it; (): all
 
 
 class WordList(Rules):
@@ -86,7 +88,7 @@ class Measurer:
         names = sorted({one.name for one in self._lists if not one.languages or language in one.languages})
         if not names:
             return {}
-        spaced = language not in plain_words.UNSPACED
+        spaced = language not in UNSPACED_LANGUAGES
         words_W, measures = plain_words.words(text, spaced), {}
         for name in names:
             covered_W, count = np.zeros(len(words_W), bool), 0

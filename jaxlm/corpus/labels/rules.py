@@ -14,8 +14,9 @@ import pydantic
 
 from jaxlm.config import Config
 from jaxlm.config_errors import nearest
+from jaxlm.corpus.characters import UNSPACED_CHARACTER
 from jaxlm.corpus.files import matches
-from jaxlm.corpus.language import Identifier
+from jaxlm.corpus.language import Identifier, Language
 from jaxlm.corpus.quality import measure
 from jaxlm.corpus.rules import Bounds, C4Paragraphs, FineWeb, Gopher, GopherRepetition
 from jaxlm.corpus.words import Lexicon
@@ -25,8 +26,6 @@ _SETS = (Gopher(), GopherRepetition(), C4Paragraphs(), FineWeb())
 MEASURES = tuple(name for rules in _SETS for name in rules.bounds("en", {}))
 
 _WORD = re.compile(r"\w+")
-# Scripts without spaces: a word of theirs is looked for inside others.
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
 
 
 class Item:
@@ -113,7 +112,7 @@ class LanguageRule(_Rule):
     """The text is in one of some languages."""
 
     kind: Literal["language"] = "language"
-    languages: tuple[str, ...] = pydantic.Field(min_length=1)  # ISO 639-1
+    languages: tuple[Language, ...] = pydantic.Field(min_length=1)  # ISO 639-1
 
 
 class SourceRule(_Rule):
@@ -143,7 +142,7 @@ def fits(rule: RuleConfig) -> Fits:
         case WordsRule():
             return _of_words(rule)
         case MeasureRule():
-            return lambda item: _within(item.measures[rule.measure], rule.bounds)
+            return lambda item: rule.bounds.broken(item.measures[rule.measure]) is None
         case LanguageRule():
             return lambda item: item.language in rule.languages
         case SourceRule():
@@ -154,15 +153,13 @@ def _at_least(least: int, found) -> bool:
     return any(number == least for number, _ in enumerate(found, start=1))
 
 
-def _within(value: int | float, bounds: Bounds) -> bool:
-    over = bounds.least is None or value >= bounds.least
-    return over and (bounds.most is None or value <= bounds.most)
-
-
 def _of_words(rule: WordsRule) -> Fits:
-    """Single words are looked up among those of the text, which is fast; phrases are searched for."""
+    """Single words are looked up among those of the text, which is fast; phrases are searched for.
+
+    In scripts without spaces a word is looked for inside others, as phrases are.
+    """
     listed = {word.lower() for word in [*rule.words, *_listed(rule)] if word.strip()}
-    single = {word for word in listed if _WORD.fullmatch(word) and not _UNSPACED.search(word)}
+    single = {word for word in listed if _WORD.fullmatch(word) and not UNSPACED_CHARACTER.search(word)}
     phrases = sorted(listed - single, key=lambda phrase: (-len(phrase), phrase))
     spelled = re.compile("|".join(map(_bounded, phrases))) if phrases else None
 
@@ -177,7 +174,7 @@ def _of_words(rule: WordsRule) -> Fits:
 
 def _bounded(phrase: str) -> str:
     """A pattern that does not begin or end within a word, in scripts that have spaces."""
-    edge = lambda character: _WORD.fullmatch(character) and not _UNSPACED.fullmatch(character)
+    edge = lambda character: _WORD.fullmatch(character) and not UNSPACED_CHARACTER.fullmatch(character)
     before, after = (r"(?<!\w)" if edge(phrase[0]) else ""), (r"(?!\w)" if edge(phrase[-1]) else "")
     return before + r"\s+".join(map(re.escape, phrase.split())) + after
 

@@ -38,6 +38,7 @@ def words(*listed: str, **more) -> WordsRule:
         (("c++",), "xc++", False),
         (("茶",), "我喜欢喝茶。", True),
         (("ชา",), "ฉันชอบชามาก", True),
+        (("ㄔㄚ",), "ㄏㄜㄔㄚ", True),
         (("tea", " "), "no such drink", False),
     ],
 )
