@@ -5,17 +5,19 @@ python benchmarks/ours/timed_dedup.py FOLDER [--processes 2] [--removed FILE]
 
 import argparse
 import json
-import multiprocessing
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
+from jaxlm.corpus import tasks
 from jaxlm.corpus.duplicates import near
 from jaxlm.corpus.duplicates.config import CapConfig, NearConfig
 from jaxlm.corpus.duplicates.part import Documents, Row
+from jaxlm.corpus.executor import executor
+from jaxlm.corpus.tasks import Task
 
 
 class Lines:
@@ -39,14 +41,13 @@ def main() -> None:
     asked = parser.parse_args()
     parts = [Lines(path) for path in sorted(asked.folder.glob("*.jsonl"))]
     seconds: dict[str, float] = {}
-    spawn = multiprocessing.get_context("spawn")
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(asked.processes, spawn) as pool:
+    with tempfile.TemporaryDirectory() as folder, closing(executor(asked.processes)) as engine:
 
-        def timed(task, *inputs) -> list:
+        def timed(some: Sequence[Task], folder: Path) -> list[dict]:
             begun = time.perf_counter()
-            results = list(pool.map(task, *inputs)) if asked.processes > 1 else list(map(task, *inputs))
-            seconds[f"{task.func.__name__}_s"] = time.perf_counter() - begun
+            results = tasks.run(some, folder, engine, lambda done, total, what: None)
+            seconds[f"{some[0].function.__name__}_s"] = time.perf_counter() - begun
             return results
 
         removals = near.find(parts, Path(folder), NearConfig(cap=CapConfig(share=1)), run=timed)

@@ -5,12 +5,13 @@
     near duplicates    documents that are alike go, judged as they are after cutting
 
 Of each removal and cut the evidence is the document that stays. The result is a ledger a part, below one folder that
-has the hash of what made it as its name, as that of every stage; each part is read and told by a task of its own.
+has the hash of what made it as its name, as that of every stage; each part is read and told by a task of its own. What
+the passes wrote lies in a hidden folder beside it until the stage is done, so that a kill costs no pass that was over.
 """
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,13 +22,15 @@ from jaxlm.corpus import cuts, ledger, stages, table, tasks
 from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.config import CorpusConfig, SourceConfig
 from jaxlm.corpus.cuts import Cut
-from jaxlm.corpus.duplicates import exact, near
+from jaxlm.corpus.duplicates import exact, near, passes
 from jaxlm.corpus.duplicates.clusters import clusters
 from jaxlm.corpus.duplicates.config import ExactConfig, NearConfig, PassagesConfig
 from jaxlm.corpus.duplicates.part import Documents, Row, row_of
 from jaxlm.corpus.executor import Executor
 from jaxlm.corpus.ledger import Counts, Ledger, Removal
 from jaxlm.corpus.tasks import Task
+
+_TOLD = "told"  # the pass that writes ledgers
 
 
 @dataclass(frozen=True)
@@ -85,47 +88,68 @@ def remove(
         ]
         made_of = [(task.key, told.digest()) for task, told in zip(collected, ledgers, strict=True)]
         key = tasks.key(stages.VERSIONS["duplicates"], name, dump(how), made_of, priorities)
-        task = Task("duplicates", key, _found, (find, tell, parts, how, engine), name)
+        scratch = _scratch(work, name, how, made_of, priorities)
+        tasks.remove_what_the_dead_left(scratch)
+        task = Task("duplicates", key, _found, (scratch, find, tell, parts, how, engine), name)
         told = tasks.do(work, task)
+        shutil.rmtree(scratch, ignore_errors=True)
         counts.append(told["removed"])
         facts[name] = {**told, "removed": sum(told["removed"].get("duplicates", {}).values())}
         for number, told in enumerate(ledgers):
             ledgers[number] = Ledger((*told.folders, _of(task.folder(work), number)))
+    for left in (work / "duplicates").glob(".*.scratch"):  # of other configs, that were killed
+        shutil.rmtree(left, ignore_errors=True)
     return Found(ledger.together(counts), facts)
 
 
+def _scratch(work: Path, name: str, how: Any, *made_of: Any) -> Path:
+    """Where passes write: it outlives a kill, and a run that the cap ended, so that one with another cap goes on."""
+    passes_of = {field: value for field, value in dump(how).items() if field != "cap"}
+    return work / "duplicates" / f".{tasks.key(stages.VERSIONS['duplicates'], name, passes_of, *made_of)}.scratch"
+
+
 def _found(
-    folder: Path, find: Callable, tell: Callable[..., Counts], parts: Sequence[Part], how: Any, engine: Executor
+    folder: Path,
+    scratch: Path,
+    find: Callable,
+    tell: Callable[..., Counts],
+    parts: Sequence[Part],
+    how: Any,
+    engine: Executor,
 ) -> dict:
     """A ledger for each part."""
-    scratch, run = folder / "scratch", mapped(engine)
-    scratch.mkdir()
+    run = partial(tasks.run, engine=engine, progress=lambda done, total, what: None)
     found = find(parts, scratch, how, run)
-    counts = list(run(partial(tell, found=found, how=how, folder=folder), range(len(parts)), parts))
-    facts = clusters(found) if isinstance(found, near.Removals) else {}
-    shutil.rmtree(scratch)
-    return {"removed": ledger.together(counts), **facts}
+    told = passes.each(_TOLD, tell, [(number, part, found, how) for number, part in enumerate(parts)])
+    counts = run(told, scratch)
+    for number in range(len(parts)):
+        own, there = _of(folder, number), passes.result(scratch, _TOLD, number)
+        own.mkdir()
+        for file in (ledger.GONE, ledger.CUTS):
+            shutil.copyfile(there / file, own / file)
+    return {"removed": ledger.together(counts), **(clusters(found) if isinstance(found, near.Removals) else {})}
 
 
-def exact_removals(number: int, part: Part, found: exact.Cuts, how: ExactConfig, folder: Path) -> Counts:
-    here, rows = found.of(number), part.numbers()
-    kept = Documents(found.folder, found.parts).ids(here["kept_place"])
+def exact_removals(here: Path, number: int, part: Part, found: exact.Cuts, how: ExactConfig) -> Counts:
+    gone_here, rows = found.of(number), part.numbers()
+    kept = Documents(found.folder, found.parts).ids(gone_here["kept_place"])
     gone = {
         rows[row]: [Removal("duplicates", "exact duplicate", f"equal to {id_}")]
-        for row, id_ in zip(row_of(here["place"]).tolist(), kept, strict=True)
+        for row, id_ in zip(row_of(gone_here["place"]).tolist(), kept, strict=True)
     }
-    return ledger.write(_of(folder, number), gone)
+    return ledger.write(here, gone)
 
 
-def passages_cut(number: int, part: Part, found: exact.Cuts, how: PassagesConfig, folder: Path) -> Counts:
+def passages_cut(here: Path, number: int, part: Part, found: exact.Cuts, how: PassagesConfig) -> Counts:
     """A document of which too little is left goes, the rest stays without what is cut out."""
-    here = found.of(number)
-    kept = Documents(found.folder, found.parts).ids(here["kept_place"])
+    cut_here = found.of(number)
+    kept = Documents(found.folder, found.parts).ids(cut_here["kept_place"])
     equal = (
         f"equal to {id_}, characters {start} to {end}"
-        for id_, start, end in zip(kept, here["kept_start"].tolist(), here["kept_end"].tolist(), strict=True)
+        for id_, start, end in zip(kept, cut_here["kept_start"].tolist(), cut_here["kept_end"].tolist(), strict=True)
     )
-    spans = zip(row_of(here["place"]).tolist(), here["start"].tolist(), here["end"].tolist(), equal, strict=True)
+    places = row_of(cut_here["place"]).tolist()
+    spans = zip(places, cut_here["start"].tolist(), cut_here["end"].tolist(), equal, strict=True)
     spans_of = {row: list(some) for row, some in itertools.groupby(spans, key=lambda span: span[0])}
     gone, cut = {}, {}
     for index, (row, document) in enumerate(zip(part.numbers(), part, strict=True)):
@@ -140,29 +164,17 @@ def passages_cut(number: int, part: Part, found: exact.Cuts, how: PassagesConfig
         else:
             why = [Removal("duplicates", f"repeated {how.unit}", one) for one in evidence]
             cut[row] = list(zip(wide, why, strict=True))
-    return ledger.write(_of(folder, number), gone, cut)
+    return ledger.write(here, gone, cut)
 
 
-def near_removals(number: int, part: Part, found: near.Removals, how: NearConfig, folder: Path) -> Counts:
-    rows, here = part.numbers(), row_of(found.of(number)["place"]).tolist()
+def near_removals(here: Path, number: int, part: Part, found: near.Removals, how: NearConfig) -> Counts:
+    rows, places = part.numbers(), row_of(found.of(number)["place"]).tolist()
     gone = {
         rows[row]: [Removal("duplicates", "near duplicate", f"Jaccard {one.jaccard:.3f} with {one.kept_id}")]
-        for row, one in zip(here, found.evidence(number), strict=True)
+        for row, one in zip(places, found.evidence(number), strict=True)
     }
-    return ledger.write(_of(folder, number), gone)
+    return ledger.write(here, gone)
 
 
 def _of(folder: Path, number: int) -> Path:
     return folder / f"{number:06}"
-
-
-def mapped(engine: Executor) -> Callable[..., Iterator[Any]]:
-    """`map` on an engine: results in order. Calls whose worker dies are made again, as `tasks.run` does."""
-
-    def run(function: Callable[..., Any], *arguments: Iterable[Any]) -> Iterator[Any]:
-        calls = list(zip(*arguments, strict=False))
-        results: dict[int, Any] = {}
-        tasks.until_done(list(range(len(calls))), engine, lambda n: (function, *calls[n]), results, str)
-        return iter([results[n] for n in range(len(calls))])
-
-    return run

@@ -13,8 +13,9 @@ import unicodedata
 
 import numpy as np
 
-FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no bit is lost: 2**64 over the golden ratio
-_INVERSE = np.uint64(pow(int(FACTOR), -1, 2**64))
+from jaxlm.bits import GOLDEN, mix
+
+_FACTOR, _INVERSE = np.uint64(GOLDEN), np.uint64(pow(GOLDEN, -1, 2**64))
 
 
 def points(text: str) -> np.ndarray:
@@ -42,11 +43,11 @@ def words(text: str, spaced: bool) -> np.ndarray:
     code_C = points(text.lower())
     plain_C = ~special(code_C)
     if not spaced:
-        return _mixed(code_C[plain_C].astype(np.uint64))
+        return mix(code_C[plain_C].astype(np.uint64))
     starts, ends = _spans(code_C, plain_C)
-    power_C = _powers(FACTOR, len(code_C))
+    power_C = _powers(_FACTOR, len(code_C))
     sum_C = np.concatenate([np.zeros(1, np.uint64), np.cumsum((code_C + np.uint64(1)) * power_C)])
-    return _mixed((sum_C[ends] - sum_C[starts]) * _powers(_INVERSE, len(code_C))[starts])
+    return mix((sum_C[ends] - sum_C[starts]) * _powers(_INVERSE, len(code_C))[starts])
 
 
 def _spans(code_C: np.ndarray, plain_C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -76,12 +77,5 @@ def grams(hash_W: np.ndarray, n: int) -> np.ndarray:
     """u64 of each n of them in a row; none where there are fewer."""
     found = hash_W[: max(len(hash_W) - n + 1, 0)]
     for place in range(1, n):
-        found = found * FACTOR + hash_W[place : place + len(found)]
+        found = found * _FACTOR + hash_W[place : place + len(found)]
     return found
-
-
-def _mixed(x: np.ndarray) -> np.ndarray:
-    """Words alike no longer have numbers alike (SplitMix64's finaliser; Steele, Lea & Flood 2014)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))

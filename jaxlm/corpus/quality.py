@@ -9,13 +9,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxlm.bits import GOLDEN
 from jaxlm.corpus.characters import TERMINAL
 from jaxlm.corpus.words import ALPHABETIC, STOP, STOP_WORDS, SYMBOL, Words
 
 TOP, REPEATED = (2, 3, 4), (5, 6, 7, 8, 9, 10)  # n of the n-grams whose share is measured
 SHORT_LINE = 30  # characters (FineWeb)
 
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no bit is lost: 2**64 over the golden ratio
+_FACTOR = np.uint64(GOLDEN)
 
 
 def measure(text: str, words: Words) -> dict[str, int | float]:

@@ -15,6 +15,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jaxlm.bits import mix
+
 _BLOCK = 16_384  # chosen: positions computed at once; about 1 ms, and 128 KiB
 _BLOCKS_KEPT = 4  # chosen: the one being read, and its neighbours for threads that run ahead
 _DOUBLE_ROUNDS = 3
@@ -61,13 +63,6 @@ def permute(index: np.ndarray, size: int, key: np.ndarray) -> np.ndarray:
         image[outside] = _feistel(image[outside], bits, key[outside])
         outside = outside[image[outside] >= size]
     return image
-
-
-def mix(x: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser: a bijection of 64 bits; each input bit moves half the output bits."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 def _feistel(x: np.ndarray, bits: int, key: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from jaxlm.corpus.duplicates.clusters import STEPS
 from jaxlm.corpus.profile import add
 from jaxlm.report.plots import Bins, Layer, Row, bars, histogram
 from jaxlm.report.sheet import Block, Figure, Sample, Samples, Table
@@ -12,7 +13,6 @@ from jaxlm.report.words import compact, share, size
 LANGUAGES = 20  # that are drawn: chosen, a screen; the others are one bar
 OF_LANGUAGES = 4  # whose lengths are drawn for themselves
 ENOUGH = 8  # documents of such a language: chosen, fewer have no distribution
-_STEPS = 50  # of the histogram of Jaccard, as corpus/account.py counts it
 
 Found = Mapping[str, Any]
 
@@ -126,12 +126,12 @@ def duplicates(manifest: Found) -> list[Block]:
 
 
 def _jaccard(counts: Mapping[str, int]) -> Figure:
-    numbers = range(min(_STEPS * 7 // 10, *map(int, counts)), _STEPS)  # from 0.7, below which none goes by default
-    names = [f"Jaccard {n / _STEPS:.2f} to {(n + 1) / _STEPS:.2f}" for n in numbers]
+    numbers = range(min(STEPS * 7 // 10, *map(int, counts)), STEPS)  # from 0.7, below which none goes by default
+    names = [f"Jaccard {n / STEPS:.2f} to {(n + 1) / STEPS:.2f}" for n in numbers]
     values = [counts.get(str(n), 0) for n in numbers]
-    ticks = [(n, f"{n / _STEPS:g}") for n in range(numbers[0], _STEPS + 1) if n % 5 == 0]
+    ticks = [(n, f"{n / STEPS:g}") for n in range(numbers[0], STEPS + 1) if n % 5 == 0]
     layer = Layer("near duplicates", "gone", values)
-    bins = Bins(list(range(numbers[0], _STEPS + 1)), ticks, names)
+    bins = Bins(list(range(numbers[0], STEPS + 1)), ticks, names)
     html = histogram("jaccard", "How alike the near copies are", "Jaccard with the one that stays", bins, [layer])
     rows = [[name, f"{count:,}"] for name, count in zip(names, values, strict=True) if count]
     return Figure(html, Table(("how alike", "near copies"), rows))

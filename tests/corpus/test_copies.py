@@ -7,19 +7,21 @@ from pathlib import Path
 import pytest
 
 from jaxlm.config import override
+from jaxlm.corpus import pipeline
 from jaxlm.corpus.config import DuplicatesConfig
 from jaxlm.corpus.cuts import Cut
 from jaxlm.corpus.document import Document
-from jaxlm.corpus.duplicates.config import CapConfig, NearConfig, PassagesConfig
+from jaxlm.corpus.duplicates.config import CapConfig, ExactConfig, NearConfig, PassagesConfig
 from jaxlm.corpus.finished import Corpus
 from jaxlm.corpus.ledger import Ledger, Removal, write
 from jaxlm.corpus.pipeline import make
 from jaxlm.corpus.story import stories
 from jaxlm.errors import UserError
 from tests.corpus.test_pipeline import config, rows, text
+from tests.corpus.test_pipeline_faults import Recorded
 
 FOOTER = "All rights reserved. " + text(99, 2) + " Write to the editors of this page at ann.smith@realmail.com."
-ANY = CapConfig(share=1)
+ANY, NONE = CapConfig(share=1), CapConfig(share=0, documents=1)
 
 
 def planted() -> dict[str, str]:
@@ -104,15 +106,27 @@ def test_a_document_that_lost_a_passage_tells_so(corpus):
     assert stories(corpus, Document.of(planted()["long"], "").id)[0].cuts == []
 
 
-@pytest.mark.parametrize("unit", ["paragraph", "line"])
-def test_units_are_set_where_they_are_cut(corpus, unit):
+def test_what_is_left_cannot_be_longer_than_what_is_cut(corpus):
     cfg = passages(corpus.folder)
-    with pytest.raises(UserError, match=rf"duplicates.exact.unit={unit}.*set\n? *duplicates.passages.unit='{unit}'"):
-        override(cfg, [f"duplicates.exact.unit={unit}"])
-    set_ = override(cfg, [f"duplicates.passages.unit={unit}"])
-    assert set_.duplicates.passages == PassagesConfig(unit=unit, cap=ANY)
     with pytest.raises(UserError, match=r"left=101 is more than shortest=100.*set left to 100 or less"):
         override(cfg, ["duplicates.passages.left=101"])
+
+
+def test_with_a_higher_cap_a_search_goes_on_where_the_cap_ended_it(tmp_path, monkeypatch):
+    (tmp_path / "texts").mkdir()
+    for name in "ab":
+        (tmp_path / "texts" / f"{name}.txt").write_text(text(1))
+    cfg = config(tmp_path / "texts", quality=(), duplicates=DuplicatesConfig(exact=ExactConfig(cap=NONE), near=None))
+    with pytest.raises(
+        UserError, match=r"above duplicates\.exact\.cap\.share=0\.0; .*raise duplicates\.exact\.cap\.share"
+    ):
+        make(cfg, tmp_path / "corpora")
+    engine = Recorded()
+    monkeypatch.setattr(pipeline, "executor", lambda workers, cluster: engine)
+    made = make(override(cfg, ["duplicates.exact.cap.share=1"]), tmp_path / "corpora")
+    assert {folder.parent.name for folder in engine.folders} == {"told", "write"}
+    assert made.manifest["stages"]["removed"]["duplicates"] == {"exact duplicate": 1}
+    assert not list(made.folder.glob("work/duplicates/.*"))
 
 
 def test_a_ledger_gives_back_what_stages_wrote(tmp_path):

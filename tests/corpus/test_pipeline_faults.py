@@ -13,6 +13,10 @@ from pathlib import Path
 import pytest
 
 from jaxlm import hashing
+from jaxlm.config import load
+from jaxlm.corpus import pipeline
+from jaxlm.corpus.config import CorpusConfig
+from jaxlm.corpus.executor import Here
 from jaxlm.corpus.finished import FOLDERS
 from tests.corpus.test_pipeline import text
 
@@ -76,6 +80,45 @@ def test_killed_at_random_moments_the_same_command_gives_the_same_bytes(config, 
     finish(prepare(config, tmp_path, "--workers", "2"))
     assert made(tmp_path) == expected
     assert not list((tmp_path / "planted" / "work").glob("*/.*.building"))
+
+
+class Recorded(Here):
+    """Knows the folders of the tasks that it was asked to run."""
+
+    def __init__(self):
+        self.folders: set[Path] = set()
+
+    def submit(self, function, work, task):
+        self.folders.add(task.folder(work))
+        return super().submit(function, work, task)
+
+
+def committed(work: Path) -> dict[Path, int]:
+    """{folder of a task that is over: when it was}"""
+    return {path.parent: path.stat().st_mtime_ns for path in work.rglob("facts.json")}
+
+
+@pytest.mark.slow
+def test_killed_among_the_duplicates_nothing_that_was_over_is_made_again(config, expected, tmp_path, monkeypatch):
+    work = tmp_path / "planted" / "work"
+    process = prepare(config, tmp_path, "--workers", "2")
+    while not list(work.glob("duplicates/.*.scratch/verified/0*")):  # near duplicates, in the third of five passes
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    over = committed(work)
+    passes = {folder.parent.name for folder in over}
+    assert {"collect", "annotate", "select", "duplicates", "parts", "candidates", "verified"} <= passes
+    assert "told" not in passes and "write" not in passes
+    engine = Recorded()
+    monkeypatch.setattr(pipeline, "executor", lambda workers, cluster: engine)
+    pipeline.make(load(config, CorpusConfig), tmp_path)
+    assert engine.folders and not engine.folders & over.keys()
+    assert {"removals", "told", "write"} <= {folder.parent.name for folder in engine.folders}
+    left = committed(work)
+    assert {folder: left[folder] for folder in over if ".scratch" not in str(folder)}.items() <= over.items()
+    assert not list(work.glob("duplicates/.*")) and made(tmp_path) == expected
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxlm.corpus.duplicates.arrays import mix
+from jaxlm.bits import mix
 from jaxlm.corpus.duplicates.words import Words, words
 
 _BASE = 0xA54FF53A5F1D36F1  # odd: the square root of 5 after its point

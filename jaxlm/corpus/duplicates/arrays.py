@@ -6,11 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-_MIX = (
-    0xBF58476D1CE4E5B9,
-    0x94D049BB133111EB,
-)  # splitmix64's finaliser, Steele et al. 2014 (java.util.SplittableRandom)
-
 
 def save(path: Path, array: np.ndarray) -> None:
     """Write beside `path`, then rename: a task that is killed leaves no half of it."""
@@ -27,13 +22,6 @@ def save(path: Path, array: np.ndarray) -> None:
 def load(path: Path) -> np.ndarray:
     """The array as a map of the file: only what is read is in memory, and the system may drop it again."""
     return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def mix(hashes: np.ndarray) -> np.ndarray:
-    """Spread every bit of u64 over all bits; one to one."""
-    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(_MIX[0])
-    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(_MIX[1])
-    return hashes ^ (hashes >> np.uint64(31))
 
 
 class Ragged(NamedTuple):

@@ -14,7 +14,9 @@ import numpy as np
 from jaxlm.corpus.duplicates import part
 from jaxlm.corpus.duplicates.arrays import load, offsets_of, save
 from jaxlm.corpus.duplicates.config import NearConfig
+from jaxlm.corpus.duplicates.passes import result
 
+CANDIDATES, _FILE = "candidates", "pairs.npy"
 _BYTES = 128  # of a task's memory for each key: it, its place, its entry in the order, and copies that sorting makes
 
 
@@ -22,7 +24,7 @@ def partitions(keys: int, cfg: NearConfig) -> int:
     return max(1, math.ceil(keys * _BYTES / cfg.memory))
 
 
-def candidates(partition: int, of: int, parts: int, folder: Path, cfg: NearConfig) -> None:
+def candidates(here: Path, partition: int, of: int, parts: int, folder: Path, cfg: NearConfig) -> dict:
     """Write the pairs that a bucket among the keys of `partition` proposes: (later, earlier) places, sorted."""
     keys, places = _read(partition, of, parts, folder)
     shared = _is_shared(keys)
@@ -39,7 +41,8 @@ def candidates(partition: int, of: int, parts: int, folder: Path, cfg: NearConfi
             found, waiting = _once(np.concatenate([found, *waiting])), []
     found = _once(np.concatenate([found, *waiting]))
     later, earlier = own[found >> np.uint64(32)], own[found & np.uint64(2**32 - 1)]
-    save(_file(folder, partition), np.stack((later, earlier))[:, later != earlier])
+    save(here / _FILE, np.stack((later, earlier))[:, later != earlier])
+    return {}
 
 
 def pairs(keys: np.ndarray, representatives: int, at_once: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -69,7 +72,7 @@ def of_part(number: int, partitions: int, folder: Path) -> np.ndarray:
     low, high = part.places(number, np.array([0])), part.places(number + 1, np.array([0]))
     found = []
     for partition in range(partitions):
-        both = load(_file(folder, partition))
+        both = load(result(folder, CANDIDATES, partition) / _FILE)
         start, end = np.searchsorted(both[0], np.concatenate((low, high)))
         found.append(np.array(both[:, start:end]))
     ordered = np.concatenate(found, axis=1)
@@ -112,7 +115,3 @@ def _once(values: np.ndarray) -> np.ndarray:
     new = np.ones(len(values), bool)
     new[1:] = values[1:] != values[:-1]
     return values[new]
-
-
-def _file(folder: Path, partition: int) -> Path:
-    return folder / "candidates" / f"{partition:06}.npy"

@@ -1,7 +1,7 @@
 """A rule that would take more than a share of a source stops the run before anything is removed."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,25 @@ class Tally(NamedTuple):
     examples: tuple[str, ...] = ()  # "ID of the removed of ID of what stays"
 
 
-Tallies = dict[str, Tally]  # {source: ...}
+Tallies = dict[str, dict[str, Any]]  # {source: fields of a Tally}, as plain JSON
+
+
+class Kind(NamedTuple):
+    """Of duplicates: its part of the config, and what to change there where the rule is wrong."""
+
+    field: str
+    mend: str
+
+
+EXACT = Kind("duplicates.exact", "compare them to the letter, duplicates.exact.form='raw'")
+PASSAGES = Kind(
+    "duplicates.passages",
+    "raise duplicates.passages.shortest, or compare to the letter, duplicates.passages.form='raw'",
+)
+NEAR = Kind(
+    "duplicates.near",
+    "raise duplicates.near.threshold, or compare longer shingles, duplicates.near.words (.characters without spaces)",
+)
 
 
 def tally(
@@ -37,23 +55,24 @@ def tally(
         some = np.flatnonzero(own)[:_EXAMPLES]
         pairs = zip(documents.ids(removed[some]), documents.ids(kept[some]), strict=True)
         total = int(np.count_nonzero(table["source"] == code))
-        found[source] = Tally(total, float(weights[own].sum()), tuple(f"{a} of {b}" for a, b in pairs))
+        gone = float(weights[own].sum())
+        found[source] = Tally(total, gone, tuple(f"{a} of {b}" for a, b in pairs))._asdict()
     return found
 
 
-def check(tallies: Iterable[Tallies], cfg: CapConfig, what: str) -> None:
-    """UserError where the parts together take too much of a source."""
-    total: Tallies = {}
+def check(tallies: Iterable[Tallies], cfg: CapConfig, what: str, kind: Kind) -> None:
+    """UserError where the parts together take too much of a source; `what` names in the plural what is alike."""
+    total: dict[str, Tally] = {}
     for one in tallies:
-        for source, more in one.items():
-            so_far = total.get(source, Tally())
-            examples = (so_far.examples + more.examples)[:_EXAMPLES]
+        for source, fields in one.items():
+            so_far, more = total.get(source, Tally()), Tally(**fields)
+            examples = (*so_far.examples, *more.examples)[:_EXAMPLES]
             total[source] = Tally(so_far.documents + more.documents, so_far.gone + more.gone, examples)
     for source, (documents, gone, examples) in sorted(total.items()):
         if documents >= cfg.documents and gone > cfg.share * documents:
             raise UserError(
                 f"source {source!r}: {gone:,.0f} of {documents:,} documents would be removed as {what}, a share "
-                f"of {gone / documents:.2f}, above cap.share={cfg.share}; nothing is removed. Look at some "
-                f"({', '.join(examples)}): if they are duplicates, raise cap.share; if not, compare longer shingles or "
-                f"units, or raise the threshold"
+                f"of {gone / documents:.2f}, above {kind.field}.cap.share={cfg.share}; nothing is removed. Look at "
+                f"some ({', '.join(examples)}): if they are duplicates, raise {kind.field}.cap.share; "
+                f"if not, {kind.mend}"
             )

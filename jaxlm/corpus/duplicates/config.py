@@ -1,8 +1,8 @@
 """What counts as a duplicate, and how hard it is looked for."""
 
-from typing import Any, Literal, get_args
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from jaxlm.config import Config
 
@@ -39,9 +39,6 @@ class NearConfig(Config):
     cap: CapConfig = CapConfig()
 
 
-Passage = Literal["paragraph", "line"]
-
-
 class _EqualConfig(Config):
     # normal: compatible characters are one (NFKC), so are cases, and white space is not compared
     form: Literal["raw", "normal"] = "normal"
@@ -52,23 +49,11 @@ class _EqualConfig(Config):
 class ExactConfig(_EqualConfig):
     """Equal documents: the first in the order of keeping stays, of whatever length."""
 
-    unit: Literal["document"] = "document"
-
-    @field_validator("unit", mode="before")
-    @classmethod
-    def _whole_documents_go(cls, unit: Any) -> Any:
-        if unit in get_args(Passage):
-            raise ValueError(
-                f"unit={unit!r}, and `exact` removes whole documents: to cut repeated {unit}s out of documents, set "
-                f"duplicates.passages.unit={unit!r} and leave duplicates.exact.unit as it is"
-            )
-        return unit
-
 
 class PassagesConfig(_EqualConfig):
     """Equal paragraphs or lines are cut out: the first in the order of keeping stays, also within a document."""
 
-    unit: Passage = "paragraph"
+    unit: Literal["paragraph", "line"] = "paragraph"
     # Characters of what may be cut out. 100: a sentence or two, as headings and lone braces repeat by right (chosen;
     # Dolma, arXiv:2402.00159, asks 13 words).
     shortest: int = Field(default=100, ge=1)

@@ -12,20 +12,20 @@ Within a document the first occurrence stays. xxh3_128 is no defence against a f
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import xxhash
 
-from jaxlm.corpus.duplicates import cap, part
+from jaxlm.corpus.duplicates import cap, part, passes
 from jaxlm.corpus.duplicates.arrays import load, save
 from jaxlm.corpus.duplicates.candidates import range_of
 from jaxlm.corpus.duplicates.config import ExactConfig, PassagesConfig
 
 UNIT = np.dtype([("high", "<u8"), ("low", "<u8"), ("row", "<u4"), ("start", "<u8"), ("end", "<u8")])
+_REPEATS, _CUTS = "repeats", "cuts"  # passes
 EqualConfig = ExactConfig | PassagesConfig
 KEPT = np.dtype([("part", "<u4"), ("group", "<u4"), ("place", "<u8"), ("start", "<u8"), ("end", "<u8")])
 CUT = np.dtype([(f"{whose}{field}", "<u8") for whose in ("", "kept_") for field in ("place", "start", "end")])
@@ -42,28 +42,26 @@ class Cuts(NamedTuple):
 
     def of(self, number: int) -> np.ndarray:
         """CUT of the documents of a part, sorted by place and start: characters of the raw text."""
-        return np.array(load(part.part_folder(self.folder, number) / "cuts.npy"))
+        return np.array(load(passes.result(self.folder, _CUTS, number) / "cuts.npy"))
 
 
-def find(
-    parts: Sequence[Iterable[part.Row]],
-    folder: Path,
-    cfg: EqualConfig,
-    run: Callable[..., Iterable] = map,
-) -> Cuts:
+def find(parts: Sequence[Iterable[part.Row]], folder: Path, cfg: EqualConfig, run: passes.Run = passes.here) -> Cuts:
     """What of `parts` is an equal copy of a unit that stays; parts, `folder`, `run` and errors as in `near.find`."""
     count = len(parts)
-    total = sum(run(partial(units, folder=folder, cfg=cfg), range(count), parts))
-    of = max(1, math.ceil(total * _BYTES / cfg.memory))
-    list(run(partial(repeats, of=of, parts=count, folder=folder), range(of)))
-    cap.check(run(partial(cuts, of=of, parts=count, folder=folder), range(count)), cfg.cap, f"equal {cfg.unit}s")
+    read = run(passes.each(part.PARTS, units, [(rows, cfg) for rows in parts]), folder)
+    of = max(1, math.ceil(sum(one["firsts"] for one in read) * _BYTES / cfg.memory))
+    run(passes.each(_REPEATS, repeats, [(n, of, count, folder) for n in range(of)]), folder)
+    tallies = run(passes.each(_CUTS, cuts, [(n, of, count, folder) for n in range(count)]), folder)
+    passages = isinstance(cfg, PassagesConfig)
+    what, kind = (f"equal {cfg.unit}s", cap.PASSAGES) if passages else ("equal documents", cap.EXACT)
+    cap.check(tallies, cfg.cap, what, kind)
     return Cuts(folder, count)
 
 
-def units(number: int, rows: Iterable[part.Row], folder: Path, cfg: EqualConfig) -> int:
-    """Write the units of part `number`, in the order of hash and keeping; returns how many differ."""
-    here, rows = part.part_folder(folder, number), list(rows)
-    part.write(here, rows)
+def units(here: Path, rows: Iterable[part.Row], cfg: EqualConfig) -> dict[str, int]:
+    """Write the units of a part, in the order of hash and keeping; returns how many differ."""
+    rows = list(rows)
+    documents = part.write(here, rows)
     digests, spans_ = [], []
     for row, document in enumerate(rows):
         for digest, start, end in _hashed(document.text, cfg):
@@ -72,15 +70,15 @@ def units(number: int, rows: Iterable[part.Row], folder: Path, cfg: EqualConfig)
     table = np.zeros(len(digests), UNIT)
     table["high"], table["low"] = np.frombuffer(b"".join(digests), ">u8").reshape(-1, 2).T
     table["row"], table["start"], table["end"] = np.array(spans_, np.int64).reshape(-1, 3).T
-    table = table[_order(table, part.places(number, table["row"]), part.Documents(folder, number + 1))]
+    table = table[_order(table, table["row"], documents[table["row"]])]
     first = table[_new(table)]
     save(here / "units.npy", table)
     save(here / "firsts.npy", first)
-    return len(first)
+    return {"firsts": len(first)}
 
 
-def _order(table: np.ndarray, places: np.ndarray, documents: part.Documents) -> np.ndarray:
-    return documents.order(places, before=[table["high"], table["low"]], after=[places, table["start"]])
+def _order(table: np.ndarray, places: np.ndarray, documents: np.ndarray) -> np.ndarray:
+    return part.order(documents, before=[table["high"], table["low"]], after=[places, table["start"]])
 
 
 def _new(table: np.ndarray) -> np.ndarray:
@@ -105,8 +103,8 @@ def spans(text: str, unit: str) -> Iterator[tuple[int, int]]:
 
 
 def _hashed(text: str, cfg: EqualConfig) -> Iterator[tuple[bytes, int, int]]:
-    shortest = cfg.shortest if isinstance(cfg, PassagesConfig) else 1
-    for start, end in spans(text, cfg.unit):
+    unit, shortest = (cfg.unit, cfg.shortest) if isinstance(cfg, PassagesConfig) else ("document", 1)
+    for start, end in spans(text, unit):
         if end - start >= shortest and (shortest == 1 or len(text[start:end].strip()) >= shortest):
             own = text[start:end].encode() if cfg.form == "raw" else normal(text[start:end])
             if own:
@@ -124,7 +122,7 @@ def normal(text: str) -> bytes:
     return unicodedata.normalize("NFKC", text).casefold().encode().translate(None, _WHITE)
 
 
-def repeats(partition: int, of: int, parts: int, folder: Path) -> None:
+def repeats(here: Path, partition: int, of: int, parts: int, folder: Path) -> dict:
     """Write for each part, of whose units with a hash in `partition` none stays, the one that does."""
     found, places, groups = [np.zeros(0, UNIT)], [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
     for number in range(parts):
@@ -134,24 +132,25 @@ def repeats(partition: int, of: int, parts: int, folder: Path) -> None:
         places.append(part.places(number, found[-1]["row"]))
         groups.append(np.arange(start, end))
     table, place, group = np.concatenate(found), np.concatenate(places), np.concatenate(groups)
-    order = _order(table, place, part.Documents(folder, parts))
+    order = _order(table, place, part.Documents(folder, parts).of(place))
     table, place, group = table[order], place[order], group[order]
     new = _new(table)
     kept = np.maximum.accumulate(np.where(new, np.arange(len(table)), 0))[~new]
     told = np.zeros(len(kept), KEPT)
     told["part"], told["group"] = part.part_of(place)[~new], group[~new]
     told["place"], told["start"], told["end"] = place[kept], table["start"][kept], table["end"][kept]
-    save(_file(folder, partition), told[np.argsort(told["part"], kind="stable")])
+    save(here / "repeats.npy", told[np.argsort(told["part"], kind="stable")])
+    return {}
 
 
-def cuts(number: int, of: int, parts: int, folder: Path) -> cap.Tallies:
+def cuts(here: Path, number: int, of: int, parts: int, folder: Path) -> cap.Tallies:
     """Write what is cut out of part `number`: every unit but the one of its hash that stays."""
     table = np.array(load(part.part_folder(folder, number) / "units.npy"))
     new, places = _new(table), part.places(number, table["row"])
     kept = np.zeros(np.count_nonzero(new), KEPT)
     kept["place"], kept["start"], kept["end"] = places[new], table["start"][new], table["end"][new]
     for partition in range(of):
-        told = load(_file(folder, partition))
+        told = load(passes.result(folder, _REPEATS, partition) / "repeats.npy")
         told = np.array(told[slice(*np.searchsorted(told["part"], (number, number + 1)))])
         kept[told["group"]] = told
     kept = kept[np.cumsum(new) - 1]
@@ -161,11 +160,7 @@ def cuts(number: int, of: int, parts: int, folder: Path) -> cap.Tallies:
     for field in ("place", "start", "end"):
         gone[f"kept_{field}"] = kept[field][goes]
     gone = gone[np.lexsort((gone["start"], gone["place"]))]
-    save(part.part_folder(folder, number) / "cuts.npy", gone)
+    save(here / "cuts.npy", gone)
     documents = part.Documents(folder, parts)
     shares = (gone["end"] - gone["start"]) / np.maximum(documents.of(gone["place"])["length"], 1)
     return cap.tally(number, gone["place"], gone["kept_place"], shares, documents)
-
-
-def _file(folder: Path, partition: int) -> Path:
-    return folder / "repeats" / f"{partition:06}.npy"

@@ -14,9 +14,11 @@ import numpy as np
 import xxhash
 
 from jaxlm.corpus.duplicates.arrays import load, save
+from jaxlm.corpus.duplicates.passes import result
 from jaxlm.hashing import write_atomically
 
 DOCUMENT = np.dtype([("priority", "<i8"), ("length", "<i8"), ("high", "<u8"), ("low", "<u8"), ("source", "<u4")])
+PARTS = "parts"  # the pass that reads them, of whatever search
 _HALF = np.uint64(32)
 
 
@@ -29,8 +31,8 @@ class Row(NamedTuple):
     priority: int = 0  # of its source: the copy with the lowest stays
 
 
-def write(folder: Path, rows: Sequence[Row]) -> None:
-    """`documents.npy`, `sources.json` and `ids.npy` of a part."""
+def write(folder: Path, rows: Sequence[Row]) -> np.ndarray:
+    """`documents.npy`, `sources.json` and `ids.npy` of a part; returns DOCUMENT of its rows."""
     sources = sorted({row.source for row in rows})
     code = {source: number for number, source in enumerate(sources)}
     table = np.zeros(len(rows), DOCUMENT)
@@ -40,6 +42,7 @@ def write(folder: Path, rows: Sequence[Row]) -> None:
     save(folder / "documents.npy", table)
     write_atomically(folder / "sources.json", json.dumps(sources).encode())
     save(folder / "ids.npy", np.array([row.id.encode() for row in rows], np.bytes_))
+    return table
 
 
 class Documents:
@@ -84,13 +87,18 @@ class Documents:
 
     def order(self, places: np.ndarray, before: Sequence[np.ndarray] = (), after: Sequence[np.ndarray] = ()):
         """Indices that sort `places` in the order of keeping; keys go `before` it or `after` it, the first foremost."""
-        table = self.of(places)
-        own = (table["priority"], -table["length"], table["high"], table["low"])
-        return np.lexsort((*before, *own, *after)[::-1])
+        return order(self.of(places), before, after)
+
+
+def order(table: np.ndarray, before: Sequence[np.ndarray] = (), after: Sequence[np.ndarray] = ()) -> np.ndarray:
+    """The same of the rows of a DOCUMENT table."""
+    own = (table["priority"], -table["length"], table["high"], table["low"])
+    return np.lexsort((*before, *own, *after)[::-1])
 
 
 def part_folder(folder: Path, part: int) -> Path:
-    return folder / f"part-{part:06}"
+    """What the first pass wrote of a part."""
+    return result(folder, PARTS, part)
 
 
 def places(part: int, rows: np.ndarray) -> np.ndarray:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from jaxlm.corpus.duplicates.arrays import Ragged, joined, mix
+from jaxlm.bits import mix
+from jaxlm.corpus.duplicates.arrays import Ragged, joined
 from jaxlm.corpus.duplicates.config import NearConfig
 from jaxlm.corpus.duplicates.words import words
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import rensa
 
+from jaxlm.bits import mix
 from jaxlm.corpus.duplicates import part
-from jaxlm.corpus.duplicates.arrays import Ragged, load, mix, save
+from jaxlm.corpus.duplicates.arrays import Ragged, load, save
 from jaxlm.corpus.duplicates.config import NearConfig
 from jaxlm.corpus.duplicates.shingles import shingles
 
@@ -19,9 +20,9 @@ _SIGNED_AT_ONCE = 2_000  # documents; chosen: rensa gives lists of int, 8 MB of 
 _BASE = 0xBB67AE8584CAA73B  # odd: the square root of 3 after its point
 
 
-def sketch(number: int, rows: Iterable[part.Row], folder: Path, cfg: NearConfig) -> int:
-    """Write what later passes read of part `number`; returns its number of band keys."""
-    here, rows = part.part_folder(folder, number), list(rows)
+def sketch(here: Path, rows: Iterable[part.Row], cfg: NearConfig) -> dict[str, int]:
+    """Write what later passes read of a part; returns its number of band keys."""
+    rows = list(rows)
     part.write(here, rows)
     sets = shingles([row.text for row in rows], cfg)
     keys, owners = bands(sets, cfg)
@@ -29,7 +30,7 @@ def sketch(number: int, rows: Iterable[part.Row], folder: Path, cfg: NearConfig)
     save(here / "offsets.npy", sets.offsets)
     save(here / "keys.npy", keys)
     save(here / "owners.npy", owners)
-    return len(keys)
+    return {"keys": len(keys)}
 
 
 def bands(sets: Ragged, cfg: NearConfig) -> tuple[np.ndarray, np.ndarray]:

@@ -16,9 +16,12 @@ import numpy as np
 
 from jaxlm.corpus.duplicates import cap, part
 from jaxlm.corpus.duplicates.arrays import load, offsets_of, save
+from jaxlm.corpus.duplicates.passes import result
 from jaxlm.corpus.duplicates.verify import verified_file
 
 _AT_ONCE = 1 << 18  # pairs; chosen: some 60 MB, with their keys and as Python's integers
+STARS, REMOVALS = "stars", "removals"
+_STARTS, _GOES, _FILE = "starts.npy", "goes", "removals.npy"
 REMOVAL = np.dtype([("place", "<u8"), ("kept", "<u8"), ("jaccard", "<f8")])
 
 
@@ -38,7 +41,7 @@ class Removals(NamedTuple):
 
     def of(self, number: int) -> np.ndarray:
         """REMOVAL of the documents of a part that go, sorted by place."""
-        return np.array(load(_file(self.folder, number)))
+        return np.array(load(result(self.folder, REMOVALS, number) / _FILE))
 
     def evidence(self, number: int) -> list[Removal]:
         """In the order of `of`."""
@@ -47,12 +50,12 @@ class Removals(NamedTuple):
         return [Removal(*one) for one in zip(ids, kept, table["jaccard"].tolist(), strict=True)]
 
 
-def stars(parts: int, folder: Path) -> None:
+def stars(here: Path, parts: int, folder: Path) -> dict:
     """Judge every document; the one that goes costs no other its place."""
     documents = part.Documents(folder, parts)
     starts = offsets_of(np.array([len(documents.table(number)) for number in range(parts)], np.int64))
-    save(folder / "starts.npy", starts)
-    with open(folder / "goes", "w+b") as file:
+    save(here / _STARTS, starts)
+    with open(here / _GOES, "w+b") as file:
         file.truncate(max(int(starts[-1]), 1))  # nothing cannot be mapped
         with mmap.mmap(file.fileno(), 0) as goes:
             for block in _blocks(parts, folder, documents):
@@ -60,6 +63,7 @@ def stars(parts: int, folder: Path) -> None:
                 for a, b in zip(later.tolist(), earlier.tolist(), strict=True):
                     if not goes[b]:  # b comes before a, so whether it goes is known
                         goes[a] = 1
+    return {}
 
 
 def _blocks(parts: int, folder: Path, documents: part.Documents) -> Iterator[np.ndarray]:
@@ -82,11 +86,12 @@ def _blocks(parts: int, folder: Path, documents: part.Documents) -> Iterator[np.
         yield block[order]
 
 
-def removals(number: int, parts: int, folder: Path) -> cap.Tallies:
+def removals(here: Path, number: int, parts: int, folder: Path) -> cap.Tallies:
     """Write who goes from part `number`; the evidence is the most similar document that stays."""
     documents, pairs = part.Documents(folder, parts), np.array(load(verified_file(folder, number)))
-    goes = np.memmap(folder / "goes", np.uint8, "r")
-    pairs = pairs[goes[_index(pairs["earlier"], load(folder / "starts.npy"))] == 0]
+    judged = result(folder, STARS, 0)
+    goes = np.memmap(judged / _GOES, np.uint8, "r")
+    pairs = pairs[goes[_index(pairs["earlier"], load(judged / _STARTS))] == 0]
     order = np.lexsort((documents.keys(pairs["earlier"]), -pairs["jaccard"], pairs["later"]))
     pairs = pairs[order]
     first = np.ones(len(pairs), bool)
@@ -94,14 +99,10 @@ def removals(number: int, parts: int, folder: Path) -> cap.Tallies:
     table = np.zeros(np.count_nonzero(first), REMOVAL)
     for field, of in (("place", "later"), ("kept", "earlier"), ("jaccard", "jaccard")):
         table[field] = pairs[of][first]
-    save(_file(folder, number), table)
+    save(here / _FILE, table)
     return cap.tally(number, table["place"], table["kept"], np.ones(len(table)), documents)
 
 
 def _index(places: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """Of documents counted through all parts."""
     return starts[part.part_of(places)] + part.row_of(places)
-
-
-def _file(folder: Path, number: int) -> Path:
-    return part.part_folder(folder, number) / "removals.npy"

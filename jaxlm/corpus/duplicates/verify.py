@@ -12,23 +12,26 @@ from jaxlm.corpus.duplicates import part
 from jaxlm.corpus.duplicates.arrays import Ragged, save
 from jaxlm.corpus.duplicates.candidates import of_part
 from jaxlm.corpus.duplicates.config import NearConfig
+from jaxlm.corpus.duplicates.passes import result
 from jaxlm.corpus.duplicates.sketch import sets_of
 
+VERIFIED, _FILE = "verified", "pairs.npy"
 PAIR = np.dtype([("later", "<u8"), ("earlier", "<u8"), ("jaccard", "<f8")])
 
 
-def verify(number: int, parts: int, partitions: int, folder: Path, cfg: NearConfig) -> None:
+def verify(here: Path, number: int, parts: int, partitions: int, folder: Path, cfg: NearConfig) -> dict:
     """Write the pairs of part `number` that are as similar as the threshold asks, as keeping orders the later ones."""
     later, earlier = of_part(number, partitions, folder)
     found = np.zeros(len(later), PAIR)
     found["later"], found["earlier"] = later, earlier
     own, others = sets_of(folder, number), part.part_of(earlier)
     for other in np.unique(others).tolist():
-        here = others == other
-        rows = part.row_of(later[here]), part.row_of(earlier[here])
-        found["jaccard"][here] = jaccards(own, rows[0], sets_of(folder, other), rows[1], cfg.threshold)
+        some = others == other
+        rows = part.row_of(later[some]), part.row_of(earlier[some])
+        found["jaccard"][some] = jaccards(own, rows[0], sets_of(folder, other), rows[1], cfg.threshold)
     found = found[found["jaccard"] >= cfg.threshold]
-    save(verified_file(folder, number), found[part.Documents(folder, parts).order(found["later"])])
+    save(here / _FILE, found[part.Documents(folder, parts).order(found["later"])])
+    return {}
 
 
 def jaccards(a: Ragged, rows_a: np.ndarray, b: Ragged, rows_b: np.ndarray, threshold: float) -> np.ndarray:
@@ -50,4 +53,4 @@ def _edges(sets: Ragged, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def verified_file(folder: Path, number: int) -> Path:
-    return part.part_folder(folder, number) / "verified.npy"
+    return result(folder, VERIFIED, number) / _FILE

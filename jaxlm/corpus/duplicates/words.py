@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxlm.bits import GOLDEN, mix
 from jaxlm.corpus.characters import UNSPACED
-from jaxlm.corpus.duplicates.arrays import Ragged, mix
+from jaxlm.corpus.duplicates.arrays import Ragged
 
 _DROPPED, _END, _SPACE, _ZERO = 0, 10, 32, 48  # codes: no character, end of a text, white space, a digit
-_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse: 2^64 over the golden ratio
 
 _REACH = 1 << 20  # characters hashed by one table of powers; chosen: above a block of texts, 16 MB of tables
 
@@ -142,7 +142,7 @@ def _of_span(codes: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarr
 def _powers(length: int) -> tuple[np.ndarray, np.ndarray]:
     """Of the base and of its inverse, modulo 2^64."""
     bases = np.ones((2, length), np.uint64)
-    bases[0, 1:], bases[1, 1:] = _BASE, pow(_BASE, -1, 2**64)
+    bases[0, 1:], bases[1, 1:] = GOLDEN, pow(GOLDEN, -1, 2**64)
     powers = np.multiply.accumulate(bases, axis=1)
     return powers[0], powers[1]
 

@@ -41,5 +41,9 @@ def certain(**more) -> NearConfig:
     return NearConfig(bands=64, rows=2, **more)
 
 
+def silent(done: int, total: int | None, what: str) -> None:
+    """Progress that nobody looks at."""
+
+
 def cut(rows: Sequence[Row], size: int) -> list[Sequence[Row]]:
     return [rows[i : i + size] for i in range(0, len(rows), size)]

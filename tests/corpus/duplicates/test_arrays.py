@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from jaxlm.corpus.duplicates import arrays
-from jaxlm.corpus.duplicates.arrays import Ragged, joined, load, mix, offsets_of, save
+from jaxlm.corpus.duplicates.arrays import Ragged, joined, load, offsets_of, save
 
 LISTS = st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=1, max_size=6)
 
@@ -28,13 +28,6 @@ def test_rows_are_taken_thinned_and_joined_as_lists_are(rows, data):
     odd = [[value for value in row if value % 2] for row in rows]
     assert lists(ragged(rows).where(ragged(rows).flat % 2 == 1)) == odd
     assert lists(joined([ragged(rows), ragged(odd)])) == rows + odd
-
-
-def test_mix_is_one_to_one_on_what_is_near_and_moves_half_of_the_bits():
-    values = np.arange(100_000, dtype=np.uint64)
-    assert len(np.unique(mix(values))) == len(values)
-    moved = np.bitwise_count(mix(values) ^ mix(values ^ np.uint64(1)))
-    assert 31 < moved.mean() < 33
 
 
 def test_what_is_saved_comes_back_even_if_it_is_nothing(tmp_path):

@@ -90,8 +90,8 @@ def test_all_128_bits_tell_units_apart(tmp_path, monkeypatch):
 
 def test_short_lines_stay_and_short_documents_go(tmp_path):
     rows = [Row("a", "}\n}", "s"), Row("b", "}\n}", "s")]
-    assert evidence([rows], tmp_path, PassagesConfig(unit="line")) == {}
-    assert len(evidence([rows], tmp_path, ExactConfig())) == 1
+    assert evidence([rows], tmp_path / "lines", PassagesConfig(unit="line")) == {}
+    assert len(evidence([rows], tmp_path / "documents", ExactConfig())) == 1
 
 
 def test_spans_of_a_part_are_in_order(tmp_path):
@@ -109,5 +109,8 @@ def test_empty_documents_and_parts_are_left_alone(tmp_path):
 
 def test_a_source_that_would_lose_too_much_stops_the_run(tmp_path):
     rows = [Row(f"page-{n}", f"this is page {n}\n{'the same footer ' * 20}", "site") for n in range(120)]
-    with pytest.raises(UserError, match=r"source 'site': .* of 120 documents .* equal lines.* above cap\.share=0\.5"):
+    with pytest.raises(
+        UserError,
+        match=r"source 'site': .* of 120 documents .* equal lines.* above duplicates\.passages\.cap\.share=0\.5",
+    ):
         evidence([rows], tmp_path, PassagesConfig(unit="line"))

@@ -3,21 +3,23 @@
 import itertools
 import json
 import lzma
-import multiprocessing
 import random
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from functools import partial
 
 import numpy as np
 import pytest
 
+from jaxlm.corpus import tasks
 from jaxlm.corpus.duplicates import near, part, stars
 from jaxlm.corpus.duplicates.arrays import Ragged
 from jaxlm.corpus.duplicates.candidates import pairs
 from jaxlm.corpus.duplicates.config import CapConfig, NearConfig
 from jaxlm.corpus.duplicates.part import Row
 from jaxlm.corpus.duplicates.sketch import bands
+from jaxlm.corpus.executor import Processes
 from jaxlm.errors import UserError
-from tests.corpus.duplicates.near_cases import VOCABULARY, certain, corpus, cut, edited, jaccard, shingle_set
+from tests.corpus.duplicates.near_cases import VOCABULARY, certain, corpus, cut, edited, jaccard, shingle_set, silent
 
 ANY = CapConfig(share=1)
 
@@ -83,8 +85,8 @@ def test_keys_sort_as_the_order_of_keeping_does(tmp_path):
 def test_processes_write_the_same_bytes(tmp_path):
     rows, cfg = corpus(originals=40, copies=4, seed=2), NearConfig(cap=ANY)
     found(rows, 30, tmp_path / "one", cfg)
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        found(rows, 30, tmp_path / "two", cfg, run=pool.map)
+    with closing(Processes(2)) as engine:
+        found(rows, 30, tmp_path / "two", cfg, run=partial(tasks.run, engine=engine, progress=silent))
     names = sorted(p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*") if p.is_file())
     assert names == sorted(p.relative_to(tmp_path / "two") for p in (tmp_path / "two").rglob("*") if p.is_file())
     assert [(tmp_path / "one" / n).read_bytes() for n in names] == [(tmp_path / "two" / n).read_bytes() for n in names]
@@ -139,10 +141,10 @@ def test_a_source_that_would_lose_too_much_stops_the_run(tmp_path):
     rows = [Row(f"forum-{n}", " ".join(words), "forum") for n in range(150)]
     rows += [Row(row.id, row.text, "books") for row in corpus(originals=30, copies=0)]
     with pytest.raises(
-        UserError, match=r"source 'forum': 149 of 150 documents .* 0\.99, above cap\.share=0\.5"
+        UserError, match=r"source 'forum': 149 of 150 documents .* 0\.99, above duplicates\.near\.cap\.share=0\.5"
     ) as error:
         found(rows, 40, tmp_path, NearConfig())
-    assert "forum-" in str(error.value) and "raise cap.share" in str(error.value)
+    assert "forum-" in str(error.value) and "raise duplicates.near.cap.share" in str(error.value)
     assert len(found(rows, 40, tmp_path, NearConfig(cap=ANY))) == 149
     assert len(found(rows, 40, tmp_path, NearConfig(cap=CapConfig(documents=151)))) == 149
 
