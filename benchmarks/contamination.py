@@ -155,7 +155,7 @@ def findings(texts: list[str], cfg: ContaminationConfig, scratch: Path) -> Rows:
     )
     told = table.read_rows(folders["index"] / index.ITEMS)
     rows = table.read_rows(folders["judge"] / judge.FINDINGS)
-    return [{**row, "begins": told[row["item"]]["begins"]} for row in rows if not row["common"]]
+    return [{**row, "begins": told[row["item"]]["begins"]} for row in rows]
 
 
 def speed(rounds: int) -> Rows:

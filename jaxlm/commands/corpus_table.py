@@ -14,7 +14,7 @@ def stages(manifest: Mapping[str, Any]) -> str:
     """A table: stage, documents in and out, and the reasons that took most."""
     from jaxlm.report.words import share, size
 
-    found, collect = manifest["ledger"], manifest["stages"]["collect"]
+    found, collect = manifest["summary"], manifest["stages"]["collect"]
     documents, skipped = found["profiles"]["collected"]["totals"], collect["skipped"]
     read = documents["documents"] + sum(skipped.values())
     rows = [("collect", *_two(read, documents["documents"]), _top(skipped.items()))]
@@ -43,7 +43,7 @@ def samples(manifest: Mapping[str, Any]) -> Iterator[str]:
     """Lines for each rule that took something: how many, and a few of them."""
     from jaxlm.report.words import share
 
-    for stage in manifest["ledger"]["flow"]:
+    for stage in manifest["summary"]["flow"]:
         took = [rule for rule in stage["rules"] if rule["documents"]]
         for rule in took[:RULES]:
             of = f" of {rule['judged']:,} ({share(rule['documents'], rule['judged'])})" if rule["judged"] else ""

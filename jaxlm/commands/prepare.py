@@ -76,6 +76,9 @@ def _explain(cfg, root: Path, beginning: str, as_json: bool) -> None:
             print(f"  language {story.note['language']} ({story.note['probability']:.2f}); personal data: {personal}")
             for name, score in story.note["scores"].items():
                 print(f"  score {name}: {'not asked for' if score is None else f'{score:.4g}'}")
+        for leak in story.leaks:
+            places = ", ".join(f"{start} to {end}" for start, end in leak["spans"])
+            print(f"  {leak['share']:.0%} of {leak['place']} of {leak['set']} is in it: characters {places}")
         for why in story.reasons:
             evidence = why["evidence"] or measured(why["reason"], story.note.get("measures", {}))
             print(f"  removed by {why['stage']}: {why['reason']}{f' ({evidence})' if evidence else ''}")
@@ -104,11 +107,11 @@ def _dry_run(cfg, root: Path, workers: int | None, cluster: str | None, as_json:
             sampled, Path(folder), workers=workers or cores(), scorers=_scorers(cfg), progress=progress,
             sample_of=root / cfg.name,
         )  # fmt: skip
-    sources = made.manifest["ledger"]["sources"]
+    sources = made.manifest["summary"]["sources"]
     said = would_end(cfg, made.manifest) + warnings(made.manifest)
     if as_json:
         files = {name: {"files": one["files"], "of_files": one["of_files"]} for name, one in sources.items()}
-        terminal.print_json({"sample": files, "ledger": made.manifest["ledger"], "warnings": said})
+        terminal.print_json({"sample": files, "summary": made.manifest["summary"], "warnings": said})
         return
     print(f"A sample: of each file that was read its first texts, to {FILE_BYTES >> 10} KiB; nothing is kept.")
     for name, one in sources.items():

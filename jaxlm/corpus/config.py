@@ -86,6 +86,7 @@ class CorpusConfig(Config):
     # Chosen: well under a minute of work, so that a kill costs little.
     part_bytes: int = pydantic.Field(default=32 << 20, ge=1 << 10)  # of source files in one task
     bad_records: float = pydantic.Field(default=0.001, ge=0, lt=1)  # borne, as a fraction of all
+    tokenizer: str | None = None  # folder of a run, of shards or of a saved one: its tokens are counted; None: none are
     about: AboutConfig = AboutConfig()  # for the datasheet
 
     @pydantic.model_validator(mode="after")

@@ -3,7 +3,7 @@
 documents/00000.parquet ...   what stays: id, text, source, language, url, date, licence, title
 removed/00000.parquet ...     what went: stage, reason, evidence, the beginning of its text
 cut/00000.parquet ...         what was cut out of those that stay: the same, and its place
-contamination/                report.json, leaks.parquet: what of the evaluation sets was found where
+contamination/                report.json, leaks.parquet, phrases.parquet: what of the evaluation sets was found where
 left_out.parquet              what gave no document: file, place, reason
 manifest.json                 sealed: config, inputs, counts of each stage and reason, samples, hashes
 """
@@ -75,7 +75,7 @@ def commit(
         for name, file in FOLDERS.items()
     }
     if leaked is not None:
-        made["contamination"] = {name: leaked / name for name in (report.LEAKS, report.REPORT)}
+        made["contamination"] = {name: leaked / name for name in (report.LEAKS, report.PHRASES, report.REPORT)}
     for name, parts in made.items():
         building = beside(folder, name)
         shutil.rmtree(building, ignore_errors=True)
@@ -93,7 +93,7 @@ def commit(
         "config": told_config(cfg),
         "inputs": inputs,
         "stages": facts,
-        "ledger": told,
+        "summary": told,
         "files": files,
         "digest": tasks.key(files),
     }

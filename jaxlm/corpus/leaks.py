@@ -25,12 +25,12 @@ from jaxlm.corpus.ledger import Counts, Ledger
 from jaxlm.corpus.tasks import Task
 from jaxlm.errors import UserError
 
-VERSION = 2  # of the results of this stage
+VERSION = 3  # of the results of this stage
 
 
 class Leaks(NamedTuple):
     facts: dict[str, Any]  # {set: counts}
-    folder: Path  # with report.json and leaks.parquet
+    folder: Path  # with what contamination/report.py writes
     removed: Counts  # documents, for what reason
 
 
@@ -63,7 +63,7 @@ def find(
     counting = _task("common", key, judge.common, (left, at, asked.common), "all parts")
     run([counting])
     personal = cfg.personal.kinds if cfg.personal is not None else ()
-    how = (asked.share, asked.mode, asked.around, list(personal))
+    how = (asked.share, asked.mode, asked.around, asked.left, list(personal))
     judging = [
         _task("judge", (counting.key, task.key, digest, how), judge.judge,
               (folder, found, one, counting.folder(work), at, asked, personal), task.name)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxlm.config import dump
-from jaxlm.corpus import copies, leaks, ledger, left_out, scores, stages, summary, tasks, word_lists
+from jaxlm.corpus import copies, leaks, ledger, left_out, scores, stages, summary, tasks, tokens, word_lists
 from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.config import CorpusConfig
 from jaxlm.corpus.disk import clear_errors
@@ -73,7 +73,8 @@ def _make(
     work, identify = folder / "work", _identify(cfg)  # first of all: its model may be no model
     run = partial(tasks.run, work=work, engine=engine, progress=progress)
     planned = plan(cfg, sample_of or folder, run, progress, sampled=sample_of is not None)
-    leaks.index_sets(cfg, work, engine, progress)  # before hours of work: it is where a set may be wrong
+    tokens.check(cfg.tokenizer)  # before hours of work, as sets: they may be wrong
+    leaks.index_sets(cfg, work, engine, progress)
     reading = [_collect(part, cfg, sampled=sample_of is not None) for part in planned.parts]
     collected = run(reading)
     _check_records(collected, cfg)
@@ -100,10 +101,11 @@ def _make(
         "scores": scored.facts, "removed": ledger.together(removed),
         "cut": ledger.together(facts["cut"] for facts in written), "write": tasks.together(written, "counts"),
         **({"contamination": leaked.facts} if leaked else {}),
+        **({"tokens": tokens.found(cfg.tokenizer, writing, run, work)} if cfg.tokenizer else {}),
     }  # fmt: skip
     read = [_read(part, counts) for part, counts in zip(planned.parts, collected, strict=True)]
     pieces = [_piece(part, annotated[n], written[n], notes[n], results[n]) for n, part in enumerate(parts)]
-    told = summary.summarise(cfg, read, pieces, copied.facts, planned.files if sample_of else None)
+    told = summary.summarise(cfg, read, pieces, copied.facts, scored.facts, planned.files if sample_of else None)
     inputs = [_input(part, notes[n], scored.folders[n], folder) for n, part in enumerate(parts)]
     lost = [task.folder(work) / left_out.NAME for task in reading]
     left_out.join(planned.left_out, lost, beside(folder, left_out.NAME))

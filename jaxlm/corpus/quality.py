@@ -30,10 +30,15 @@ def measure(text: str, words: Words) -> dict[str, int | float]:
     return {**_of_words(text, words), **_of_lines(text), **_of_repetition(text, words)}
 
 
+def count(words: Words) -> int:
+    """The measure `words`: those that are not symbols alone."""
+    return int(np.count_nonzero(words.kind_W & SYMBOL == 0))
+
+
 def _of_words(text: str, words: Words) -> dict[str, int | float]:
     kind_W, all_words = words.kind_W, len(words.kind_W)
     real_W = kind_W & SYMBOL == 0
-    real = int(real_W.sum())
+    real = count(words)
     present = int(np.bitwise_or.reduce(kind_W, initial=0)) >> STOP & (1 << len(STOP_WORDS)) - 1
     return {
         "words": real,

@@ -137,11 +137,14 @@ def measured(reason: str, measures: Mapping[str, int | float]) -> str:
     return "" if value is None else f"it is {value:.4g}"
 
 
-def possible(rules: Sequence[Rules], language: str) -> list[str]:
+def possible(rules: Sequence[Rules], language: str, lists: Iterable[str] = ()) -> list[str]:
     """Every reason that `reasons` may give: what too little of everything breaks, and too much.
+
+    `lists` are the measures of lists of words that there are in this language (corpus/word_lists.py).
 
     >>> possible([C4Paragraphs()], "en")
     ['C4Paragraphs.third_longest_line below 200']
     """
-    values = (defaultdict(lambda: -math.inf), defaultdict(lambda: math.inf))
+    names = [*lists]
+    values = (defaultdict(lambda end=end: end, dict.fromkeys(names, end)) for end in (-math.inf, math.inf))
     return [reason for measures in values for reason in reasons(measures, rules, language)]

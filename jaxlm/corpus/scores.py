@@ -140,6 +140,11 @@ def out_of_bounds(score: ScoreConfig, value: float | None) -> str | None:
     return broken and f"{score.name} {broken}"
 
 
+def possible(score: ScoreConfig) -> list[str]:
+    """Every reason that `out_of_bounds` may give."""
+    return [reason for end in (-math.inf, math.inf) if (reason := out_of_bounds(score, end))]
+
+
 def spread(values: np.ndarray) -> dict[str, Any]:
     """Of all documents that were scored: 21 quantiles, 0, 0.05, ... 1, each a value that is there, and the mean."""
     if not values.size:

@@ -29,13 +29,13 @@ from jaxlm.corpus.lines import Trimmed
 from jaxlm.corpus.lines_refinedweb import RefinedWebLines
 from jaxlm.corpus.normalise import normalise
 from jaxlm.corpus.profile import Profile
-from jaxlm.corpus.quality import measure
+from jaxlm.corpus.quality import count, measure
 from jaxlm.corpus.rules import measured, reasons
 from jaxlm.corpus.sample import FILE_BYTES, first
 from jaxlm.corpus.word_lists import Listed, Measurer
 from jaxlm.corpus.words import lexicon
 
-VERSIONS = {"collect": 3, "annotate": 2, "select": 2, "duplicates": 3, "write": 4}
+VERSIONS = {"collect": 3, "annotate": 2, "select": 2, "duplicates": 3, "write": 5}
 DOCUMENTS, NOTES, REMOVED, CUT = "documents.parquet", "notes.parquet", "removed.parquet", "cut.parquet"
 PROFILE, ACCOUNT = "profile.json", "account.json"  # for the summary; not facts, which are held for all parts at once
 _SAMPLE = 200  # characters of what went that are shown, with tags for the personal data that the config asks for
@@ -223,7 +223,8 @@ def write(folder: Path, documents: Path, notes: Path, told: Ledger, cfg: CorpusC
         size = len(text.encode())
         counts.update(documents=1, bytes=size, scrubbed=len(personal))
         marks = document.marks
-        profile.add(text, size, measures["words"], note["language"], marks)
+        words = count(lexicon().read(text.splitlines())) if own else measures["words"]  # those of what is left
+        profile.add(text, size, words, note["language"], marks)
         stay.append({
             "id": document.id, "text": text, "source": document.source, "language": note["language"],
             **{mark: marks.get(mark) for mark in ("url", "date", "licence", "title")},

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxlm.corpus import scores, stages, table
+from jaxlm.corpus.contamination.report import LEAKS
 from jaxlm.corpus.finished import FOLDERS, Corpus
 from jaxlm.errors import UserError
 
 _SHOWN = 5  # ids that an error names
 _WHY = ("stage", "reason", "evidence")
 _CUT = (*_WHY, "start", "end", "sample")
+_LEAK = ("set", "place", "share", "spans")
 
 
 class Story(NamedTuple):
@@ -21,6 +23,7 @@ class Story(NamedTuple):
     stays: bool
     reasons: list[dict[str, str]]  # stage, reason, evidence: why it went
     cuts: list[dict[str, Any]]  # of one that stays what was cut out of it: the same, start, end, sample
+    leaks: list[dict[str, Any]]  # items of evaluation sets in it, whatever is done about them: set, place, share, spans
     note: dict[str, Any]  # language, probability, measures, scores, personal data by kind; {} where work/ is gone
     begins: str  # with this text
 
@@ -34,20 +37,31 @@ def stories(corpus: Corpus, beginning: str) -> list[Story]:
     if len(ids) > 1:
         named = ", ".join(ids[:_SHOWN]) + (", ..." if len(ids) > _SHOWN else "")
         raise UserError(f"{len(ids):,} ids of {corpus.folder} begin with {beginning!r}: {named}: give more of one")
-    notes = _notes(corpus, ids[0])
+    notes, leaks = _notes(corpus, ids[0]), _leaks(corpus.folder / "contamination" / LEAKS, ids[0])
     found = []
     for row in stay:
         cuts = [{name: one[name] for name in _CUT} for one in cut if one["source"] == row["source"]]
-        found.append(Story(ids[0], row["source"], True, [], cuts, notes.get(row["source"], {}), row["text"][:200]))
+        known = leaks.get(row["source"], []), notes.get(row["source"], {})
+        found.append(Story(ids[0], row["source"], True, [], cuts, *known, row["text"][:200]))
     for source in sorted({row["source"] for row in gone}):
         own = [row for row in gone if row["source"] == source]
         reasons = [{name: row[name] for name in _WHY} for row in own]
-        found.append(Story(ids[0], source, False, reasons, [], notes.get(source, {}), own[0]["sample"]))
+        known = leaks.get(source, []), notes.get(source, {})
+        found.append(Story(ids[0], source, False, reasons, [], *known, own[0]["sample"]))
     return found
 
 
 def _rows(folder: Path, beginning: str) -> list[dict[str, Any]]:
     return [row for path in sorted(folder.glob("*.parquet")) for row in table.rows_of(path, beginning)]
+
+
+def _leaks(path: Path, id_: str) -> dict[str, list[dict[str, Any]]]:
+    """{source: what of evaluation sets is in it} of the documents with this id."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in table.rows_of(path, id_) if path.is_file() else []:
+        leak = {name: row[name] for name in _LEAK}
+        found.setdefault(row["source"], []).append(leak | {"spans": json.loads(row["spans"])})
+    return found
 
 
 def _notes(corpus: Corpus, id_: str) -> dict[str, dict[str, Any]]:

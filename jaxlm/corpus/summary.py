@@ -1,4 +1,4 @@
-"""The ledger of a corpus: what went into each stage and what came out of it, by source and by rule, with samples.
+"""The summary of a corpus: what went into each stage and what came out of it, by source and by rule, with samples.
 
     sources   of each: files, documents and bytes, as they were collected and as they stay
     flow      the stages in order: documents and bytes in and out, their config, and their rules
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxlm.corpus import table
+from jaxlm.corpus import scores, table, word_lists
 from jaxlm.corpus.account import add_samples
 from jaxlm.corpus.config import CorpusConfig, told
 from jaxlm.corpus.profile import add
@@ -51,11 +51,13 @@ def summarise(
     read: Sequence[Read],
     parts: Sequence[Piece],
     duplicates: Mapping[str, Facts],
+    scored: Mapping[str, Facts],
     of_files: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Plain JSON; what parts wrote is read one by one.
 
-    `duplicates` are the facts of each kind of them; `of_files`, of a sample, the files that each source has.
+    `duplicates` and `scored` are the facts of each kind and of each score; `of_files`, of a sample, the files that
+    each source has.
     """
     before, after, taken, shown = {}, {}, {}, {}
     for part in parts:
@@ -68,7 +70,7 @@ def summarise(
         name: {**found, "biggest": _biggest(found.get("biggest", []), parts)} for name, found in duplicates.items()
     }
     return {
-        "sources": _sources(cfg, read, parts, of_files), "flow": _flow(cfg, before, taken, shown),
+        "sources": _sources(cfg, read, parts, of_files), "flow": _flow(cfg, before, taken, shown, scored),
         "profiles": {"collected": before, "stay": after},
         "with_personal": sum(part.annotated["with_personal"] for part in parts),
         "duplicates": copied,
@@ -76,7 +78,10 @@ def summarise(
 
 
 def _biggest(counts: Sequence[Sequence[Any]], parts: Sequence[Piece]) -> list[dict[str, Any]]:
-    """Of (id of a document that stays, its texts): the documents. Parts are looked at until all are found."""
+    """Of (id of a document that stays, its texts): the documents. Parts are looked at until all are found.
+
+    One that is found in none stayed for its copies and went later, as a leak.
+    """
     missing, found = {id_ for id_, _ in counts}, {}
     for part in parts:
         if not missing:
@@ -84,14 +89,16 @@ def _biggest(counts: Sequence[Sequence[Any]], parts: Sequence[Piece]) -> list[di
         for row in table.rows_with(part.stay, missing):
             found[row["id"]] = {"source": row["source"], "begins": row["text"][:BEGINS]}
             missing.discard(row["id"])
-    return [{"id": id_, "texts": texts, **found.get(id_, {})} for id_, texts in counts]
+    return [{"id": id_, "texts": texts, **found[id_]} for id_, texts in counts if id_ in found]
 
 
-def _flow(cfg: CorpusConfig, before: Facts, taken: Facts, shown: Facts) -> list[dict[str, Any]]:
+def _flow(
+    cfg: CorpusConfig, before: Facts, taken: Facts, shown: Facts, scored: Mapping[str, Facts]
+) -> list[dict[str, Any]]:
     left = {"documents": before["totals"]["documents"], "bytes": before["totals"]["bytes"]}
     flow = []
     for stage in STAGES:
-        judged = _judged(cfg, stage, before, left["documents"])
+        judged = _judged(cfg, stage, before, left["documents"], scored)
         rules = _rules(taken.get(stage, {}), judged, shown.get(stage, {}))
         if not rules:
             continue
@@ -124,17 +131,19 @@ def _sources(
     return found
 
 
-def _judged(cfg: CorpusConfig, stage: str, before: Facts, entered: int) -> dict[str, int]:
+def _judged(cfg: CorpusConfig, stage: str, before: Facts, entered: int, scored: Mapping[str, Facts]) -> dict[str, int]:
     """{reason: documents that it was asked of}, of each reason that the config may give; all other ones of all."""
     everything = before["totals"]["documents"]
     if stage == "quality":
         found: dict[str, set[str]] = {}
         for quality in cfg.quality:
             for language in quality.languages or before["languages"]:
-                for reason in possible(quality.rules, language):
+                for reason in possible(quality.rules, language, word_lists.measures(cfg.words, language)):
                     found.setdefault(reason, set()).add(language)
         count = lambda names: sum(before["languages"].get(name, {"documents": 0})["documents"] for name in names)
         return {reason: count(names) for reason, names in found.items()}
+    if stage == "score":
+        return {reason: scored[score.name]["documents"] for score in cfg.scores for reason in scores.possible(score)}
     if stage == "duplicates":
         kinds = (("exact duplicate", cfg.duplicates.exact), ("near duplicate", cfg.duplicates.near))
         return {reason: entered for reason, how in kinds if how is not None}
@@ -162,7 +171,7 @@ def _config(cfg: CorpusConfig, stage: str) -> Any:
 def warnings(manifest: Facts) -> list[str]:
     """What looks like a mistake in what was asked for: rules that took nothing, or more than half of all."""
     said, idle, unasked = [], [], []
-    flow, config = manifest["ledger"]["flow"], manifest["config"]
+    flow, config = manifest["summary"]["flow"], manifest["config"]
     for stage in flow:
         entered, went = stage["in"]["documents"], stage["in"]["documents"] - stage["out"]["documents"]
         if stage["stage"] == "language" and 2 * went > entered:
@@ -173,7 +182,7 @@ def warnings(manifest: Facts) -> list[str]:
                 said.append(_much(reason, rule["documents"], judged))
             elif judged and not rule["documents"]:
                 idle.append(reason)
-            elif judged == 0 and stage["stage"] == "quality":
+            elif judged == 0 and stage["stage"] in ("quality", "score"):
                 unasked.append(reason)
     if config["languages"]["keep"] and not any(stage["stage"] == "language" for stage in flow):
         idle.append("languages.keep")
@@ -187,7 +196,8 @@ def warnings(manifest: Facts) -> list[str]:
     if idle:
         said.append(f"{_named(idle)} removed nothing: are they set as they are meant?")
     if unasked:
-        said.append(f"{_named(unasked)} judged no document, since none is in their languages: see quality.languages")
+        where = "see quality.languages, words.languages and scores.languages"
+        said.append(f"{_named(unasked)} judged no document, since none is in their languages: {where}")
     return said
 
 

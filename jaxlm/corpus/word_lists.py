@@ -46,6 +46,12 @@ class WordList(Rules):
         return {name: bounds for name, bounds in found.items() if name in measures}
 
 
+def measures(lists: Iterable[WordListConfig], language: str) -> list[str]:
+    """The names of what is noted of a text in this language."""
+    names = sorted({one.name for one in lists if not one.languages or language in one.languages})
+    return [f"{name}_{what}" for name in names for what in ("share", "count")]
+
+
 class Listed(NamedTuple):
     """A list that was read; lists of one name and language are one."""
 
@@ -89,16 +95,16 @@ class Measurer:
         if not names:
             return {}
         spaced = language not in UNSPACED_LANGUAGES
-        words_W, measures = plain_words.words(text, spaced), {}
+        words_W, found = plain_words.words(text, spaced), {}
         for name in names:
             covered_W, count = np.zeros(len(words_W), bool), 0
             for length, known in self._grams(name, language, spaced).items():
                 places = np.flatnonzero(np.isin(plain_words.grams(words_W, length), known))
                 covered_W[(places[:, None] + np.arange(length)).ravel()] = True
                 count += len(places)
-            measures[f"{name}_share"] = float(covered_W.mean()) if covered_W.size else 0.0
-            measures[f"{name}_count"] = count
-        return measures
+            found[f"{name}_share"] = float(covered_W.mean()) if covered_W.size else 0.0
+            found[f"{name}_count"] = count
+        return found
 
     def _grams(self, name: str, language: str, spaced: bool) -> dict[int, np.ndarray]:
         """{words in a phrase: u64 of each such phrase}."""

@@ -44,7 +44,7 @@ def _both(manifest: Manifest, text: str, field: str, *known: Block) -> Question:
 
 
 def _composition(manifest: Manifest) -> list[Question]:
-    found = manifest["ledger"]
+    found = manifest["summary"]
     totals = found["profiles"]["stay"]["totals"]
     about = (
         f"Texts, a row each in documents/*.parquet: {totals['documents']:,} documents of {totals['characters']:,} "
@@ -58,6 +58,7 @@ def _composition(manifest: Manifest) -> list[Question]:
     return [
         Question("What is in it, and how much?", [about, _sources(found)]),
         Question("How long are the documents?", pictures.lengths(found)),
+        Question("How many tokens are they?", pictures.tokens(manifest)),
         Question("In which languages are they?", [pictures.languages(found)]),
         Question("What is known of a document beside its text?", [fields]),
         _both(manifest, "What larger set is it a part of, and how was that part chosen?", "whole"),
@@ -101,7 +102,7 @@ def _damage(manifest: Manifest) -> str:
 
 
 def _collection(manifest: Manifest) -> list[Question]:
-    years = pictures.years(manifest["ledger"])
+    years = pictures.years(manifest["summary"])
     return [
         _both(manifest, "How were the texts got, and by whom?", "collection"),
         _both(manifest, "When?", "period", *years),
@@ -123,7 +124,7 @@ def _distribution(manifest: Manifest) -> list[Question]:
     return [
         _both(manifest, "Who gets it, how, and from when?", "distribution"),
         _both(manifest, "Under which terms is the whole?", "terms"),
-        Question("Which licences do the texts have?", [pictures.licences(manifest["ledger"])]),
+        Question("Which licences do the texts have?", [pictures.licences(manifest["summary"])]),
     ]
 
 

@@ -30,7 +30,7 @@ def write(folder: Path, manifest: Mapping[str, Any]) -> Path:
 
 
 def sheet(manifest: Mapping[str, Any]) -> Sheet:
-    found, config = manifest["ledger"], manifest["config"]
+    found, config = manifest["summary"], manifest["config"]
     before, after = (found["profiles"][name] for name in ("collected", "stay"))
     return Sheet(
         title=config["about"]["title"] or config["name"],
@@ -47,11 +47,11 @@ def sheet(manifest: Mapping[str, Any]) -> Sheet:
 
 
 def as_json(made: Sheet, manifest: Mapping[str, Any]) -> str:
-    """Questions with their answers, and the ledger's numbers behind them."""
+    """Questions with their answers, and the numbers of the summary behind them."""
     told = {
         "format_version": 1, "corpus": made.name, "title": made.title, "jaxlm": made.jaxlm, "digest": made.digest,
         "collected": made.collected, "stay": made.stay, "warnings": warnings(manifest),
-        "sections": [_section(section) for section in made.sections], "ledger": manifest["ledger"],
+        "sections": [_section(section) for section in made.sections], "summary": manifest["summary"],
     }  # fmt: skip
     return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
 

@@ -26,7 +26,7 @@ class Ribbon(NamedTuple):
 
 
 def ribbons(stage: Mapping[str, Any]) -> list[Ribbon]:
-    """Of a stage of the ledger, the widest first; rules beyond RIBBONS are one."""
+    """Of a stage of the flow, the widest first; rules beyond RIBBONS are one."""
     found = [Ribbon(rule["reason"], rule["first"], rule["first_bytes"]) for rule in stage["rules"] if rule["first"]]
     rest = found[RIBBONS - 1 :] if len(found) > RIBBONS else []
     if not rest:

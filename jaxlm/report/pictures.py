@@ -8,7 +8,7 @@ from jaxlm.corpus.duplicates.clusters import STEPS
 from jaxlm.corpus.profile import add
 from jaxlm.report.plots import Bins, Layer, Row, bars, histogram
 from jaxlm.report.sheet import Block, Figure, Sample, Samples, Table
-from jaxlm.report.words import compact, share, size
+from jaxlm.report.words import NONE, compact, share, size
 
 LANGUAGES = 20  # that are drawn: chosen, a screen; the others are one bar
 OF_LANGUAGES = 4  # whose lengths are drawn for themselves
@@ -75,6 +75,32 @@ def languages(found: Found) -> Block:
     return Figure(bars("Documents by language", rows), Table(("language", "collected", "stay", "text out"), table))
 
 
+def tokens(manifest: Found) -> list[Block]:
+    """Of what stays, by language as a figure and by source."""
+    found = manifest["stages"].get("tokens")
+    if not found:
+        return ["They were not counted, as no tokenizer was named: a run that makes one of these texts tells."]
+    said = (
+        f"{sum(one['tokens'] for one in found['sources'].values()):,} by the tokenizer {found['digest']}, a "
+        f"{found['kind']} of {found['vocab']:,} ids, without what stands between documents. "
+        f"{found['refused']:,} documents hold what it does not encode, and are not counted."
+    )
+    ratio = lambda part, whole: f"{part / whole:.2f}" if whole else NONE
+    languages, sources = (
+        [
+            [name, f"{one['documents']:,}", f"{one['tokens']:,}", ratio(one["bytes"], one["tokens"])]
+            for name, one in sorted(found[by].items(), key=lambda item: (-item[1]["tokens"], item[0]))
+        ]
+        for by in ("languages", "sources")
+    )
+    heads = ("documents", "tokens", "bytes a token")
+    rows = [Row(name, found["languages"][name]["tokens"], 0, f"{n} · {each}") for name, _, n, each in languages]
+    drawn = Figure(
+        bars("Tokens and bytes a token by language", rows[:LANGUAGES]), Table(("language", *heads), languages)
+    )
+    return [said, drawn, Table(("source", *heads), sources)]
+
+
 def years(found: Found) -> list[Block]:
     before, after = (found["profiles"][name]["years"] for name in ("collected", "stay"))
     if not before:
@@ -107,10 +133,11 @@ def licences(found: Found) -> Block:
 
 
 def duplicates(manifest: Found) -> list[Block]:
-    found, how = manifest["ledger"]["duplicates"], manifest["config"]["duplicates"]
+    found, how = manifest["summary"]["duplicates"], manifest["config"]["duplicates"]
     exact, near = found.get("exact duplicates"), found.get("near duplicates")
     said = []
     said.append(f"Equal texts that went: {exact['removed']:,}." if exact else "Equal texts were not looked for.")
+    said.append(_passages(manifest))
     if not near:
         return [" ".join([*said, "Near copies were not looked for."])]
     said.append(
@@ -121,8 +148,20 @@ def duplicates(manifest: Found) -> list[Block]:
     if near["jaccard"]:
         blocks.append(_jaccard(near["jaccard"]))
         some = [Sample(one["source"], one["begins"], f"{one['texts']:,} texts", one["id"]) for one in near["biggest"]]
-        blocks.append(Samples("the documents that stay for most others", some))
+        blocks += [Samples("the documents that stay for most others", some)] if some else []
     return blocks
+
+
+def _passages(manifest: Found) -> str:
+    how, found = manifest["config"]["duplicates"]["passages"], manifest["summary"]["duplicates"].get("passages")
+    if not found:
+        return "Repeated passages were not looked for."
+    cut = sum(manifest["stages"]["cut"].get("duplicates", {}).values())
+    return (
+        f"{how['unit'].capitalize()}s of {how['shortest']} characters or more that were equal to others and cut out of "
+        f"documents that stay: {cut:,}; documents that went since under {how['left']} characters were left: "
+        f"{found['removed']:,}."
+    )
 
 
 def _jaccard(counts: Mapping[str, int]) -> Figure:
@@ -145,8 +184,8 @@ def personal(manifest: Found) -> list[Block]:
         "tag": "each is replaced by its kind", "mask": "each is masked", "fake": "each is replaced by an invented one",
         "drop": "the documents that have some go",
     }[how["mode"]]  # fmt: skip
-    documents = manifest["ledger"]["with_personal"]
-    whole = manifest["ledger"]["profiles"]["collected"]["totals"]["documents"]
+    documents = manifest["summary"]["with_personal"]
+    whole = manifest["summary"]["profiles"]["collected"]["totals"]["documents"]
     said = (
         f"Looked for: {', '.join(how['kinds'])}. {documents:,} of the documents that were collected "
         f"({share(documents, whole)}) have some; {done}. Names and addresses of people are not looked for, and no "

@@ -5,19 +5,22 @@ from typing import Any
 
 from jaxlm.report.flow import flow
 from jaxlm.report.sheet import Block, Facts, Figure, Question, Sample, Samples, Table
-from jaxlm.report.words import NONE, plain, share, size
+from jaxlm.report.words import NONE, brief, plain, share, size
 
 NAMES = {
     "normalise": "one form of characters", "lines": "lines that are no text go", "languages": "languages that stay",
-    "quality": "rules of quality", "personal": "personal data", "duplicates": "duplicates",
+    "words": "lists of words", "quality": "rules of quality", "scores": "scores by models",
+    "personal": "personal data", "duplicates": "duplicates", "contamination": "evaluation sets",
 }  # fmt: skip
 
 
-UNSAID = ("memory", "cap", "salt", "representatives")  # settings that change no document, or are nobody's business
+# Settings that change no document, or are nobody's business.
+UNSAID = ("memory", "cap", "salt", "representatives", "path", "include")
+AT = (0, 1, 5, 10, 15, 19, 20)  # of the 21 quantiles of a score, those that are shown
 
 
 def questions(manifest: Mapping[str, Any]) -> list[Question]:
-    stages = manifest["ledger"]["flow"]
+    stages = manifest["summary"]["flow"]
     kept = (
         "The sources lie unchanged where they lay. removed/*.parquet has a row for each document that went and each "
         "reason: its id, its source, the reason and the beginning of the text."
@@ -26,6 +29,7 @@ def questions(manifest: Mapping[str, Any]) -> list[Question]:
     return [
         Question("What was done?", [_steps(manifest["config"]), _changed(manifest)]),
         Question("What did each rule take?", [block for stage in stages for block in _rules(stage)] or ["Nothing."]),
+        Question("How do the scores of models spread?", _scores(manifest)),
         Question("What do the texts look like that went?", shown or ["None went."]),
         Question("Are the raw texts kept?", [kept]),
     ]
@@ -33,7 +37,7 @@ def questions(manifest: Mapping[str, Any]) -> list[Question]:
 
 def streams(manifest: Mapping[str, Any]) -> list[Figure]:
     """The flow by documents and by bytes."""
-    found = manifest["ledger"]
+    found = manifest["summary"]
     collected = found["profiles"]["collected"]["totals"]
     rows = [["collected", NONE, f"{collected['documents']:,}", NONE, size(collected["bytes"])]]
     for stage in found["flow"]:
@@ -94,6 +98,22 @@ def _rules(stage: Mapping[str, Any]) -> list[Block]:
     if not rows:
         return [f"{stage['stage'].capitalize()}: nothing. {note}"]
     return [Table((stage["stage"], "documents", "it alone", "text", "of those it judged"), rows, note)]
+
+
+def _scores(manifest: Mapping[str, Any]) -> list[Block]:
+    """Of the documents that each was asked of, whether they stay or not: where a bound takes which share of them."""
+    scores = manifest["stages"]["scores"]
+    if not scores:
+        return ["None was asked for."]
+    heads = ("score", "documents", "mean", "least", *(f"{n * 5} %" for n in AT[1:-1]), "most")
+    rows = [
+        [name, f"{one['documents']:,}", brief(one["mean"]), *(brief(one["quantiles"][n]) for n in AT)]
+        for name, one in scores.items()
+        if one["documents"]
+    ]
+    idle = [name for name, one in scores.items() if not one["documents"]]
+    note = f"Asked of no document: {', '.join(idle)}." if idle else ""
+    return [Table(heads, rows, note)] if rows else [note]
 
 
 def _samples(stage: Mapping[str, Any]) -> list[Block]:

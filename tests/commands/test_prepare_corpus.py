@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from jaxlm.config import dump
+from jaxlm.corpus import table
 from jaxlm.corpus.config import CorpusConfig, SourceConfig
 from tests.corpus.test_pipeline import text
 
@@ -49,7 +50,7 @@ def test_a_dry_run_shows_what_would_go_and_keeps_nothing(jaxlm, config, tmp_path
     assert "of <EMAIL> and of others." in answer.out and "\x1b" not in answer.out
     found = jaxlm("prepare", config, "--dry-run", "--workers", 1, "--json").json
     assert found["sample"] == {"texts": {"files": 4, "of_files": 4}}
-    assert found["ledger"]["flow"][0]["out"]["documents"] == 3
+    assert found["summary"]["flow"][0]["out"]["documents"] == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["small.json", "texts", "tmp"]
     assert not list((tmp_path / "tmp").iterdir())
 
@@ -59,3 +60,14 @@ def test_a_dry_run_refuses_what_it_cannot_sample(jaxlm, config, tmp_path):
     assert answer.code == 2 and "--dry-run samples the sources of a corpus" in answer.err
     answer = jaxlm("prepare", config, "--dry-run", "--cluster", "tcp://x:1")
     assert answer.code == 2 and "leave out --cluster tcp://x:1" in answer.err
+
+
+def test_a_leak_of_an_evaluation_set_is_told_of_a_document_that_stays(jaxlm, config, tmp_path):
+    (tmp_path / "quiz.txt").write_text(text(2)[100:300])
+    sets = '[{"name": "quiz", "path": "%s", "fields": ["text"]}]' % (tmp_path / "quiz.txt")
+    cfg = json.loads(config.read_text()) | {"contamination": {"sets": json.loads(sets)}}
+    config.write_text(json.dumps(cfg))
+    documents = table.read_rows(Path(jaxlm("prepare", config, "--workers", 1).out.strip()) / "00000.parquet")
+    id_ = next(row["id"] for row in documents if row["source"] == "texts/2.txt")
+    answer = jaxlm("prepare", config, "--explain", id_)
+    assert re.search(r"\n  \d+% of quiz.txt:1 of quiz is in it: characters 1\d\d to \d+\n  stays\n", answer.out)

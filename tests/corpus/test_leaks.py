@@ -8,11 +8,15 @@ import pytest
 from jaxlm import hashing
 from jaxlm.config import dump, override, parse
 from jaxlm.corpus import stages, table
-from jaxlm.corpus.config import CorpusConfig
+from jaxlm.corpus.config import CorpusConfig, SourceConfig
 from jaxlm.corpus.contamination import search
 from jaxlm.corpus.contamination.config import ContaminationConfig, EvaluationSet
 from jaxlm.corpus.pipeline import make
+from jaxlm.corpus.quality import measure
+from jaxlm.corpus.story import stories
+from jaxlm.corpus.words import lexicon
 from jaxlm.errors import UserError
+from jaxlm.report import datasheet
 from tests.corpus.contamination.test_judge import ITEM, amid
 from tests.corpus.test_pipeline import config, rows, text
 
@@ -55,10 +59,16 @@ def test_a_report_tells_owners_of_sets_where_which_item_leaked(cfg, root):
     assert made.manifest["stages"]["contamination"]["orchard"]["found"] == 2
     leaks = table.read_rows(made.folder / "contamination" / "leaks.parquet")
     assert [(row["place"], row["source"]) for row in leaks] == [
-        ("orchard.jsonl:2", "texts/5.txt"), ("orchard.jsonl:3", "texts/3.txt"), ("orchard.jsonl:3", "texts/5.txt"),
+        ("orchard.jsonl:3", "texts/3.txt"), ("orchard.jsonl:2", "texts/5.txt"), ("orchard.jsonl:3", "texts/5.txt"),
     ]  # fmt: skip
-    assert leaks[1]["begins"] == ITEM and ITEM.upper()[:50] in leaks[1]["sample"]
+    assert leaks[0]["begins"] == ITEM and ITEM.upper()[:50] in leaks[0]["sample"]
+    assert [one["place"] for one in told["orchard"]["samples"]] == ["orchard.jsonl:2", "orchard.jsonl:3"]
     assert len(rows(made, "documents")) == 6  # a report removes nothing
+    story, *others = stories(made, leaks[0]["id"])
+    told = [{"set": "orchard", "place": "orchard.jsonl:3", "share": 1.0, "spans": json.loads(leaks[0]["spans"])}]
+    assert not others and story.stays and story.leaks == told
+    clean = next(row["id"] for row in rows(made, "documents") if row["source"] == "texts/0.txt")
+    assert stories(made, clean)[0].leaks == []
 
 
 def test_a_document_that_holds_an_item_goes_where_that_is_asked(cfg, root):
@@ -70,16 +80,72 @@ def test_a_document_that_holds_an_item_goes_where_that_is_asked(cfg, root):
     ]
 
 
+def words(one: str) -> int:
+    lines = one.splitlines()
+    return int(measure(one, lines, lexicon().read(lines))["words"])
+
+
 def test_a_masked_document_stays_without_the_leak(cfg, root):
     made = make(override(cfg, ["contamination.mode=mask", "contamination.around=20"]), root / "corpora")
     by_source = {row["source"]: row["text"] for row in rows(made, "documents")}
     left = by_source["texts/3.txt"]
     assert len(by_source) == 6
     assert "ORCHARD" not in left and left.startswith(text(3)[:100]) and left.endswith(text(103)[-100:])
+    profiles = made.manifest["summary"]["profiles"]
+    assert profiles["stay"]["totals"]["words"] == sum(words(one) for one in by_source.values())
+    assert profiles["stay"]["totals"]["words"] < profiles["collected"]["totals"]["words"]
     assert [(row["source"], row["reason"]) for row in rows(made, "cut")] == [
         ("texts/3.txt", "an item of orchard"), ("texts/5.txt", "an item of orchard"),
         ("texts/5.txt", "an item of orchard"),
     ]  # fmt: skip
+
+
+def short(cfg: CorpusConfig, folder: Path, texts: dict[str, str]) -> CorpusConfig:
+    """Of these texts, whatever their quality."""
+    folder.mkdir()
+    for name, one in texts.items():
+        (folder / f"{name}.txt").write_text(one)
+    sources = (SourceConfig(name="texts", path=str(folder)),)
+    return cfg.model_copy(update={"sources": sources, "quality": ()})
+
+
+def test_a_masked_document_of_which_too_little_is_left_goes(cfg, tmp_path):
+    repeated = text(7, 10)  # cut out of what comes second, where it is no longer counted
+    texts = {
+        "all": OTHER, "enough": amid(ITEM, 1), "first": f"{repeated}\n\n{text(9)}",
+        "second": f"{repeated}\n\n{text(8, 2)} {ITEM}",
+    }  # fmt: skip
+    asked = ["contamination.mode=mask", "contamination.around=20", "duplicates.passages={}"]
+    made = make(override(short(cfg, tmp_path / "texts", texts), asked), tmp_path)
+    told = {row["source"]: (row["reason"], row["evidence"].partition(" of ")) for row in rows(made, "removed")}
+    reason, (left, _, evidence) = told["texts/second.txt"]
+    assert reason == "under 200 characters left" and len(text(8, 2)) - 30 < int(left) < len(text(8, 2))
+    assert evidence == f"{len(texts['second'])} are left without an item of orchard: 100% of orchard.jsonl:3"
+    assert told["texts/all.txt"][0] == reason and told["texts/all.txt"][1][0] == "0"
+    assert told.keys() == {"texts/all.txt", "texts/second.txt"}
+    assert all(len(row["text"]) >= 200 for row in rows(made, "documents"))
+
+
+def test_a_cut_is_told_of_the_sets_whose_items_it_covers(cfg, tmp_path):
+    texts = {"a": f"{amid(ITEM, 1)} {amid(text(51), 2)} {OTHER} {text(51)} {text(9)}"}
+    asked = ["contamination.mode=mask", "contamination.around=20"]
+    made = make(override(short(cfg, tmp_path / "texts", texts), asked), tmp_path)
+    found = sorted((row["start"], row["reason"]) for row in rows(made, "cut"))
+    reasons = ["an item of orchard", "an item of clean", "an item of clean", "an item of orchard"]
+    assert [reason for _, reason in found] == reasons
+    assert found[2][0] == found[3][0] > found[1][0] > found[0][0]
+
+
+def test_a_document_that_stays_for_its_copies_may_go_as_a_leak_and_a_datasheet_is_written(cfg, tmp_path):
+    near = amid(OTHER + ITEM, 5)
+    texts = {"leak": near + " And more of it.", "near": near, "a": text(1) + " More.", "b": text(1)}
+    made = make(override(short(cfg, tmp_path / "texts", texts), ["contamination.mode=drop"]), tmp_path)
+    assert {row["source"]: row["reason"] for row in rows(made, "removed")} == {
+        "texts/leak.txt": "an item of orchard", "texts/near.txt": "near duplicate", "texts/b.txt": "near duplicate",
+    }  # fmt: skip
+    (biggest,) = made.manifest["summary"]["duplicates"]["near duplicates"]["biggest"]
+    assert biggest["source"] == "texts/a.txt"
+    assert datasheet.write(made.folder, made.manifest).is_file()
 
 
 @pytest.mark.slow

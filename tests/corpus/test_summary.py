@@ -1,16 +1,22 @@
-"""The ledger of a planted corpus: that it adds up, what it warns of, and that no cut into parts changes it."""
+"""The summary of a planted corpus: that it adds up, what it warns of, and that no cut into parts changes it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow.parquet as pq
 import pytest
 
+from jaxlm.corpus.bigscience import BigScience
 from jaxlm.corpus.config import CorpusConfig, DuplicatesConfig, LanguagesConfig, QualityConfig, SourceConfig
 from jaxlm.corpus.duplicates.config import CapConfig, ExactConfig, NearConfig
 from jaxlm.corpus.finished import Corpus
 from jaxlm.corpus.pipeline import make
+from jaxlm.corpus.rules import Bounds
+from jaxlm.corpus.score_config import ProbabilityConfig
 from jaxlm.corpus.summary import warnings
+from jaxlm.corpus.word_lists import WordList, WordListConfig
 from tests.corpus.test_pipeline import text
 
 LENIENT = CapConfig(share=1)
@@ -45,17 +51,17 @@ def config(source: Path, **more) -> CorpusConfig:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Corpus:
-    folder = tmp_path_factory.mktemp("ledger")
+    folder = tmp_path_factory.mktemp("summary")
     return make(config(plant(folder / "texts")), folder / "corpora")
 
 
 def rule(corpus: Corpus, stage: str, reason: str) -> dict:
-    (flow,) = [one for one in corpus.manifest["ledger"]["flow"] if one["stage"] == stage]
+    (flow,) = [one for one in corpus.manifest["summary"]["flow"] if one["stage"] == stage]
     return next(one for one in flow["rules"] if one["reason"] == reason)
 
 
 def test_the_flow_adds_up_from_what_was_collected_to_what_stays(corpus):
-    found = corpus.manifest["ledger"]
+    found = corpus.manifest["summary"]
     entered = found["profiles"]["collected"]["totals"]
     for stage in found["flow"]:
         assert stage["in"] == {"documents": entered["documents"], "bytes": entered["bytes"]}
@@ -79,26 +85,26 @@ def test_samples_show_what_was_measured_and_no_personal_data(corpus):
     few = rule(corpus, "quality", "Gopher.words below 50")["samples"]
     assert len(few) == 3 and all(one["evidence"].startswith("it is ") for one in few)
     assert [one["id"] for one in few] == sorted(one["id"] for one in few)
-    assert "realmail" not in json.dumps(corpus.manifest["ledger"])
+    assert "realmail" not in json.dumps(corpus.manifest["summary"])
 
 
 def test_the_most_copied_documents_are_named(corpus):
-    (one,) = corpus.manifest["ledger"]["duplicates"]["near duplicates"]["biggest"]
+    (one,) = corpus.manifest["summary"]["duplicates"]["near duplicates"]["biggest"]
     assert one["texts"] == 2 and one["source"] == "texts/a.jsonl:4" and text(3).startswith(one["begins"])
 
 
 def test_profiles_count_licences_years_and_lengths(corpus):
-    found = corpus.manifest["ledger"]["profiles"]
+    found = corpus.manifest["summary"]["profiles"]
     assert found["collected"]["licences"] == {"CC0": 1}
     assert found["collected"]["years"] == {"2019": 1, "1851": 1} and found["stay"]["years"] == {"2019": 1}
     lengths = [count for bins in found["collected"]["lengths"].values() for count in bins.values()]
     assert sum(lengths) == found["collected"]["totals"]["documents"] == 10
 
 
-def test_the_cut_into_parts_changes_no_ledger(corpus, tmp_path):
+def test_the_cut_into_parts_changes_no_summary(corpus, tmp_path):
     other = make(config(plant(tmp_path / "texts"), part_bytes=1 << 10), tmp_path / "corpora")
     assert len(other.manifest["inputs"]) > len(corpus.manifest["inputs"]) == 1
-    assert other.manifest["ledger"] == corpus.manifest["ledger"]
+    assert other.manifest["summary"] == corpus.manifest["summary"]
 
 
 def test_what_gave_no_document_is_a_row_with_its_file_and_place(corpus):
@@ -122,3 +128,37 @@ def test_rules_that_take_nothing_too_much_or_judge_none_are_told(corpus, tmp_pat
     said = warnings(make(config(source, quality=(klingon,), languages=wanted, duplicates=off), tmp_path).manifest)
     assert said[0] == "languages removed 10 of the 10 documents it judged (100%): look at its samples"
     assert "judged no document, since none is in their languages: see quality.languages" in said[1]
+
+
+class Even(NamedTuple):
+    """A scorer that has one answer."""
+
+    digest: str = "even"
+
+    def __call__(self, texts: Sequence[str]) -> list[float]:
+        return [0.5 for _ in texts]
+
+
+def test_lists_of_words_and_scores_that_take_nothing_are_told(tmp_path):
+    for name in ("stop", "flagged"):
+        (tmp_path / f"{name}.txt").write_text("xyzzy\n")
+    lists = tuple(
+        WordListConfig(name=name, path=str(tmp_path / f"{name}.txt"), languages=languages)
+        for name, languages in (("stop", ("tlh",)), ("flagged", ()))
+    )
+    rules = (WordList(words="flagged", count=Bounds(most=0)), BigScience())
+    least = ProbabilityConfig(name="sound", run="x", of="good", bounds=Bounds(least=0.1))
+    cfg = config(
+        plant(tmp_path / "texts"), words=lists, scores=(least,), quality=(QualityConfig(languages=(), rules=rules),)
+    )
+    made = make(cfg, tmp_path, scorers={"sound": Even()})
+    flow = {
+        stage["stage"]: {one["reason"]: one for one in stage["rules"]} for stage in made.manifest["summary"]["flow"]
+    }
+    counts = lambda stage, reason: (flow[stage][reason]["judged"], flow[stage][reason]["documents"])
+    assert counts("quality", "WordList.flagged_count above 0") == counts("score", "sound below 0.1") == (10, 0)
+    assert counts("quality", "BigScience.flagged_share above 0.01")[0]
+    assert not any("stop_share" in reason for reason in flow["quality"])  # its list is of no language that is there
+    (said,) = [one for one in warnings(made.manifest) if "removed nothing" in one]
+    count = sum(not one["documents"] for rules in flow.values() for one in rules.values() if one["judged"])
+    assert f"and {count - 3} more rules" in said

@@ -6,14 +6,25 @@ from pathlib import Path
 
 import pytest
 
+from jaxlm.config import parse
 from jaxlm.corpus.about import AboutConfig
-from jaxlm.corpus.config import CorpusConfig, SourceConfig
+from jaxlm.corpus.config import CorpusConfig, DuplicatesConfig, SourceConfig
+from jaxlm.corpus.contamination.config import ContaminationConfig, EvaluationSet
+from jaxlm.corpus.duplicates.config import PassagesConfig
 from jaxlm.corpus.finished import Corpus
 from jaxlm.corpus.pipeline import make
+from jaxlm.corpus.score_config import ProbabilityConfig
+from jaxlm.corpus.word_lists import WordListConfig
+from jaxlm.data.tokenizer import train
+from jaxlm.data.tokenizer_config import BytesConfig
+from jaxlm.errors import UserError
 from jaxlm.report.answers import sections
 from jaxlm.report.datasheet import write
+from tests.corpus.test_pipeline import text
+from tests.corpus.test_summary import Even
 from tests.report.test_page import Page
 
+SHARED = "A paragraph that stands in each of the texts, and that is long enough to be cut out of all of them but one."
 HOSTILE = "<script>alert(1)</script> | `code` \u202edesrever\x1b[2J"
 
 
@@ -82,7 +93,7 @@ def test_every_word_that_people_may_say_has_its_question(corpus):
 
 def test_the_three_forms_ask_the_same(corpus):
     told = json.loads(text_of(corpus, "json"))
-    assert told["ledger"] == corpus.manifest["ledger"]
+    assert told["summary"] == corpus.manifest["summary"]
     questions = [one["question"] for section in told["sections"] for one in section["questions"]]
     assert re.findall(r"^### (.*)$", text_of(corpus, "md"), re.MULTILINE) == questions
     assert re.findall(r"<h3>(.*?)</h3>", text_of(corpus, "html")) == questions
@@ -102,3 +113,55 @@ def test_the_same_manifest_makes_the_same_bytes(corpus, tmp_path):
         f"datasheet.{suffix}" for suffix in ("html", "json", "md")
     ]
     assert all(Path(file).read_bytes() == (corpus.folder / file.name).read_bytes() for file in tmp_path.iterdir())
+
+
+def test_lists_scores_evaluation_sets_and_passages_that_were_asked_for_are_told(tmp_path):
+    (tmp_path / "quiz.txt").write_text("Which of these four kinds of cloud brings the most rain in May?")
+    (tmp_path / "list.txt").write_text("word")
+    (tmp_path / "texts.jsonl").write_text(
+        "\n".join(json.dumps({"text": f"{SHARED}\n\n{n} {text(n)}"}) for n in range(3))
+    )
+    cfg = CorpusConfig(
+        name="told",
+        sources=(SourceConfig(name="texts", path=str(tmp_path / "texts.jsonl")),),
+        quality=(),
+        words=(WordListConfig(name="dirty", path=str(tmp_path / "list.txt")),),
+        scores=(ProbabilityConfig(name="sound", run="runs/judge", of="good"),),
+        duplicates=DuplicatesConfig(passages=PassagesConfig()),
+        contamination=ContaminationConfig(
+            sets=(EvaluationSet(name="quiz", path=str(tmp_path / "quiz.txt"), fields=("text",)),)
+        ),
+    )
+    made = make(cfg, tmp_path / "corpora", scorers={"sound": Even()})
+    write(made.folder, made.manifest)
+    asked = {
+        one["question"]: one["answer"]
+        for section in json.loads(text_of(made, "json"))["sections"]
+        for one in section["questions"]
+    }
+    done = asked["What was done?"][0]
+    assert "name dirty" in done["lists of words"] and "runs/judge" in done["scores by models"]
+    assert "name quiz" in done["evaluation sets"] and str(tmp_path) not in json.dumps(done)
+    (scores,) = asked["How do the scores of models spread?"]
+    assert scores["heads"][:4] == ["score", "documents", "mean", "least"]
+    assert scores["rows"] == [["sound", "3", *8 * ["0.5"]]]
+    (copies, *_) = asked["Are there copies of one text?"]
+    assert "cut out of documents that stay: 2; documents that went since under 20 characters were left: 0." in copies
+
+
+def test_the_tokens_of_a_tokenizer_that_is_named_are_counted_by_source_and_language(corpus, tmp_path):
+    train(BytesConfig(), [], seed=0).save(tmp_path / "bytes")
+    all_stay = {"quality": (), "tokenizer": str(tmp_path / "bytes")}
+    cfg = parse(corpus.manifest["config"], CorpusConfig).model_copy(update=all_stay)
+    made = make(cfg, tmp_path)
+    write(made.folder, made.manifest)
+    found, sizes = made.manifest["stages"]["tokens"], made.manifest["summary"]["profiles"]["stay"]["languages"]
+    assert {name: one["tokens"] for name, one in found["languages"].items()} == {
+        name: one["bytes"] for name, one in sizes.items()
+    }
+    assert found["sources"]["texts"]["documents"] == made.manifest["stages"]["write"]["documents"] > 0
+    assert f"{found['sources']['texts']['tokens']:,} by the tokenizer {found['digest']}" in text_of(made, "md")
+    assert "Tokens and bytes a token by language" in text_of(made, "html")
+    assert "They were not counted" in text_of(corpus, "md")
+    with pytest.raises(UserError, match=r"tokenizer='.*nothing' is no folder: name a run"):
+        make(cfg.model_copy(update={"tokenizer": str(tmp_path / "nothing")}), tmp_path)

@@ -37,6 +37,7 @@ class ContaminationConfig(Config):
     # item that is found nearly whole (0.8) and in 2 n-grams or more that share no word is no phrase, however common.
     common: int = Field(default=10, ge=1)
     around: int = Field(default=200, ge=0)  # characters masked on either side too, as answers stand there; GPT-3's
+    left: int = Field(default=200, ge=1)  # characters that have to be left of a masked document, or it goes; GPT-3's
 
     @model_validator(mode="after")
     def _names_differ(self) -> "ContaminationConfig":

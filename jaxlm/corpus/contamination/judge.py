@@ -5,30 +5,35 @@ Here an item counts as found by the share of it that is in n-grams which are not
 nearly all of it, in at least two n-grams that share no word, since nobody quotes so much as a phrase.
 """
 
+import itertools
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxlm.corpus import ledger, pii, pii_scrub, stages, table
+from jaxlm.corpus import cuts, ledger, pii, pii_scrub, stages, table
 from jaxlm.corpus.contamination import mask
 from jaxlm.corpus.contamination.config import ContaminationConfig
 from jaxlm.corpus.contamination.index import ITEMS, Index
 from jaxlm.corpus.contamination.mask import merged
 from jaxlm.corpus.contamination.search import MATCHES
+from jaxlm.corpus.cuts import Cut
+from jaxlm.corpus.document import Document
 from jaxlm.corpus.duplicates.arrays import load, save
 from jaxlm.corpus.ledger import Ledger, Removal
 
-COMMON, FINDINGS = "common.npy", "findings.parquet"
+COMMON, FINDINGS, PHRASES = "common.npy", "findings.parquet", "phrases.parquet"
 _WHOLE = 0.8  # of an item; above it Llama 2 calls one dirty (section A.6)
 _AT_ONCE = 1_000_000  # pairs of an n-gram found and an item it is of; chosen: some 100 MB
 _AROUND, _SHOWN = 60, 300  # characters shown before a leak, and in all
 _FINDING = table.schema(
     row="int64", id="string", source="string", set="string", item="int64", place="string", share="double",
-    common="bool", spans="string", sample="string",
+    spans="string", sample="string",
 )  # fmt: skip
+_PHRASE = table.schema(item="int64", documents="int64")
 
 
 class Found(NamedTuple):
@@ -62,36 +67,78 @@ def judge(
     cfg: ContaminationConfig,
     personal: Sequence[pii.Kind] = (),
 ) -> dict:
-    """findings.parquet of a part, by row and item, and a ledger of what `cfg.mode` makes of them.
+    """Of a part the leaks by row and item, findings.parquet; in how many documents an item is none but a common phrase,
+    phrases.parquet; and a ledger of what `cfg.mode` makes of the leaks.
 
     `told` says what of its documents is no longer there; samples have tags in the place of `personal` data.
     """
-    found = list(findings(_left(matches, told), Index.open(index_folder), load(common_folder / COMMON), cfg))
-    items = table.read_rows(index_folder / ITEMS) if found else []
-    shown, rows = _shown(documents, {one.row for one in found}), []
-    for one in found:
-        document, item = shown[one.row], items[one.item]
-        begin, text = max(one.spans[0][0] - _AROUND, 0), document.text
-        sample = pii_scrub.excerpt(text, pii.find(text, personal), begin, begin + _SHOWN)
-        rows.append({
-            "row": one.row, "id": document.id, "source": document.source, "set": item["set"], "item": one.item,
-            "place": item["place"], "share": round(one.share, 4), "common": one.common,
-            "spans": json.dumps(one.spans), "sample": sample,
-        })  # fmt: skip
+    leaks: dict[int, list[Found]] = {}
+    phrases: Counter[int] = Counter()
+    for one in findings(_left(matches, told), Index.open(index_folder), load(common_folder / COMMON), cfg):
+        if one.common:
+            phrases[one.item] += 1
+        else:
+            leaks.setdefault(one.row, []).append(one)
+    counts = [{"item": item, "documents": phrases[item]} for item in sorted(phrases)]
+    table.write_rows(folder / PHRASES, counts, _PHRASE)
+    items = table.read_rows(index_folder / ITEMS) if leaks else []
+    shown = _shown(documents, leaks)
+    rows_of = {row: list(_rows(shown[row], leaks[row], items, personal)) for row in leaks}
+    rows = [*itertools.chain.from_iterable(rows_of.values())]
     table.write_rows(folder / FINDINGS, rows, _FINDING)
-    leaks: dict[int, list[dict[str, Any]]] = {}
-    for row in rows:
-        if not row["common"]:
-            leaks.setdefault(row["row"], []).append(row)
-    gone, cut = {}, {}
+    return {"findings": len(rows), "removed": _removed(folder, shown, rows_of, told, cfg)}
+
+
+def _rows(
+    document: Document, leaks: Sequence[Found], items: Sequence[dict[str, Any]], personal: Sequence[pii.Kind]
+) -> Iterator[dict[str, Any]]:
+    """Of one document."""
+    spans = pii.find(document.text, personal)
+    for one in leaks:
+        begin, item = max(one.spans[0][0] - _AROUND, 0), items[one.item]
+        yield {
+            "row": one.row, "id": document.id, "source": document.source, "set": item["set"], "item": one.item,
+            "place": item["place"], "share": round(one.share, 4), "spans": json.dumps(one.spans),
+            "sample": pii_scrub.excerpt(document.text, spans, begin, begin + _SHOWN),
+        }  # fmt: skip
+
+
+def _removed(
+    folder: Path,
+    documents: Mapping[int, Document],
+    leaks: Mapping[int, Sequence[dict[str, Any]]],
+    told: Ledger,
+    cfg: ContaminationConfig,
+) -> ledger.Counts:
+    """The ledger of a part, of {row: what it leaks}."""
+    gone, cut, before = {}, {}, told.cuts()
     for row, some in leaks.items():
-        why = _reasons(some)
         if cfg.mode == "drop":
-            gone[row] = why
+            gone[row] = _reasons(some)
         elif cfg.mode == "mask":
-            spans = merged([(start, end) for one in some for start, end in json.loads(one["spans"])])
-            cut[row] = [(one, why[0]) for one in mask.cuts(shown[row].text, spans, cfg.around)]
-    return {"findings": len(rows), "removed": ledger.write(folder, gone, cut)}
+            text = documents[row].text
+            masked = _masked(text, some, cfg.around)
+            left = len(cuts.apply(text, [one for one, _ in (*before.get(row, ()), *masked)]).strip())
+            if left < cfg.left:
+                why = "; ".join(f"{one.reason}: {one.evidence}" for one in _reasons(some))
+                evidence = f"{left} of {len(text)} are left without {why}"
+                gone[row] = [Removal("contamination", f"under {cfg.left} characters left", evidence)]
+            else:
+                cut[row] = masked
+    return ledger.write(folder, gone, cut)
+
+
+def _masked(text: str, rows: Sequence[dict[str, Any]], around: int) -> list[tuple[Cut, Removal]]:
+    """What is cut out of a document for its leaks: each cut with a reason for each set of which it has an item."""
+    spans = [[tuple(span) for span in json.loads(row["spans"])] for row in rows]
+    return [
+        (cut, why)
+        for cut in mask.cuts(text, merged([*itertools.chain.from_iterable(spans)]), around)
+        for why in _reasons([
+            row for row, own in zip(rows, spans, strict=True)
+            if any(cut.start <= start < cut.end for start, _ in own)
+        ])
+    ]  # fmt: skip
 
 
 def _reasons(rows: Sequence[dict[str, Any]]) -> list[Removal]:
@@ -164,7 +211,7 @@ def _left(matches: Path, told: Ledger) -> np.ndarray:
     return table_[stays]
 
 
-def _shown(documents: Path, rows: Collection[int]) -> dict[int, Any]:
+def _shown(documents: Path, rows: Collection[int]) -> dict[int, Document]:
     if not rows:
         return {}
     every = enumerate(table.read_documents(documents / stages.DOCUMENTS))

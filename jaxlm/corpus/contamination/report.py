@@ -1,53 +1,78 @@
 """For each evaluation set what of it the corpus holds; and for its owners, item by item, where.
 
 report.json      for each set: items, how many are found and in how many documents, the first of them to look at
-leaks.parquet    a row for each item in each document, the items in order: set, place, beginning, share, document,
-                 spans; `common` are phrases of many documents that were not counted as leaks
+leaks.parquet    a row for each item in each document, the documents in order: set, place, beginning, share, document,
+                 spans
+phrases.parquet  a row for each item that is a common phrase in some documents, which is no leak: in how many
+
+Findings are read part by part, and no more of them is in memory than those of one part.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxlm.corpus import table
+from jaxlm.corpus.contamination import judge
 from jaxlm.corpus.contamination.index import ITEMS
-from jaxlm.corpus.contamination.judge import FINDINGS
 from jaxlm.hashing import write_atomically
 
-REPORT, LEAKS = "report.json", "leaks.parquet"
+REPORT, LEAKS, PHRASES = "report.json", "leaks.parquet", "phrases.parquet"
 _SAMPLES = 10  # chosen: enough to see a pattern
 _LEAK = table.schema(
-    set="string", place="string", begins="string", share="double", common="bool", id="string", source="string",
-    spans="string", sample="string",
+    set="string", place="string", begins="string", share="double", id="string", source="string", spans="string",
+    sample="string",
 )  # fmt: skip
+_PHRASE = table.schema(set="string", place="string", begins="string", documents="int64")
+
+
+class _Told:
+    """Of one set."""
+
+    def __init__(self) -> None:
+        self.items: set[int] = set()  # that are found
+        self.documents = self.phrases = 0
+        self._first: dict[int, Mapping[str, Any]] = {}  # where the first of the items that are found is found first
+
+    def leaks(self, item: int, row: Mapping[str, Any]) -> None:
+        if item not in self.items:
+            self.items.add(item)
+            self._first[item] = row
+            if len(self._first) > _SAMPLES:
+                del self._first[max(self._first)]
+
+    def facts(self) -> dict[str, Any]:
+        names = ("place", "begins", "share", "id", "source", "sample")
+        return {
+            "found": len(self.items), "documents": self.documents, "common_phrases": self.phrases,
+            "samples": [{name: row[name] for name in names} for _, row in sorted(self._first.items())],
+        }  # fmt: skip
 
 
 def report(folder: Path, findings: Sequence[Path], index_folder: Path, sets: Mapping[str, Mapping[str, int]]) -> dict:
-    """Both files, of the findings of all parts; `sets` is what the index tells of each."""
+    """The files, of the findings of all parts; `sets` is what the index tells of each."""
     items = table.read_rows(index_folder / ITEMS)
-    rows = [
-        (row["item"], part, row["row"], {**row, "begins": items[row["item"]]["begins"]})
-        for part, one in enumerate(findings)
-        for row in table.read_rows(one / FINDINGS)
-    ]
-    leaks = [row for *_, row in sorted(rows, key=lambda row: row[:3])]
-    told = {name: _told(counts, [row for row in leaks if row["set"] == name]) for name, counts in sets.items()}
-    table.write_rows(folder / LEAKS, [{name: row[name] for name in _LEAK.names} for row in leaks], _LEAK)
-    write_atomically(folder / REPORT, json.dumps(told, indent=1, ensure_ascii=False).encode())
-    return {name: {key: value for key, value in one.items() if key != "samples"} for name, one in told.items()}
-
-
-def _told(counts: Mapping[str, int], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    leaks, phrases = ([row for row in rows if row["common"] is common] for common in (False, True))
-    first: dict[int, Mapping[str, Any]] = {}
-    for row in leaks:
-        first.setdefault(row["item"], row)
-    names = ("place", "begins", "share", "id", "source", "sample")
-    return {
-        **counts,
-        "found": len(first),
-        "documents": len({(row["id"], row["source"]) for row in leaks}),
-        "common_phrases": len({row["item"] for row in phrases}),
-        "samples": [{name: row[name] for name in names} for row in list(first.values())[:_SAMPLES]],
-    }
+    told = {name: _Told() for name in sets}
+    phrases: Counter[int] = Counter()
+    with table.Writer(folder / LEAKS, _LEAK) as leaks:
+        for part in findings:
+            rows = table.read_rows(part / judge.FINDINGS)
+            for row in rows:
+                item = row["item"]
+                row["begins"] = items[item]["begins"]
+                told[row["set"]].leaks(item, row)
+                leaks.add({name: row[name] for name in _LEAK.names})
+            for set_, _ in {(row["set"], row["row"]) for row in rows}:
+                told[set_].documents += 1
+            for row in table.read_rows(part / judge.PHRASES):
+                phrases[row["item"]] += row["documents"]
+    names = ("set", "place", "begins")
+    common = [{**{name: items[n][name] for name in names}, "documents": phrases[n]} for n in sorted(phrases)]
+    for row in common:
+        told[row["set"]].phrases += 1
+    table.write_rows(folder / PHRASES, common, _PHRASE)
+    facts = {name: {**counts, **told[name].facts()} for name, counts in sets.items()}
+    write_atomically(folder / REPORT, json.dumps(facts, indent=1, ensure_ascii=False).encode())
+    return {name: {key: value for key, value in one.items() if key != "samples"} for name, one in facts.items()}

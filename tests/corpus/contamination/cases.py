@@ -16,14 +16,14 @@ from jaxlm.corpus.ledger import Ledger, Removal
 from jaxlm.corpus.pii import KINDS
 
 
-def findings(
+def judged(
     texts: Sequence[str],
     items: Sequence[str],
     gone: Sequence[int] = (),
     cut: Sequence[tuple[int, Cut]] = (),
     **settings: Any,
-) -> list[dict]:
-    """The rows that a judge writes of `texts`, with their spans read."""
+) -> tuple[list[dict], dict[int, int]]:
+    """What a judge writes of `texts`: leaks, with their spans read; {item: documents where it is a common phrase}."""
     with tempfile.TemporaryDirectory() as scratch:
         at = {
             name: Path(scratch) / name for name in ("documents", "index", "search", "common", "judge", "sets", "ledger")
@@ -41,10 +41,15 @@ def findings(
         search.search(at["search"], at["documents"], at["index"])
         judge.common(at["common"], [(at["search"], told)], at["index"], cfg.common)
         judge.judge(at["judge"], at["documents"], at["search"], told, at["common"], at["index"], cfg, KINDS)
-        rows = table.read_rows(at["judge"] / judge.FINDINGS)
-    return [{**row, "spans": json.loads(row["spans"])} for row in rows]
+        rows, phrases = (table.read_rows(at["judge"] / name) for name in (judge.FINDINGS, judge.PHRASES))
+    leaks = [{**row, "spans": json.loads(row["spans"])} for row in rows]
+    return leaks, {row["item"]: row["documents"] for row in phrases}
+
+
+def findings(texts: Sequence[str], items: Sequence[str], **settings: Any) -> list[dict]:
+    return judged(texts, items, **settings)[0]
 
 
 def leaked(texts: Sequence[str], items: Sequence[str], **settings: Any) -> list[tuple[int, int]]:
     """(document, item) of each leak."""
-    return [(row["row"], row["item"]) for row in findings(texts, items, **settings) if not row["common"]]
+    return [(row["row"], row["item"]) for row in findings(texts, items, **settings)]

@@ -6,10 +6,11 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
+from jaxlm.corpus import pii
 from jaxlm.corpus.contamination import judge
 from jaxlm.corpus.contamination.grams import every_gram, grams, plain
 from jaxlm.corpus.cuts import Cut
-from tests.corpus.contamination.cases import findings, leaked
+from tests.corpus.contamination.cases import findings, judged, leaked
 from tests.corpus.test_pipeline import text
 
 ITEM = (
@@ -40,7 +41,7 @@ CHANGED = {
 def test_a_leak_is_found_and_its_place_known(how):
     document = amid(CHANGED[how])
     (found,) = findings([text(1), document], [text(2), ITEM])
-    assert (found["row"], found["item"], found["share"], found["common"]) == (1, 1, 1.0, False)
+    assert (found["row"], found["item"], found["share"]) == (1, 1, 1.0)
     ((start, end),) = found["spans"]
     assert document[start:end] == CHANGED[how].rstrip("?")
     assert document[start:end][:20] in found["sample"]
@@ -55,7 +56,7 @@ def test_half_of_an_item_is_a_leak_and_a_quotation_from_it_is_not():
 
 def test_an_item_with_a_word_changed_is_found_by_what_is_left():
     (found,) = findings([amid(ITEM.replace("storm", "flood"))], [ITEM])
-    assert 0.5 < found["share"] < 1 and not found["common"]
+    assert 0.5 < found["share"] < 1
 
 
 def test_a_short_item_is_found_as_a_whole_alone():
@@ -75,8 +76,7 @@ def test_a_script_without_spaces_is_searched_by_characters():
 def test_a_phrase_that_many_documents_hold_is_none_and_told():
     few, many = [amid(LICENCE, n) for n in range(3)], [amid(LICENCE, n) for n in range(12)]
     assert leaked(few, [LICENCE]) == [(n, 0) for n in range(3)]
-    assert leaked(many, [LICENCE]) == []
-    assert all(row["common"] for row in findings(many, [LICENCE])) and len(findings(many, [LICENCE])) == 12
+    assert judged(many, [text(200), LICENCE]) == ([], {1: 12})
     assert leaked(many, [LICENCE], common=12) == [(n, 0) for n in range(12)]
 
 
@@ -158,3 +158,12 @@ def test_a_sample_of_a_leak_holds_no_personal_data():
     item = "which of the seven rivers that cross the old town did the bishop bless before the flood of that winter"
     (found,) = findings([f"Write to ann.smith@realmail.com. {item} Or call."], [item])
     assert found["sample"].startswith("Write to <EMAIL>. which of")
+
+
+def test_personal_data_are_looked_for_once_in_a_document_however_many_items_it_holds(monkeypatch):
+    looked, find = [], pii.find
+    monkeypatch.setattr(pii, "find", lambda text, kinds: looked.append(text) or find(text, kinds))
+    items = [f"{ITEM} It was the year {one} of the old king." for one in ("first", "second", "third")]
+    documents = [amid(" ".join(items), 1), text(2), amid(items[0], 3)]
+    assert len(findings(documents, items)) == 6
+    assert looked == [documents[0], documents[2]]
