@@ -9,6 +9,7 @@ Left out: signatures, and the mending of what is damaged.
 
 import json
 import os
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -91,11 +92,22 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Force the names in `folder` to the disk: a rename may be lost without it."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    sync(folder)
+
+
+def sync(path: Path) -> None:
+    """Force a file's bytes to the disk, or a folder's names."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file's bytes and force them to the disk."""
+    shutil.copyfile(source, target)
+    sync(target)
 
 
 def _encode(facts: dict) -> bytes:

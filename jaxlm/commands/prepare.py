@@ -25,7 +25,14 @@ def main(
     ),
     shards_dir: Annotated[Path, typer.Option(help="Where shards are kept.", envvar="JAXLM_SHARDS")] = Path("shards"),
     workers: Annotated[int | None, typer.Option(min=1, help="Processes or threads; default: one a core.")] = None,
-    cluster: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of a Dask scheduler, for a corpus.")] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Of a Dask scheduler, for a corpus; or `local`: one with --workers processes of this machine, started "
+            "and ended by the command.",
+        ),
+    ] = None,
     explain: Annotated[
         str | None, typer.Option(metavar="ID", help="Tell what became of a document of the finished corpus.")
     ] = None,
@@ -36,15 +43,23 @@ def main(
 ) -> None:
     from jaxlm.config import load
     from jaxlm.corpus.config import CorpusConfig
+    from jaxlm.errors import UserError
     from jaxlm.run_config import RunConfig
 
     cfg = load(config, (RunConfig, CorpusConfig), set_ or [])
+    if explain is not None and dry_run:
+        raise UserError("--explain tells of a finished corpus, --dry-run of a sample: leave one of them out")
     if explain is not None:
         _explain(cfg, corpora_dir, explain, json_)
         return
     if dry_run:
         _dry_run(cfg, corpora_dir, workers, cluster, json_)
         return
+    if cluster is not None and not isinstance(cfg, CorpusConfig):
+        raise UserError(
+            f"--cluster {cluster} makes a corpus, and this is the config of a run, whose shards are made on this "
+            f"machine: leave it out"
+        )
     with terminal.preparation() as progress:
         if isinstance(cfg, CorpusConfig):
             told = _corpus(cfg, corpora_dir, workers, cluster, progress)

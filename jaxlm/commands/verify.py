@@ -1,4 +1,4 @@
-"""Check every byte of RUN's checkpoints and shards against their manifests; exit code 4 if one differs."""
+"""Check every byte of a run's checkpoints and shards, or of a corpus, against manifests; exit code 4 if one differs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,19 +10,10 @@ from jaxlm.errors import Damaged, JaxlmError
 
 
 def main(
-    run: Annotated[str, typer.Argument(help="Run folder.")],
+    run: Annotated[str, typer.Argument(help="Run folder, or that of a corpus: corpora/NAME.")],
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    from jaxlm.checkpoint_folder import CheckpointFolder
-    from jaxlm.run_folder import RunFolder
-
-    folder = RunFolder(run).require()
-    checkpoints = CheckpointFolder(folder.checkpoints)
-    problems = {f"checkpoints/{step}": checkpoints.problems(step) for step in checkpoints.committed()}
-    known = folder.read_data()
-    if known is not None:
-        where = Path(known["shards"])
-        problems[str(where)] = _problems(where)
+    problems = _of_corpus(Path(run)) if _is_corpus(Path(run)) else _of_run(run)
     damaged = {name: lines for name, lines in problems.items() if lines}
     if json_:
         terminal.print_json({"run": run, "checked": list(problems), "problems": damaged})
@@ -33,6 +24,35 @@ def main(
             print("nothing to check yet: no checkpoint, no shards")
     if damaged:
         raise Damaged(f"{len(damaged)} of {len(problems)} are damaged: {', '.join(damaged)}")
+
+
+def _is_corpus(folder: Path) -> bool:
+    from jaxlm.corpus.finished import FOLDERS
+
+    return not (folder / "config.json").exists() and any((folder / name).is_dir() for name in FOLDERS)
+
+
+def _of_corpus(folder: Path) -> dict[str, list[str]]:
+    from jaxlm.corpus.finished import Corpus
+
+    try:
+        return {str(folder): Corpus.open(folder).verify()}
+    except Damaged as error:
+        return {str(folder): [str(error)]}
+
+
+def _of_run(run: str) -> dict[str, list[str]]:
+    from jaxlm.checkpoint_folder import CheckpointFolder
+    from jaxlm.run_folder import RunFolder
+
+    folder = RunFolder(run).require()
+    checkpoints = CheckpointFolder(folder.checkpoints)
+    problems = {f"checkpoints/{step}": checkpoints.problems(step) for step in checkpoints.committed()}
+    known = folder.read_data()
+    if known is not None:
+        where = Path(known["shards"])
+        problems[str(where)] = _problems(where)
+    return problems
 
 
 def _problems(shards: Path) -> list[str]:

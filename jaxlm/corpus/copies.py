@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxlm.config import dump
-from jaxlm.corpus import cuts, ledger, stages, table, tasks
+from jaxlm.corpus import cuts, ledger, libraries, stages, table, tasks
 from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.config import CorpusConfig, SourceConfig
 from jaxlm.corpus.cuts import Cut
@@ -78,6 +78,7 @@ def remove(
         ("near duplicates", near.find, near_removals, cfg.duplicates.near),
     )
     priorities, counts = [(source.name, source.priority) for source in sources], []
+    by = libraries.versions(*libraries.NEAR)
     for name, find, tell, how in asked:
         if how is None:
             continue
@@ -87,8 +88,8 @@ def remove(
             for folder, told, source in zip(documents, ledgers, sources, strict=True)
         ]
         made_of = [(task.key, told.digest()) for task, told in zip(collected, ledgers, strict=True)]
-        key = tasks.key(stages.VERSIONS["duplicates"], name, dump(how), made_of, priorities)
-        scratch = _scratch(work, name, how, made_of, priorities)
+        key = tasks.key(stages.VERSIONS["duplicates"], name, dump(how), made_of, priorities, by)
+        scratch = _scratch(work, name, how, made_of, priorities, by)
         tasks.remove_what_the_dead_left(scratch)
         task = Task("duplicates", key, _found, (scratch, find, tell, parts, how, engine), name)
         told = tasks.do(work, task)

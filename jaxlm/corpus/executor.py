@@ -1,4 +1,4 @@
-"""Where the tasks of a pipeline run: here, in processes of this machine, or on a Dask cluster.
+"""Where the tasks of a pipeline run: here, in processes of this machine, or on a Dask cluster, somebody's or one's own.
 
 Four methods are all that a pipeline asks: `submit`, `as_completed`, `cancel`, `close`. What is done and what is not is
 known from files (corpus/tasks.py) and not from an executor, so losing one costs the tasks that were running.
@@ -7,14 +7,18 @@ known from files (corpus/tasks.py) and not from an executor, so losing one costs
 import concurrent.futures
 import logging
 import multiprocessing
+import os
 import socket
+import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
+from jaxlm.corpus.libraries import versions
 from jaxlm.errors import UserError
 
 log = logging.getLogger("jaxlm")
@@ -72,7 +76,8 @@ class Processes:
 
     def _new(self) -> concurrent.futures.ProcessPoolExecutor:
         # Spawned: a fork of a process with threads (jax, grain) may inherit a lock that nobody will open.
-        return concurrent.futures.ProcessPoolExecutor(self._workers, multiprocessing.get_context("spawn"))
+        context = multiprocessing.get_context("spawn")
+        return concurrent.futures.ProcessPoolExecutor(self._workers, context, initializer=_end_with_parent)
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> concurrent.futures.Future:
         try:
@@ -93,6 +98,21 @@ class Processes:
         self._pool.shutdown(cancel_futures=True)
 
 
+def _end_with_parent() -> None:
+    """End this process when the one that started it ends, however that ends.
+
+    A worker of a pool holds both ends of the queue from which it reads, and so waits for a dead parent for ever.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)  # from a thread nothing else ends a process
+
+    threading.Thread(target=wait, name="jaxlm-parent", daemon=True).start()
+
+
 class Cluster:
     """On the workers of a Dask scheduler, which must see the same files under the same paths.
 
@@ -100,13 +120,12 @@ class Cluster:
     UserError where it does not answer.
     """
 
-    def __init__(self, address: str):
-        try:
-            import distributed
-            from distributed.client import ClosedClientError, FutureCancelledError
-            from distributed.comm import CommClosedError
-        except ImportError:
-            raise UserError(f"--cluster {address}: Dask is not installed: pip install 'jaxlm[cluster]'") from None
+    def __init__(self, address: str, libraries: Sequence[str] = ()):
+        """Every worker must have the versions of `libraries` that are here."""
+        distributed = _dask(address)
+        from distributed.client import ClosedClientError, FutureCancelledError
+        from distributed.comm import CommClosedError
+
         self._address, self._closed = address, (CommClosedError, ClosedClientError)
         self.lost: tuple[type[Exception], ...] = (distributed.KilledWorker, FutureCancelledError, CommClosedError)
         _require_scheduler(address)
@@ -114,13 +133,13 @@ class Cluster:
             self._client = distributed.Client(address, timeout=_PATIENCE, set_as_default=False)
         except OSError as error:
             raise _nobody(address, error, _START) from None
-        self._as_completed = distributed.as_completed
-        if not self._client.scheduler_info(n_workers=1)["workers"]:
-            log.warning("--cluster %s has no worker yet: waiting for `dask worker %s`", address, address)
+        self._as_completed, self._idle = distributed.as_completed, False
+        self._tell_a_drought()
+        self._versions = versions("jaxlm", *libraries)
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return self._client.submit(function, *arguments, pure=False)
+            return self._client.submit(_alike, self._versions, function, *arguments, pure=False)
         except self._closed as error:
             raise _nobody(self._address, error, _AGAIN) from None
 
@@ -131,9 +150,17 @@ class Cluster:
                 yield next(waiting)
             elif time.monotonic() > asked + _PATIENCE:
                 _connected(self._address, _AGAIN).close()
+                self._tell_a_drought()
                 asked = time.monotonic()
             else:
                 time.sleep(_NAP)
+
+    def _tell_a_drought(self) -> None:
+        """Warn where there is no worker, once until there is one again."""
+        workers = self._client.scheduler_info(n_workers=1)["workers"]
+        if not workers and not self._idle:
+            log.warning("--cluster %s has no worker: waiting for `dask worker %s`", self._address, self._address)
+        self._idle = not workers
 
     def cancel(self, futures: Iterable[Any]) -> None:
         with suppress(*self._closed):
@@ -145,6 +172,47 @@ class Cluster:
         self._client.close()
 
 
+class Local(Cluster):
+    """A cluster of this machine, which is there while this is open: `workers` processes of one thread."""
+
+    def __init__(self, workers: int, libraries: Sequence[str] = ()):
+        distributed = _dask(LOCAL)
+        logging.getLogger("distributed").setLevel(logging.WARNING)  # a scheduler tells of each connection
+        # Any port instead of Dask's own, which another may have; no limit of memory, as Processes have none.
+        self._cluster = distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, memory_limit=None,
+            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+        )  # fmt: skip
+        super().__init__(self._cluster.scheduler_address, libraries)
+
+    def close(self) -> None:
+        super().close()
+        self._cluster.close()
+
+
+def _dask(asked: str) -> ModuleType:
+    try:
+        import distributed
+    except ImportError:
+        raise UserError(f"--cluster {asked}: Dask is not installed: pip install 'jaxlm[cluster]'") from None
+    return distributed
+
+
+def _alike(wanted: dict[str, str | None], function: Callable[..., Any], *arguments: Any) -> Any:
+    """`function` of `arguments` on a worker: UserError where it has other versions, since they give other bytes.
+
+    Asked with each task, as workers may come at any time.
+    """
+    for name, version in versions(*wanted).items():
+        if version != wanted[name]:
+            raise UserError(
+                f"--cluster: a worker on {socket.gethostname()} has {name} {version}, and who started this has "
+                f"{wanted[name]}: install the same everywhere"
+            )
+    return function(*arguments)
+
+
+LOCAL = "local"  # instead of an address
 _PATIENCE = 4  # seconds to reach a scheduler, and between two questions: chosen, it answers in milliseconds
 _NAP = 0.05  # seconds: chosen, little beside a task
 _START = "start one with `dask scheduler`, and give the address that it prints, e.g. tcp://127.0.0.1:8786"
@@ -177,8 +245,8 @@ def _nobody(address: str, why: Exception | str, mend: str) -> UserError:
     return UserError(f"--cluster {address}: no Dask scheduler answers ({' '.join(str(why).split())}): {mend}")
 
 
-def executor(workers: int, cluster: str | None = None) -> Executor:
-    """The one that is asked for; `workers` are of this machine."""
+def executor(workers: int, cluster: str | None = None, libraries: Sequence[str] = ()) -> Executor:
+    """The one that is asked for; `workers` are of this machine, `libraries` those that a cluster must have as we do."""
     if cluster is not None:
-        return Cluster(cluster)
+        return Local(workers, libraries) if cluster == LOCAL else Cluster(cluster, libraries)
     return Here() if workers == 1 else Processes(workers)

@@ -5,7 +5,7 @@ removed/00000.parquet ...     what went: stage, reason, evidence, the beginning 
 cut/00000.parquet ...         what was cut out of those that stay: the same, and its place
 contamination/                report.json, leaks.parquet, phrases.parquet: what of the evaluation sets was found where
 left_out.parquet              what gave no document: file, place, reason
-manifest.json                 sealed: config, inputs, counts of each stage and reason, samples, hashes
+manifest.json                 sealed: config, versions, inputs, counts of each stage and reason, samples, hashes
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import jaxlm
 from jaxlm import hashing
-from jaxlm.corpus import left_out, stages, tasks
+from jaxlm.corpus import left_out, libraries, stages, tasks
 from jaxlm.corpus.config import CorpusConfig
 from jaxlm.corpus.config import told as told_config
 from jaxlm.corpus.contamination import report
@@ -54,6 +54,10 @@ class Corpus(NamedTuple):
             )
         return cls(folder, manifest)
 
+    def verify(self) -> list[str]:
+        """`file: what is wrong`, for every file that is not as it was written."""
+        return hashing.folder_problems(self.folder, self.manifest["files"])
+
 
 def beside(folder: Path, name: str) -> Path:
     """Where what will be `name` is built."""
@@ -69,7 +73,11 @@ def commit(
     facts: dict,
     told: dict,
 ) -> Corpus:
-    """Put everything in its place, and the manifest last: without it, or with another, there is no corpus."""
+    """Put everything in its place, and the manifest last: without it, or with another, there is no corpus.
+
+    Files of `work/` are copied. Links would halve the space, but not every file system has them, and whoever edits a
+    file of the corpus in place would change what the next run builds on.
+    """
     made = {
         name: {f"{number:05}.parquet": part / file for number, part in enumerate(written)}
         for name, file in FOLDERS.items()
@@ -81,15 +89,18 @@ def commit(
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
         for file, path in parts.items():
-            shutil.copyfile(path, building / file)
+            hashing.copy(path, building / file)
+        hashing.sync_folder(building)
     files = {
         f"{name}/{file}": found for name in made for file, found in hashing.hash_folder(beside(folder, name)).items()
     }
     lost = beside(folder, left_out.NAME)
+    hashing.sync(lost)
     files[left_out.NAME] = [lost.stat().st_size, hashing.file_hash(lost)]
     manifest = {
         "format_version": FORMAT_VERSION,
         "jaxlm": jaxlm.__version__,
+        "libraries": libraries.versions(*libraries.of(cfg)),
         "config": told_config(cfg),
         "inputs": inputs,
         "stages": facts,
@@ -103,5 +114,6 @@ def commit(
     for name in made:
         shutil.rmtree(folder / name, ignore_errors=True)
         os.rename(beside(folder, name), folder / name)
+    hashing.sync_folder(folder)
     hashing.write_atomically(folder / MANIFEST, hashing.seal(manifest))
     return Corpus(folder, manifest)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxlm.config import dump
-from jaxlm.corpus import copies, leaks, ledger, left_out, scores, stages, summary, tasks, tokens, word_lists
+from jaxlm.corpus import copies, leaks, ledger, left_out, libraries, scores, stages, summary, tasks, tokens, word_lists
 from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.config import CorpusConfig
 from jaxlm.corpus.disk import clear_errors
@@ -47,9 +47,9 @@ def make(
 ) -> Corpus:
     """The corpus of `cfg` in `root`/NAME; what is there already is not made again.
 
-    `workers` are processes of this machine, unless `cluster` is the address of a Dask scheduler. `scorers` has a model
-    for the name of each of the config's `scores`. UserError where the input or the config is wrong, where too many
-    records are bad, or where a source would lose too much to duplicates.
+    `workers` are processes of this machine, unless `cluster` is the address of a Dask scheduler; "local" makes one of
+    them. `scorers` has a model for the name of each of the config's `scores`. UserError where the input or the config
+    is wrong, where too many records are bad, or where a source would lose too much to duplicates.
     With `sample_of`, the folder that the corpus would have, it is made of a sample of the sources (corpus/sample.py).
     """
     scorers = scorers or {}
@@ -57,7 +57,7 @@ def make(
     folder, progress = (root / cfg.name).absolute(), progress or (lambda done, total, what: None)
     with clear_errors(folder, "the corpus", "what is done is kept"):
         (folder / "work").mkdir(parents=True, exist_ok=True)
-        with locked(folder / "work" / ".lock"), closing(executor(workers, cluster)) as engine:
+        with locked(folder / "work" / ".lock"), closing(executor(workers, cluster, libraries.of(cfg))) as engine:
             tasks.remove_what_the_dead_left(folder / "work")
             return _make(cfg, folder, engine, scorers, progress, sample_of)
 
@@ -134,7 +134,8 @@ def _input(part: Part, notes: Path, scores_of: Mapping[str, Path], folder: Path)
 def _collect(part: Part, cfg: CorpusConfig, *, sampled: bool) -> Task:
     source = dump(part.source) | {"path": "", "priority": 0, "include": ()}  # where it lies makes no difference
     how = dump(cfg.normalise), cfg.lines and dump(cfg.lines), cfg.part_bytes
-    key = tasks.key(stages.VERSIONS["collect"], part.digest, source, *how)
+    by = libraries.versions(*libraries.collecting(part.source, cfg))
+    key = tasks.key(stages.VERSIONS["collect"], by, part.digest, source, *how)
     digest = None if sampled else part.digest
     return Task("collect", key, stages.collect, (part.files, digest, part.source, cfg), part.name)
 
@@ -163,7 +164,8 @@ def _annotate(
 ) -> Task:
     identify, lists = read
     asked = (cfg.personal and list(cfg.personal.kinds), stages.asks_bigscience(cfg), lists)
-    key = tasks.key(stages.VERSIONS["annotate"], collecting.key, identify, *asked)
+    by = libraries.versions(*libraries.annotating(cfg))
+    key = tasks.key(stages.VERSIONS["annotate"], by, collecting.key, identify, *asked)
     return Task("annotate", key, stages.annotate, (documents, lists, cfg), collecting.name)
 
 
@@ -199,5 +201,6 @@ def _check_records(collected: Sequence[dict], cfg: CorpusConfig) -> None:
 
 def _write(annotating: Task, documents: Path, notes: Path, told: Ledger, cfg: CorpusConfig) -> Task:
     personal = cfg.personal and dump(cfg.personal)
-    key = tasks.key(stages.VERSIONS["write"], annotating.key, told.digest(), personal)
+    by = libraries.versions(*libraries.WRITING)
+    key = tasks.key(stages.VERSIONS["write"], by, annotating.key, told.digest(), personal)
     return Task("write", key, stages.write, (documents, notes, told, cfg), annotating.name)

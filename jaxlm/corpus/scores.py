@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from jaxlm.config import dump
-from jaxlm.corpus import ledger, stages, table, tasks
+from jaxlm.corpus import ledger, libraries, stages, table, tasks
 from jaxlm.corpus.ledger import Counts, Ledger, Removal
 from jaxlm.corpus.score_config import ScoreConfig
 from jaxlm.corpus.tasks import Task
@@ -86,7 +86,7 @@ def remove(
 
 def _scoring(score: ScoreConfig, scorer: Scorer, part: Part) -> Task:
     languages = score.languages and (score.languages, part.notes.name)
-    key = tasks.key(VERSION, part.key, scorer.digest, languages)
+    key = tasks.key(VERSION, libraries.versions(*libraries.SCORING), part.key, scorer.digest, languages)
     return Task("score", key, note, (part.documents, part.notes, scorer, score), f"{part.name} ({score.name})")
 
 

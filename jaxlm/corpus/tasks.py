@@ -7,6 +7,7 @@ whatever engine: a rerun makes only what is missing, and a kill costs the tasks 
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -91,8 +92,7 @@ def do(work: Path, task: Task) -> dict:
     folder = task.folder(work)
     if (found := finished(folder)) is not None:
         return found
-    building = folder.with_name(f".{task.key}.{os.getpid()}.building")
-    shutil.rmtree(building, ignore_errors=True)
+    building = _building(folder)
     building.mkdir(parents=True)
     try:
         facts = task.function(building, *task.arguments)
@@ -105,16 +105,30 @@ def do(work: Path, task: Task) -> dict:
     return facts
 
 
+def _building(folder: Path) -> Path:
+    """A new name beside `folder`: on many machines two processes may have the same id."""
+    return folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.building")
+
+
 def _commit(building: Path, folder: Path) -> None:
-    if folder.exists():  # it is damaged, or another process was faster and made the same
-        shutil.rmtree(folder, ignore_errors=True)
-    try:
-        os.rename(building, folder)
-    except OSError:
-        if finished(folder) is None:
-            raise
-        shutil.rmtree(building, ignore_errors=True)
+    """Put what is whole in its place, unless another process was faster and made the same: that one is being read."""
+    if finished(folder) is None:
+        _discard(folder)  # where it is there it is damaged
+        try:
+            os.rename(building, folder)
+        except OSError:
+            if finished(folder) is None:
+                raise
+    shutil.rmtree(building, ignore_errors=True)
     hashing.sync_folder(folder.parent)
+
+
+def _discard(folder: Path) -> None:
+    """Remove `folder`, all at once for whoever still writes into it: half of what it wrote must not look whole."""
+    aside = _building(folder)
+    with suppress(FileNotFoundError):
+        os.rename(folder, aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def finished(folder: Path) -> dict | None:
@@ -127,9 +141,9 @@ def finished(folder: Path) -> dict | None:
 
 
 def remove_what_the_dead_left(work: Path) -> None:
-    """Half-built folders; nobody else may be at work in `work`."""
+    """Half-built folders. A worker that outlived its pipeline and still builds one fails at its next file."""
     for building in work.glob("*/.*.building"):
-        shutil.rmtree(building, ignore_errors=True)
+        _discard(building)
 
 
 def together(facts: Iterable[dict], name: str) -> dict[str, int]:

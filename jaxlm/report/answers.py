@@ -129,9 +129,10 @@ def _distribution(manifest: Manifest) -> list[Question]:
 
 
 def _maintenance(manifest: Manifest) -> list[Question]:
+    by = ", ".join(f"{name} {version}" for name, version in sorted(manifest["libraries"].items()))
     again = (
-        f"With jaxlm {manifest['jaxlm']}, the config in manifest.json and the same sources: the result is the same to "
-        f"the byte, and has the digest {manifest['digest']}."
+        f"With jaxlm {manifest['jaxlm']}, {by}, the config in manifest.json and the same sources: the result is the "
+        f"same to the byte, and has the digest {manifest['digest']}."
     )
     story = f"jaxlm prepare CONFIG --explain ID tells of a document of {manifest['config']['name']}."
     return [

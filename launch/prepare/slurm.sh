@@ -1,6 +1,7 @@
 #!/bin/bash
 #SBATCH --job-name=jaxlm-prepare
 #SBATCH --ntasks-per-node=1
+#SBATCH --exclusive
 #SBATCH --time=12:00:00
 #
 # sbatch --nodes N launch/prepare/slurm.sh CONFIG [OPTION...]: `jaxlm prepare CONFIG OPTION...` on all cores of N nodes.
@@ -14,6 +15,7 @@ address="tcp://$(hostname -f):$((20000 + SLURM_JOB_ID % 10000))"
 dask scheduler --port "${address##*:}" --no-dashboard &
 scheduler=$!
 trap 'kill $scheduler' EXIT
-srun dask worker "$address" --nthreads 1 --nworkers -1 --no-dashboard --death-timeout 60 \
+# A step has one core unless it asks for more: since SLURM 22.05 it inherits no --cpus-per-task.
+srun --cpus-per-task="$SLURM_CPUS_ON_NODE" dask worker "$address" --nthreads 1 --nworkers -1 --no-dashboard --death-timeout 60 \
     --local-directory "${TMPDIR:-/tmp}" &
 jaxlm prepare "$@" --cluster "$address"

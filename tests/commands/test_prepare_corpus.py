@@ -8,6 +8,7 @@ from jaxlm.config import dump
 from jaxlm.corpus import table
 from jaxlm.corpus.config import CorpusConfig, SourceConfig
 from tests.corpus.test_pipeline import text
+from tests.faults import injector
 
 
 @pytest.fixture
@@ -71,3 +72,30 @@ def test_a_leak_of_an_evaluation_set_is_told_of_a_document_that_stays(jaxlm, con
     id_ = next(row["id"] for row in documents if row["source"] == "texts/2.txt")
     answer = jaxlm("prepare", config, "--explain", id_)
     assert re.search(r"\n  \d+% of quiz.txt:1 of quiz is in it: characters 1\d\d to \d+\n  stays\n", answer.out)
+
+
+def test_options_that_would_be_ignored_are_refused(jaxlm, config, tmp_path):
+    answer = jaxlm("prepare", "quickstart", "--cluster", "local")
+    assert answer.code == 2 and "--cluster local makes a corpus, and this is the config of a run" in answer.err
+    answer = jaxlm("prepare", config, "--explain", "3f", "--dry-run")
+    assert answer.code == 2 and "leave one of them out" in answer.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.json", "texts"]
+
+
+def test_verify_finds_a_corpus_good_and_then_each_harm_to_it(jaxlm, config, tmp_path):
+    jaxlm("prepare", config, "--workers", 1)
+    corpus = tmp_path / "corpora" / "small"
+    assert jaxlm("verify", corpus).out == f"{corpus}: good\n"
+    injector.flip_byte(corpus / "documents" / "00000.parquet", seed=0)
+    (corpus / "left_out.parquet").unlink()
+    answer = jaxlm("verify", corpus, "--json")
+    assert answer.code == 4 and answer.json["checked"] == [str(corpus)]
+    assert sorted(answer.json["problems"][str(corpus)]) == [
+        "documents/00000.parquet: hash differs", "left_out.parquet: missing"
+    ]  # fmt: skip
+    injector.flip_byte(corpus / "manifest.json", seed=0)
+    answer = jaxlm("verify", corpus)
+    assert answer.code == 4 and "manifest.json" in answer.out
+    (corpus / "manifest.json").unlink()
+    answer = jaxlm("verify", corpus)
+    assert answer.code == 2 and "has no manifest.json" in answer.err

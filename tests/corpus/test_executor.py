@@ -1,6 +1,11 @@
-"""A scheduler that is not there, or no longer, is told at once and by its address."""
+"""Workers end with who started them; a scheduler that is not there, or no longer, is told by its address."""
 
+import os
+import signal
 import socket
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -8,6 +13,28 @@ from jaxlm.corpus import executor
 from jaxlm.errors import UserError
 
 distributed = pytest.importorskip("distributed")
+
+POOL = """
+import os, sys, time
+from jaxlm.corpus.executor import executor
+pool = executor(2, *sys.argv[1:])
+print(pool.submit(os.getpid).result(), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("cluster", [[], pytest.param(["local"], marks=pytest.mark.slow)])
+def test_workers_end_when_their_pipeline_is_killed(cluster):
+    command = [sys.executable, "-c", POOL, *cluster]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as pipeline:
+        assert pipeline.stdout is not None
+        worker = int(pipeline.stdout.readline())
+        pipeline.kill()
+        try:
+            pipeline.communicate(timeout=20)  # stdout ends when nobody holds it any more, the worker neither
+        except subprocess.TimeoutExpired:
+            os.kill(worker, signal.SIGKILL)
+            pytest.fail("a worker lives on")
 
 
 class Silent:
@@ -21,6 +48,8 @@ class Silent:
         return {"workers": {}}
 
     def submit(self, *_, **__) -> None: ...
+
+    def close(self) -> None: ...
 
     def is_empty(self) -> bool:
         return False
@@ -40,9 +69,70 @@ def test_a_scheduler_that_ends_in_mid_run_is_told_with_its_address(monkeypatch, 
     monkeypatch.setattr(executor, "_require_scheduler", lambda address: None)
     address = unused()
     engine = executor.Cluster(address)
-    assert "has no worker yet" in caplog.text
+    assert "has no worker" in caplog.text
     with pytest.raises(UserError, match=rf"--cluster {address}: no Dask scheduler answers .*what is done is kept"):
         list(engine.as_completed([engine.submit(len, ())]))
+
+
+def test_a_worker_with_another_version_of_a_library_is_refused_whenever_it_comes(monkeypatch):
+    class Immediate(Silent):
+        def submit(self, function, *arguments, pure):
+            return function(*arguments)
+
+    monkeypatch.setattr(distributed, "Client", Immediate)
+    monkeypatch.setattr(executor, "_require_scheduler", lambda address: None)
+    engine = executor.executor(1, "tcp://somewhere:1", ("ftfy",))
+    assert engine.submit(len, "abc") == 3
+    monkeypatch.setattr(executor, "versions", lambda *names: dict.fromkeys(names, "0"))
+    with pytest.raises(UserError, match=r"a worker on .* has jaxlm 0, and who started this has .*install the same"):
+        engine.submit(len, "abc")
+
+
+def test_workers_that_all_go_are_missed_aloud_once_until_others_come(monkeypatch, caplog):
+    seen = iter([{"first": {}}, {}, {}, {"second": {}}, {}, {}])
+
+    class Fickle(Silent):
+        def scheduler_info(self, **_) -> dict:
+            return {"workers": next(seen)}
+
+        def is_empty(self) -> bool:
+            told.append(caplog.text.count("has no worker"))
+            return len(told) == 6
+
+    told: list[int] = []
+    for name in ("Client", "as_completed"):
+        monkeypatch.setattr(distributed, name, Fickle)
+    monkeypatch.setattr(executor, "_require_scheduler", lambda address: None)
+    monkeypatch.setattr(executor, "_connected", lambda address, mend: Silent())
+    monkeypatch.setattr(executor, "_PATIENCE", -1)
+    list(executor.Cluster("tcp://somewhere:1").as_completed([None]))
+    assert told == [0, 1, 1, 1, 2, 2]
+
+
+@pytest.mark.slow
+def test_a_cluster_of_ones_own_has_so_many_workers_and_ends_with_its_pipeline():
+    engine = executor.executor(2, "local", ("ftfy",))
+    try:
+        futures = [engine.submit(name_then_wait) for _ in range(2)]
+        workers = {future.result() for future in engine.as_completed(futures)}
+    finally:
+        engine.close()
+    assert len(workers) == 2 and os.getpid() not in workers
+    for pid in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def name_then_wait() -> int:
+    time.sleep(2)  # or one worker would do both
+    return os.getpid()
+
+
+def test_a_cluster_without_dask_is_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    for asked in ("local", "tcp://127.0.0.1:1"):
+        with pytest.raises(UserError, match=rf"--cluster {asked}: Dask is not installed: pip install 'jaxlm\[cluster"):
+            executor.executor(1, asked)
 
 
 def test_an_address_where_nobody_or_somebody_else_listens_is_told(monkeypatch):

@@ -145,20 +145,40 @@ def test_a_cluster_gives_the_same_bytes_also_where_a_worker_or_the_scheduler_die
         finish(prepare(config, tmp_path / "whole", "--cluster", address))
         assert made(tmp_path / "whole") == expected
         process = prepare(config, tmp_path / "worker", "--cluster", address)
-        time.sleep(4)
+        wait_until_it_collects(process, tmp_path / "worker")
         workers[0].kill()
         finish(process)
         assert made(tmp_path / "worker") == expected
     with cluster() as (address, _, scheduler):
         process = prepare(config, tmp_path / "scheduler", "--cluster", address)
-        while not list((tmp_path / "scheduler" / "planted" / "work").glob("collect/*")) and process.poll() is None:
-            time.sleep(0.05)
+        wait_until_it_collects(process, tmp_path / "scheduler")
         scheduler.kill()
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 2 and "Traceback" not in errors, errors
         assert f"--cluster {address}: no Dask scheduler answers" in errors and "what is done is kept" in errors
     finish(prepare(config, tmp_path / "scheduler", "--workers", "2"))
     assert made(tmp_path / "scheduler") == expected
+
+
+@pytest.mark.slow
+def test_a_cluster_of_ones_own_gives_the_same_bytes_also_after_a_kill(config, expected, tmp_path):
+    pytest.importorskip("distributed")
+    process = prepare(config, tmp_path, "--cluster", "local", "--workers", "2")
+    wait_until_it_collects(process, tmp_path)
+    process.kill()
+    process.communicate(timeout=60)  # returns when nobody holds its stdout any more: its workers ended too
+    finish(prepare(config, tmp_path, "--cluster", "local", "--workers", "2"))
+    assert made(tmp_path) == expected
+
+
+def wait_until_it_collects(process: subprocess.Popen, folder: Path) -> None:
+    """Until a task is begun; what is killed next is killed in mid-run."""
+    deadline = time.monotonic() + 60
+    while not list((folder / "planted" / "work").glob("collect/*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert process.poll() is None, process.communicate()
+    assert list((folder / "planted" / "work").glob("collect/*")), "no task was begun in a minute"
+    assert not (folder / "planted" / "manifest.json").exists()
 
 
 @contextlib.contextmanager

@@ -79,6 +79,42 @@ def test_what_a_killed_task_left_is_removed(tmp_path):
     assert not left.exists()
 
 
+def meet(folder: Path, work: Path, mark: Path) -> dict:
+    """Writes one file, and before the other does the same task once more: as two processes with one id."""
+    (folder / "one.txt").write_text(str(mark.exists()))
+    if not mark.exists():
+        mark.touch()
+        tasks.do(work, task(meet, work, mark))
+    (folder / "two.txt").write_text(str(mark.exists()))
+    return {}
+
+
+def test_two_processes_with_one_id_at_one_task_do_not_mix_and_what_is_whole_is_not_replaced(tmp_path):
+    first = task(meet, tmp_path, tmp_path / "mark")
+    tasks.do(tmp_path, first)
+    folder = first.folder(tmp_path)
+    assert tasks.finished(folder) == {}
+    assert (folder / "one.txt").read_text() == "True", "the one that ended first stays"
+    assert [path.name for path in folder.parent.iterdir()] == [first.key]
+
+
+def outlive(folder: Path, work: Path) -> dict:
+    (folder / "one.txt").write_text("1")
+    tasks.remove_what_the_dead_left(work)
+    return {}
+
+
+def test_a_worker_that_outlives_its_pipeline_commits_nothing_of_what_was_half_removed(tmp_path, monkeypatch):
+    late = task(outlive, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks.shutil, "rmtree", lambda folder, ignore_errors: (folder / "one.txt").unlink(True))
+        with pytest.raises(FileNotFoundError):
+            tasks.do(tmp_path, late)
+    assert not late.folder(tmp_path).exists()
+    tasks.remove_what_the_dead_left(tmp_path)
+    assert list((tmp_path / "stage").iterdir()) == []
+
+
 def test_equal_tasks_run_once(tmp_path):
     calls = tmp_path / "calls"
     twice = [words(calls)[0], words(calls)[0]]
