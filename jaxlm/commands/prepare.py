@@ -106,9 +106,10 @@ def _explain(cfg, root: Path, beginning: str, as_json: bool) -> None:
 
 def _dry_run(cfg, root: Path, workers: int | None, cluster: str | None, as_json: bool) -> None:
     from jaxlm.corpus.config import CorpusConfig
+    from jaxlm.corpus.forecast import would_end
     from jaxlm.corpus.pipeline import make
     from jaxlm.corpus.prepare import cores
-    from jaxlm.corpus.sample import FILE_BYTES, lenient, would_end
+    from jaxlm.corpus.sample import FILE_BYTES, lenient
     from jaxlm.corpus.summary import warnings
     from jaxlm.errors import UserError
 
@@ -122,8 +123,8 @@ def _dry_run(cfg, root: Path, workers: int | None, cluster: str | None, as_json:
             sampled, Path(folder), workers=workers or cores(), scorers=_scorers(cfg), progress=progress,
             sample_of=root / cfg.name,
         )  # fmt: skip
+        said = would_end(cfg, made) + warnings(made.manifest)
     sources = made.manifest["summary"]["sources"]
-    said = would_end(cfg, made.manifest) + warnings(made.manifest)
     if as_json:
         files = {name: {"files": one["files"], "of_files": one["of_files"]} for name, one in sources.items()}
         terminal.print_json({"sample": files, "summary": made.manifest["summary"], "warnings": said})

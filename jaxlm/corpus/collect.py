@@ -1,13 +1,13 @@
 """Where documents come from: a file, a folder, or the running interpreter's own library.
 
     .jsonl                                a document for each line, its `text_field`; or a labelled example
-    .json                                 the same for each object in it that has `text_field`; else one document
+    .json                                 the same for each object in it that has `text_field`; settings are a text
     .csv .tsv                             a document for each row, its column `text_field`
     .parquet .arrow                       the same; a folder that Hugging Face's `save_to_disk` wrote is its .arrow
     .html .htm                            the main text of the page, without navigation
     .warc .wet .wat .arc                  the same for each page in the archive, and plain texts as they are
     .xml                                  a document for each page of a MediaWiki export, without its markup
-    .txt .md .py, any other .xml, ...     one document, its text as it is
+    .txt .md .py, any other .xml, ...     one document, its text as it is; of over 64 MiB several
     any of these and .gz .zst .bz2 .xz    the same, unpacked
     folder                                every such file below it, in the order of names
     "stdlib"                              the .py files of Python's library, and pydoc's help topics
@@ -24,11 +24,10 @@ from pathlib import Path
 import xxhash
 
 from jaxlm.corpus import examples, jsonl
-from jaxlm.corpus.decode import NotText, decode
 from jaxlm.corpus.document import Document, Tally
 from jaxlm.corpus.files import File, below, content_hash, matches, one
-from jaxlm.corpus.formats import csv_table, html, json_records, tables, warc, wikipedia
-from jaxlm.corpus.formats.unpack import PACKED, bare, unpacked, whole
+from jaxlm.corpus.formats import csv_table, html, json_records, plain_text, tables, warc, wikipedia
+from jaxlm.corpus.formats.unpack import bare
 from jaxlm.data.dataset import DataConfig
 from jaxlm.data.objectives import labelled
 from jaxlm.errors import UserError
@@ -93,38 +92,16 @@ def read(file: File, text_field: str, tally: Tally, *, quality: bool = False) ->
         return html.read(file.path, file.name, tally, quality=quality)
     if name.endswith(warc.SUFFIXES):
         return warc.read(file.path, file.name, tally, file.slice, quality=quality)
-    return next((of for suffixes, of in READERS if name.endswith(suffixes)), _whole)(file, text_field, tally)
+    return next((of for suffixes, of in READERS if name.endswith(suffixes)), _text)(file, text_field, tally)
 
 
-def _whole(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
-    try:
-        data = _unpacked(file, tally) if file.name.endswith(PACKED) else file.path.read_bytes()
-        if data is None:
-            return
-        text, replaced = decode(data)
-    except NotText as reason:
-        tally.skip(str(reason), file.name)
-        return
-    except OSError as error:
-        tally.skip(f"not readable, {error.strerror}", file.name)
-        return
-    if not text:
-        tally.skip("empty", file.name)
-        return
-    tally.replaced += replaced
-    yield Document.of(text, file.name)
-
-
-def _unpacked(file: File, tally: Tally) -> bytes | None:
-    """All of a packed file; None where it is damaged, which is counted."""
-    with unpacked(file.path, tally) as stream:
-        return whole(stream)
-    return None
+def _text(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
+    return plain_text.read(file.path, file.name, tally)
 
 
 def _xml(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
     if not wikipedia.is_export(file.path):
-        return _whole(file, text_field, tally)
+        return _text(file, text_field, tally)
     return wikipedia.read(file.path, file.name, tally, file.slice)
 
 
@@ -133,14 +110,14 @@ def _tables(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
         tally.skip("a description or cache of a Hugging Face dataset", file.name)
         return iter(())
     if not file.name.endswith(tables.SUFFIXES):
-        return _whole(file, text_field, tally)
+        return _text(file, text_field, tally)
     return tables.read(file.path, file.name, text_field, tally, file.slice)
 
 
 def _json(file: File, text_field: str, tally: Tally) -> Iterator[Document]:
-    found = json_records.records(file.path, text_field)
+    found = json_records.records(file.path, text_field, tally)
     if found is None:
-        return _whole(file, text_field, tally)
+        return _text(file, text_field, tally)
     return json_records.read(file.path, file.name, found, text_field, tally)
 
 

@@ -23,11 +23,7 @@ class NotText(Exception):
 
 def decode(data: bytes) -> tuple[str, int]:
     """(text, characters replaced), or NotText."""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise NotText("in UTF-16, convert it with iconv -t UTF-8")
-    head = data[:HEAD_BYTES]
-    if len(head) - len(head.translate(None, _CONTROL)) > CONTROL_LIMIT * len(head):
-        raise NotText("binary")
+    refuse_binary(data[:HEAD_BYTES])
     try:
         return data.decode("utf-8"), 0
     except UnicodeDecodeError:
@@ -36,6 +32,14 @@ def decode(data: bytes) -> tuple[str, int]:
     if replaced > REPLACED_LIMIT * len(text):
         raise NotText("not UTF-8, convert it with iconv -t UTF-8")
     return text, replaced
+
+
+def refuse_binary(head: bytes) -> None:
+    """NotText where the first HEAD_BYTES are none of a text in UTF-8."""
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise NotText("in UTF-16, convert it with iconv -t UTF-8")
+    if len(head) - len(head.translate(None, _CONTROL)) > CONTROL_LIMIT * len(head):
+        raise NotText("binary")
 
 
 def mend_pairs(text: str) -> tuple[str, int]:

@@ -52,7 +52,7 @@ def records(path: Path, name: str, tally: Tally, part: Slice = WHOLE) -> Iterato
                 continue
             try:
                 json_text, replaced = decode(line)
-                record = _parse(json_text)
+                record = parse(json_text)
             except NotText as reason:
                 tally.skip(str(reason), f"{name}:{number}")
             except (ValueError, RecursionError) as error:
@@ -63,11 +63,12 @@ def records(path: Path, name: str, tally: Tally, part: Slice = WHOLE) -> Iterato
                 yield number, record
 
 
-def _parse(line: str) -> Any:
+def parse(text: str) -> Any:
+    """What a JSON text holds; ValueError or RecursionError where it is none."""
     try:
-        return orjson.loads(line)
+        return orjson.loads(text)
     except orjson.JSONDecodeError:
-        return json.loads(line)  # orjson also refuses half surrogate pairs and NaN, which real files hold
+        return json.loads(text)  # orjson also refuses half surrogate pairs and NaN, which real files hold
 
 
 def _wrong(record: Any, text_field: str, fields: Fields) -> tuple[str, str] | None:

@@ -72,7 +72,7 @@ def _make(
 ) -> Corpus:
     work, identify = folder / "work", _identify(cfg)  # first of all: its model may be no model
     run = partial(tasks.run, work=work, engine=engine, progress=progress)
-    planned = plan(cfg, sample_of or folder, run, progress, sampled=sample_of is not None)
+    planned = plan(cfg, folder, run, progress, sample_of=sample_of)
     tokens.check(cfg.tokenizer)  # before hours of work, as sets: they may be wrong
     leaks.index_sets(cfg, work, engine, progress)
     reading = [_collect(part, cfg, sampled=sample_of is not None) for part in planned.parts]

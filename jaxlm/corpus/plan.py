@@ -47,15 +47,19 @@ def plan(
     run: Callable[[list[Task]], list[dict]],
     progress: Progress,
     *,
-    sampled: bool = False,
+    sample_of: Path | None = None,
 ) -> Plan:
+    """`folder` takes copies of what lies elsewhere; with `sample_of`, the corpus' own folder, only of the sample."""
     parts, tally, told, found = [], Tally(fields=FIELDS), [], {}
+    sampled, own = sample_of is not None, sample_of or folder
     for source in cfg.sources:
         tally.note = lambda one, name=source.name: told.append((name, one))
         try:
-            path, outside = source.path, folder
+            path, outside, count = source.path, own, None
             if remote.is_remote(path):
-                path, outside = str(remote.local(path, source.include, folder / "work" / "fetched", progress)), None
+                fetched, choose = folder / "work" / "fetched", sample.choose_whole if sampled else None
+                copied, count = remote.local(path, source.include, fetched, progress, choose)
+                path, outside = str(copied), None
             files = source_files(path, source.include, tally, outside)
             files = inside(files, Path(path).expanduser(), tally) if path != STDLIB else files
         except UserError as error:
@@ -65,7 +69,7 @@ def plan(
             why = f" ({tally})" if str(tally) else ""
             raise UserError(f"source {source.name!r}: path={source.path!r} holds no file{only}{why}: name another one")
         _check_main_text(source, files)
-        found[source.name] = len(files)
+        found[source.name] = len(files) if count is None else count
         for some in _cut(sample.choose(files) if sampled else files, cfg.part_bytes):
             # A sample's folder is a new one, so names are enough, and no large file is read to its end.
             names = tasks.key(source.name, [file.name for file in some])

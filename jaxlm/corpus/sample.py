@@ -2,18 +2,18 @@
 
 Of each source some files are read, those with the smallest hashes of their names, so that the choice is even, the same
 everywhere, and mostly the same after files were added; and of each file its first documents. Duplicates are thus found
-among the sample alone, and a large file is judged by its beginning.
+among the sample alone, and a large file is judged by its beginning. What lies in a store is chosen before it is copied,
+and then copied whole.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import xxhash
 
 from jaxlm.config import override
 from jaxlm.corpus.config import CorpusConfig
 from jaxlm.corpus.document import Document
-from jaxlm.corpus.files import File
+from jaxlm.corpus.files import END, File
 
 SOURCE_BYTES = 4 << 20  # of a source: chosen; a core annotates as much in a second or two
 FILE_BYTES = 256 << 10  # of text of a file: chosen, sixteen files or more of a source
@@ -30,6 +30,11 @@ def choose(files: Sequence[File], most: int = SOURCE_BYTES, each: int = FILE_BYT
     return sorted(chosen)
 
 
+def choose_whole(files: Sequence[File]) -> list[File]:
+    """The same of files that have to be copied whole before they are read: fewer where they are large."""
+    return choose(files, each=END)
+
+
 def first(documents: Iterator[Document], most: int | None) -> Iterator[Document]:
     """Documents until they have `most` bytes together, one at least; all where it is None."""
     if most is None:
@@ -41,16 +46,6 @@ def first(documents: Iterator[Document], most: int | None) -> Iterator[Document]
         size += len(document.text.encode())
         if size >= most:
             return
-
-
-def would_end(cfg: CorpusConfig, manifest: Mapping[str, Any]) -> list[str]:
-    """Why a run would end, were all like the sample that `manifest` is of."""
-    collect = manifest["stages"]["collect"]
-    total = collect["counts"]["records"] + collect["bad"]
-    if collect["bad"] <= cfg.bad_records * total:
-        return []
-    share = f"{collect['bad']:,} of {total:,} records ({collect['bad'] / total:.2%})"
-    return [f"{share} are bad, more than bad_records={cfg.bad_records:g} bears: mend or remove them, or raise it"]
 
 
 def lenient(cfg: CorpusConfig) -> CorpusConfig:

@@ -35,7 +35,7 @@ from jaxlm.corpus.sample import FILE_BYTES, first
 from jaxlm.corpus.word_lists import Listed, Measurer
 from jaxlm.corpus.words import lexicon
 
-VERSIONS = {"collect": 3, "annotate": 2, "select": 2, "duplicates": 3, "write": 5}
+VERSIONS = {"collect": 4, "annotate": 2, "select": 2, "duplicates": 3, "write": 6}
 DOCUMENTS, NOTES, REMOVED, CUT = "documents.parquet", "notes.parquet", "removed.parquet", "cut.parquet"
 PROFILE, ACCOUNT = "profile.json", "account.json"  # for the summary; not facts, which are held for all parts at once
 _SAMPLE = 200  # characters of what went that are shown, with tags for the personal data that the config asks for
@@ -223,11 +223,11 @@ def write(folder: Path, documents: Path, notes: Path, told: Ledger, cfg: CorpusC
         size = len(text.encode())
         counts.update(documents=1, bytes=size, scrubbed=len(personal))
         marks = document.marks
-        words = count(lexicon().read(text.splitlines())) if own else measures["words"]  # those of what is left
+        words = count(lexicon().read(text)) if own else measures["words"]  # those of what is left
         profile.add(text, size, words, note["language"], marks)
         stay.append({
             "id": document.id, "text": text, "source": document.source, "language": note["language"],
-            **{mark: marks.get(mark) for mark in ("url", "date", "licence", "title")},
+            **{mark: marks.get(mark) for mark in ("url", "date", "licence")}, "title": _title(marks, cfg),
         })  # fmt: skip
     table.write_rows(folder / DOCUMENTS, stay, _OUT)
     table.write_rows(folder / REMOVED, gone, _GONE)
@@ -240,6 +240,15 @@ def _personal(text: str, note: Mapping[str, Any], cfg: CorpusConfig) -> list[cut
     if cfg.personal is None:
         return []
     return pii_scrub.cuts(text, _spans(note), cfg.personal.mode, cfg.personal.salt)
+
+
+def _title(marks: Mapping[str, Any], cfg: CorpusConfig) -> str | None:
+    """The title without its personal data, which no note tells; with `drop` none where it has some."""
+    title = marks.get("title")
+    if not title or cfg.personal is None:
+        return title
+    spans, mode = pii.find(title, cfg.personal.kinds), cfg.personal.mode
+    return None if spans and mode == "drop" else pii_scrub.scrub(title, spans, mode, cfg.personal.salt)[0]
 
 
 def _spans(note: Mapping[str, Any]) -> list[pii.Span]:

@@ -1,7 +1,11 @@
+import io
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import fsspec
+import orjson
 import pytest
 
 from jaxlm.config import dump
@@ -53,6 +57,25 @@ def test_a_dry_run_shows_what_would_go_and_keeps_nothing(jaxlm, config, tmp_path
     assert found["sample"] == {"texts": {"files": 4, "of_files": 4}}
     assert found["summary"]["flow"][0]["out"]["documents"] == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["small.json", "texts", "tmp"]
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_a_dry_run_of_what_lies_elsewhere_copies_a_sample_and_keeps_nothing(jaxlm, tmp_path, monkeypatch):
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(text(0).encode()), isatty=lambda: False))
+    memory, asked = fsspec.filesystem("memory"), []
+    records = [[{"text": text(n)}, {"text": " " * (1 << 20)}] for n in range(9)]
+    memory.pipe({f"/sampled/{n}.jsonl": b"\n".join(map(orjson.dumps, some)) for n, some in enumerate(records)})
+    get = type(memory).get_file
+    monkeypatch.setattr(type(memory), "get_file", lambda *a, **how: (asked.append(a[1]), get(*a, **how))[1])
+    sources = (SourceConfig(name="store", path="memory://sampled"), SourceConfig(name="input", path="-"))
+    (tmp_path / "far.json").write_text(json.dumps(dump(CorpusConfig(name="far", sources=sources))))
+    answer = jaxlm("prepare", tmp_path / "far.json", "--dry-run", "--workers", 1)
+    memory.rm("/sampled", recursive=True)
+    assert answer.code == 0, answer.err
+    assert f"store: {len(asked)} of 9 files" in answer.out and "input: 1 of 1 files" in answer.out and len(asked) < 9
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["far.json", "tmp"]
     assert not list((tmp_path / "tmp").iterdir())
 
 

@@ -328,3 +328,15 @@ def test_real_archives_pages_and_wikis_are_all_accounted_for(tmp_path):
     editions = [row for row in rows(made, "documents") if "pride" in row["source"]]
     assert len(editions) == 1  # of five
     assert {row["source"].split("/")[0] for row in rows(made, "documents")} >= {"html-cc", "udhr", "enwiki-xml-sample"}
+
+
+@pytest.mark.parametrize("mode, title", [("tag", "Write to <EMAIL>"), ("drop", None)])
+def test_a_title_goes_out_without_its_personal_data(mode, title, tmp_path):
+    record = {"text": text(1), "title": "Write to ann.smith@realmail.com"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(record) + "\n" + json.dumps({"text": text(2), "title": "Tea"}))
+    cfg = CorpusConfig(
+        name="x", sources=(SourceConfig(name="a", path=str(tmp_path / "a.jsonl")),), quality=(),
+        personal=PiiConfig(mode=mode),
+    )  # fmt: skip
+    made = make(cfg, tmp_path / "corpora")
+    assert pq.read_table(made.documents).column("title").to_pylist() == [title, "Tea"]

@@ -39,8 +39,10 @@ def test_of_a_file_the_first_documents_are_read_and_no_more():
 
 
 def test_a_sample_is_shown_where_a_run_would_end():
+    """What it then says is in test_forecast.py."""
     strict = CorpusConfig(name="a", sources=(SourceConfig(name="a", path="a"),))
     kind = dump(lenient(strict))["duplicates"]
     assert kind["exact"]["cap"]["share"] == kind["near"]["cap"]["share"] == 1
+    assert lenient(strict).bad_records == 0.999999
     bare = lenient(strict.model_copy(update={"duplicates": strict.duplicates.model_copy(update={"near": None})}))
     assert bare.duplicates.near is None

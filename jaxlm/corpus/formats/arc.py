@@ -7,6 +7,7 @@ bytes. A URL may hold spaces, against the rules, so the fields are counted from 
 import io
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import NamedTuple
 
 from jaxlm.corpus.formats.unpack import BLOCK_BYTES, Damage
@@ -18,7 +19,7 @@ _DATE = re.compile("[0-9]{12}|[0-9]{14}")  # early crawlers left the seconds out
 
 class ArcRecord(NamedTuple):
     url: str
-    date: str  # YYYYMMDDhhmmss
+    date: str  # as ISO 8601 has it; "" where it is no day
     kind: str  # MIME type
     length: int  # of the block, as the header has it
     block: bytes | None  # None: longer than was asked for
@@ -52,8 +53,20 @@ def _header(line: bytes, offset: int) -> tuple[str, str, str, int]:
     fields = line.decode("utf-8", "replace").split()
     for count in _FIELDS:
         if len(fields) > count and fields[-1].isdecimal() and _DATE.fullmatch(fields[1 - count]):
-            return " ".join(fields[:-count]), fields[1 - count], fields[2 - count].lower(), int(fields[-1])
+            return " ".join(fields[:-count]), _iso(fields[1 - count]), fields[2 - count].lower(), int(fields[-1])
     raise Damage("no valid record", f" at byte {offset:,} unpacked, {line[:60]!r}: the rest of the file is not read")
+
+
+def _iso(date: str) -> str:
+    """A date as those of WARC are.
+
+    >>> _iso("19970205093000"), _iso("19970231")
+    ('1997-02-05T09:30:00+00:00', '')
+    """
+    try:
+        return datetime.strptime(date.ljust(14, "0") + "+0000", "%Y%m%d%H%M%S%z").isoformat()
+    except ValueError:
+        return ""
 
 
 def _pass_over(stream: io.BufferedIOBase, length: int) -> int:

@@ -1,34 +1,62 @@
 """Records inside one .json file, packed or not: an array of them, or whatever holds them.
 
 Each object that has `text_field`, at any depth, is a document: its text is a string, or a list of strings, which are
-its paragraphs. Other fields of the objects around it are not looked at. A file in which no object has the field is one
-text, as it always was: source code has such files.
+its paragraphs. Other fields of the objects around it are not looked at.
+
+Source code has .json files too, of settings, with comments even. A file in which no object has the field is one text,
+unless it looks like records: an array of objects, the name of the field, over 1 MiB. Such a one is bad.
 
 Left out: files of over 64 MiB, which are held in memory whole (.jsonl is not).
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from jaxlm.corpus import jsonl
+from jaxlm.corpus.decode import NotText, decode
 from jaxlm.corpus.document import Document, Tally, of_record
 from jaxlm.corpus.formats.unpack import unpacked, whole
 
 SUFFIXES = (".json",)
 
+TEXT_BYTES = 1 << 20  # chosen: settings that people wrote are shorter
+_OBJECTS = re.compile(r"\s*\[\s*\{")
+_LONG = ", and JSON is read at once: write it as .jsonl, a record a line, or split it"
 
-def records(path: Path, text_field: str) -> list[dict[str, Any]] | None:
-    """The objects that have the field, in order; None where there are none, or what is there is no JSON."""
-    tally = Tally(budget=1.0)  # what is wrong with the file is told by whoever reads it as text
+
+def records(path: Path, text_field: str, tally: Tally) -> list[dict[str, Any]] | None:
+    """The objects that have the field, in order; None where the file is one text. A bad file is told, and has none."""
     with unpacked(path, tally) as stream:
+        data = whole(stream, mend=_LONG)
         try:
-            found = list(_with(orjson.loads(whole(stream)), text_field))
-        except orjson.JSONDecodeError:
+            text, replaced = decode(data.removeprefix(b"\xef\xbb\xbf"))
+            found = list(_with(jsonl.parse(text), text_field))
+        except NotText:  # whoever reads it as text tells why it is none
             return None
+        except (ValueError, RecursionError) as error:
+            if not _looks_like_records(text, text_field):
+                return None
+            tally.bad("not JSON", str(path), f" ({error}): mend it or copy it again{_or_text(path, tally)}")
+            return []
+        if found:
+            tally.replaced += replaced
+        elif _looks_like_records(text, text_field):
+            mend = f": set {tally.fields.text_field} to the field that holds the text{_or_text(path, tally)}"
+            tally.bad(f"records of which none has a field {text_field!r}", str(path), mend)
+            return []
         return found or None
-    return None
+    return []
+
+
+def _looks_like_records(text: str, field: str) -> bool:
+    key = re.compile(rf'"{re.escape(field)}"\s*:')
+    return len(text) > TEXT_BYTES or _OBJECTS.match(text) is not None or key.search(text) is not None
+
+
+def _or_text(path: Path, tally: Tally) -> str:
+    return f"; if it is to be one text, name it {path.name}.txt, or leave it out with {tally.fields.include}"
 
 
 def read(path: Path, name: str, found: list[dict[str, Any]], text_field: str, tally: Tally) -> Iterator[Document]:

@@ -179,14 +179,14 @@ def unpacked(path: Path, tally: Tally, part: Slice = WHOLE) -> Iterator[Stream]:
         tally.bad("cannot be read", str(path), f": {error.strerror}")
 
 
-def whole(stream: io.RawIOBase, most: int = LINE_BYTES) -> bytes:
+def whole(stream: io.RawIOBase, most: int = LINE_BYTES, mend: str = ", which is read as one text: split it") -> bytes:
     """All of a stream of at most `most` bytes, or Damage."""
     blocks, size = [], 0
     while block := stream.read(BLOCK_BYTES):
         blocks.append(block)
         size += len(block)
         if size > most:
-            raise Damage(f"longer than {most >> 20} MiB", ", which is read as one text: split it")
+            raise Damage(f"longer than {most >> 20} MiB", mend)
     return b"".join(blocks)
 
 

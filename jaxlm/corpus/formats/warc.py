@@ -19,7 +19,7 @@ from jaxlm.corpus.decode import NotText
 from jaxlm.corpus.document import Document, Tally
 from jaxlm.corpus.files import WHOLE, Slice
 from jaxlm.corpus.formats.arc import ArcRecord, arc_records
-from jaxlm.corpus.formats.html import decoded, page_text
+from jaxlm.corpus.formats.html import Page, decoded, page_text
 from jaxlm.corpus.formats.unpack import BLOCK_BYTES, Damage, bare, unpacked
 
 PAGES = (".warc", ".arc")  # that may hold HTML
@@ -49,7 +49,7 @@ class _CutShort(Exception):
 
 
 def read(path: Path, name: str, tally: Tally, part: Slice = WHOLE, *, quality: bool = False) -> Iterator[Document]:
-    """A document for each page or text of the archive, marked with url, date, licence and offset, where known.
+    """A document for each page or text of the archive, marked with url, date, licence, title and offset, where known.
 
     The offset is that of the record in the unpacked file.
     """
@@ -87,7 +87,7 @@ def _document(
 ) -> Iterator[Document]:
     try:
         page = _arc_page(record) if isinstance(record, ArcRecord) else _warc_page(record)
-        text, replaced = _text(page, quality)
+        text, replaced, told = _text(page, quality)
     except (_Unwanted, NotText) as reason:
         tally.skip(str(reason), source)
     except _CutShort as detail:
@@ -96,17 +96,17 @@ def _document(
         tally.bad("a record that cannot be decoded", where, f" ({error}): remove it")
     else:
         tally.replaced += replaced
-        yield Document.of(text, source)._replace(marks=page.marks | {"offset": offset})
+        yield Document.of(text, source)._replace(marks=told | page.marks | {"offset": offset})
 
 
-def _text(page: _Page, quality: bool) -> tuple[str, int]:
+def _text(page: _Page, quality: bool) -> Page:
     if page.kind in _HTML:
-        return page_text(page.body, charset=page.charset, quality=quality)
+        return page_text(page.body, charset=page.charset, quality=quality, url=page.marks.get("url", ""))
     if page.kind != "text/plain":
         raise _Unwanted(f"a web record of type {page.kind[:40] or 'unknown'}")
     if not page.body.strip():
         raise NotText("empty")
-    return decoded(page.body, page.charset)
+    return Page(*decoded(page.body, page.charset), {})
 
 
 def _warc_page(record: WarcRecord) -> _Page:
@@ -137,7 +137,7 @@ def _arc_page(record: ArcRecord) -> _Page:
         raise _Unwanted(_TOO_LONG)
     if len(record.block) != record.length:
         raise _CutShort(f"{len(record.block):,} of {record.length:,} bytes")
-    marks = {"url": record.url, "date": record.date}
+    marks = {"url": record.url, **({"date": record.date} if record.date else {})}
     if record.block.startswith(b"HTTP/"):
         return _http_page(record.block, marks)
     return _Page(record.block, record.kind, None, marks)

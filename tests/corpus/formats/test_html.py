@@ -50,8 +50,38 @@ def test_a_short_text_and_seven_bit_japanese_are_read_right():
 
 def test_a_few_wrong_bytes_are_replaced_and_counted():
     data = page("utf-8", PROSE * 10).encode().replace(b"Wasser", b"Wa\xffser", 2)
-    text, replaced = html.page_text(data)
+    text, replaced, _ = html.page_text(data)
     assert replaced == 2 and text.count("\ufffd") == 2 and "Grüner" in text
+
+
+BY = "https://creativecommons.org/licenses/by/4.0/"
+
+
+@pytest.mark.parametrize(
+    "head, body, marks",
+    [
+        ("<title> Green\n tea &amp; more </title>", "", {"title": "Green tea & more"}),
+        ("<title></title>", "<a rel='nofollow' href='/license'>no</a> rel=license", {}),
+        (f"<link rel=license href={BY}>", "<a rel=license href=other>one picture</a>", {"licence": BY}),
+        ("", f"<a href='{BY}' rel='License'>CC</a><a rel=license href={BY}>CC</a>", {"licence": BY}),
+        ("", "<a rel=license href=//cc.org/by>a</a><a rel=license href=/own>b</a>",
+         {"licence": "https://cc.org/by, https://host/own"}),
+        ("", "".join(f"<a rel=license href=/{n}>picture</a>" for n in range(20_000)), {}),
+        ("<title>" + "x" * 999, "", None),
+        (f"<title>{'many words ' * 99}</title>", "", {"title": ("many words " * 99)[:300]}),
+        ("", f"<a rel=license href={'x' * 999}>long</a><a rel=license href='http://[x'>wrong</a>", {"licence": "http://[x"}),
+    ],
+)  # fmt: skip
+def test_what_a_page_says_of_itself_is_kept(head, body, marks, tmp_path):
+    data = f"<html><head>{head}</head><body><main><p>{PROSE}</p></main>{body}</body></html>".encode()
+    if marks is None:
+        with pytest.raises(NotText, match="without main text"):
+            html.page_text(data)
+        return
+    assert html.page_text(data, url="https://host/a/b").marks == marks
+    (tmp_path / "a.html").write_bytes(data)
+    (document,) = html.read(tmp_path / "a.html", "a.html", Tally())
+    assert set(document.marks) == set(marks) and document.marks.get("title") == marks.get("title")
 
 
 def test_a_number_that_is_no_character_does_no_harm():

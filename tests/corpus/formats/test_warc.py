@@ -7,6 +7,7 @@ import pytest
 
 from jaxlm.corpus.document import Document, Tally
 from jaxlm.corpus.formats import warc
+from jaxlm.corpus.profile import Profile
 from jaxlm.errors import UserError
 from tests.faults import hostile
 
@@ -31,6 +32,15 @@ def test_a_page_comes_with_its_marks(name, pack, tmp_path):
         "url": "http://example.org/", "date": "2020-01-02T03:04:05+00:00", "offset": len(first),
         "licence": "https://creativecommons.org/licenses/by/4.0/",
     }  # fmt: skip
+
+
+def test_a_page_of_an_archive_has_its_title_and_a_licence_that_http_tells_first(tmp_path):
+    page = b"<title>Tea</title><link rel=license href=/own>" + hostile.PAGE
+    link = 'Link: <https://cc.org/by>; rel="license"'
+    data = hostile.response(page) + hostile.response(page, "Content-Type: text/html", link)
+    found, _ = read(tmp_path / "a.warc", data)
+    assert [document.marks["title"] for document in found] == ["Tea", "Tea"]
+    assert [document.marks["licence"] for document in found] == ["http://example.org/own", "https://cc.org/by"]
 
 
 @pytest.mark.parametrize(
@@ -107,8 +117,19 @@ def test_arc_of_both_versions_is_read(tmp_path):
     data = arc("filedesc://a.arc", b"1 0 x\n") + arc("http://example.org/a b", http, "text/html")
     found, tally = read(tmp_path / "a.arc", data + arc("http://example.org/2", b"words", more="200 sum - 0 a.arc "))
     assert [d.text[:5] for d in found] == ["Tea\n\n", "words"] and tally.skipped == {NO_PAGE + "filedesc": 1}
-    assert found[0].marks["url"] == "http://example.org/a b" and found[0].marks["date"] == "20140216050221"
+    assert found[0].marks["url"] == "http://example.org/a b" and found[0].marks["date"] == "2014-02-16T05:02:21+00:00"
     assert data[found[0].marks["offset"] :].startswith(b"http://example.org/a b")
+
+
+def test_a_date_of_arc_counts_to_its_year_and_one_that_is_no_day_is_left_out(tmp_path):
+    record, profile = arc("http://a", b"words"), Profile()
+    dates = [b"19970205093000", b"199702050930", b"19970231093000"]
+    found, _ = read(tmp_path / "a.arc", b"".join(record.replace(b"20140216050221", date) for date in dates))
+    dates = ["1997-02-05T09:30:00+00:00", "1997-02-05T09:30:00+00:00", None]
+    assert [document.marks.get("date") for document in found] == dates
+    for document in found:
+        profile.add(document.text, 5, 1, "en", document.marks)
+    assert profile.years == {"1997": 2}
 
 
 def test_wrong_arc_gives_reasons(tmp_path):
