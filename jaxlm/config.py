@@ -153,7 +153,9 @@ def _find(name: str) -> Path:
     if name in known:
         return known[name]
     if path.suffix in (".py", ".json"):
-        raise UserError(f"no config {name!r}: there is no such file; name another one, or a shipped config")
+        raise UserError(
+            f"no config {name!r}: there is no such file; name another .py or .json file, or a shipped config"
+        )
     near = nearest(path.stem, known, "shipped configs are")
     stop = "" if near.endswith("?") else "."
     raise UserError(f"no config {name!r}: {near}{stop} Or give the path of a .py or .json file")

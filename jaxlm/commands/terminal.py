@@ -14,7 +14,7 @@ from typing import Any
 
 from typer.exceptions import TyperException
 
-from jaxlm.errors import JaxlmError
+from jaxlm.errors import Interrupted, JaxlmError
 
 # What a disk or a path may refuse at any moment: one line, as no traceback helps to mend it.
 REFUSALS = {
@@ -72,6 +72,8 @@ def preparation():
     progress = _BarProgress() if sys.stderr.isatty() else _PlainProgress()
     try:
         yield progress
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted: nothing is lost; the same command goes on") from None
     finally:
         progress.end()
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from jaxlm.corpus.decode import mend_pairs
 from jaxlm.errors import UserError
 
+DAMAGED = "damaged or cut short"  # the reason for a file whose rest cannot be read
 SHOWN = 5  # bad records that an error names: chosen, enough to see a pattern
 
 

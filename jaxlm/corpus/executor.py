@@ -8,13 +8,14 @@ import concurrent.futures
 import logging
 import multiprocessing
 import os
+import signal
 import socket
 import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
@@ -80,12 +81,13 @@ class Processes:
         return concurrent.futures.ProcessPoolExecutor(self._workers, context, initializer=_end_with_parent)
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> concurrent.futures.Future:
-        try:
-            return self._pool.submit(function, *arguments)
-        except BrokenProcessPool:
-            self._pool.shutdown(wait=False)
-            self._pool = self._new()
-            return self._pool.submit(function, *arguments)
+        with _without_interrupts():  # the first call starts the workers
+            try:
+                return self._pool.submit(function, *arguments)
+            except BrokenProcessPool:
+                self._pool.shutdown(wait=False)
+                self._pool = self._new()
+                return self._pool.submit(function, *arguments)
 
     def as_completed(self, futures: Iterable[Any]) -> Iterator[Any]:
         return concurrent.futures.as_completed(futures)
@@ -96,6 +98,19 @@ class Processes:
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """What is started here never sees a Ctrl-C, which a terminal sends to all: who started it ends it, and says so.
+
+    Our own waits until the end of the block.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with_parent() -> None:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from jaxlm.corpus import scores, table, word_lists
 from jaxlm.corpus.account import add_samples
 from jaxlm.corpus.config import CorpusConfig, told
+from jaxlm.corpus.document import DAMAGED
 from jaxlm.corpus.profile import add
 from jaxlm.corpus.rules import possible
 
@@ -192,6 +193,11 @@ def warnings(manifest: Facts) -> list[str]:
         said.append(
             "personal.mode='fake' without personal.salt: anybody can make the fake of a value that he guesses and look "
             "for it in the texts; set personal.salt to a secret"
+        )
+    if damaged := manifest["stages"]["collect"]["skipped"].get(DAMAGED):
+        said.append(
+            f"{damaged:,} of the files are damaged: what they held behind the damage is missing, and counts as one bad "
+            f"record each; left_out.parquet names them"
         )
     if idle:
         said.append(f"{_named(idle)} removed nothing: are they set as they are meant?")

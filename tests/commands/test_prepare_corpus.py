@@ -1,3 +1,4 @@
+import gzip
 import io
 import json
 import re
@@ -122,3 +123,19 @@ def test_verify_finds_a_corpus_good_and_then_each_harm_to_it(jaxlm, config, tmp_
     (corpus / "manifest.json").unlink()
     answer = jaxlm("verify", corpus)
     assert answer.code == 2 and "has no manifest.json" in answer.err
+
+
+def test_a_damaged_file_is_warned_of(jaxlm, config, tmp_path):
+    whole = gzip.compress("\n".join(json.dumps({"text": text(n)}) for n in range(50)).encode())
+    (tmp_path / "texts" / "cut.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    answer = jaxlm("prepare", config, "--workers", 1, "--set", "bad_records=0.5")
+    assert answer.code == 0 and "warning: 1 of the files are damaged" in answer.err
+
+
+def test_an_interrupt_is_one_line_and_the_code_for_it(jaxlm, config, monkeypatch):
+    def interrupted(*arguments, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jaxlm.corpus.pipeline.make", interrupted)
+    answer = jaxlm("prepare", config)
+    assert answer.code == 75 and answer.err.endswith("jaxlm: interrupted: nothing is lost; the same command goes on\n")

@@ -122,7 +122,7 @@ def test_with_a_higher_cap_a_search_goes_on_where_the_cap_ended_it(tmp_path, mon
     ):
         make(cfg, tmp_path / "corpora")
     engine = Recorded()
-    monkeypatch.setattr(pipeline, "executor", lambda workers, cluster: engine)
+    monkeypatch.setattr(pipeline, "executor", lambda *_: engine)
     made = make(override(cfg, ["duplicates.exact.cap.share=1"]), tmp_path / "corpora")
     assert {folder.parent.name for folder in engine.folders} == {"told", "write"}
     assert made.manifest["stages"]["removed"]["duplicates"] == {"exact duplicate": 1}

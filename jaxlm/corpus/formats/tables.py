@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jaxlm.corpus.document import MARK_FIELDS, Document, Fields, Tally, of_record
+from jaxlm.corpus.document import DAMAGED, MARK_FIELDS, Document, Fields, Tally, of_record
 from jaxlm.corpus.files import WHOLE, Slice
 from jaxlm.errors import UserError
 
@@ -67,7 +67,7 @@ _DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 def _damaged(tally: Tally, path: Path, number: int, error: Exception) -> None:
     reason = " ".join(str(error).split())
-    tally.bad("damaged or cut short", str(path), f" after row {number:,} ({reason:.200}): copy it again")
+    tally.bad(DAMAGED, str(path), f" after row {number:,} ({reason:.200}): copy it again")
 
 
 def describes(path: Path) -> bool:

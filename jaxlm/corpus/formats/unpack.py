@@ -22,7 +22,7 @@ from typing import Any
 
 import zstandard
 
-from jaxlm.corpus.document import Tally
+from jaxlm.corpus.document import DAMAGED, Tally
 from jaxlm.corpus.files import WHOLE, Slice
 
 # Zstandard can say 128 KiB in 4 bytes, the most of the four formats: a step gives 128 MiB at worst.
@@ -214,4 +214,4 @@ def measured_lines(stream: io.RawIOBase, most: int = LINE_BYTES) -> Iterator[tup
 
 
 def _damaged(error: str) -> Damage:
-    return Damage("damaged or cut short", f" ({error}): copy it again")
+    return Damage(DAMAGED, f" ({error}): copy it again")
