@@ -11,6 +11,7 @@ from typing import NamedTuple
 import typer
 
 from jaxlm import __version__
+from jaxlm.commands import terminal
 
 
 class Verb(NamedTuple):
@@ -52,7 +53,7 @@ def build(asked: str | None) -> typer.Typer:
     app.callback()(jaxlm)
     for name, verb in VERBS.items():
         module = importlib.import_module(verb.module) if name == asked else None
-        function = module.main if module else lambda: None
+        function = terminal.interruptible(module.main) if module else lambda: None
         app.command(name, help=flowing(module.__doc__ or "") if module else verb.help, short_help=verb.help)(function)
     return app
 
@@ -76,8 +77,6 @@ def jaxlm(
 
 def main() -> None:
     """The entry point: errors of the user become one message and an exit code."""
-    from jaxlm.commands import terminal
-
     sys.argv[1:] = sys.argv[1:] or ["--help"]
     asked = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), None)
     terminal.guarded(lambda **how: build(asked)(**how))

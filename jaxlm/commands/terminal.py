@@ -4,9 +4,9 @@ Results go to stdout, everything else to stderr. Bars on a terminal, plain lines
 """
 
 import errno
+import functools
 import json
 import logging
-import signal
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +21,9 @@ REFUSALS = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT,
     errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP,
 }  # fmt: skip
+
+
+INTERRUPTED = "interrupted: nothing is lost; the same command goes on"
 
 
 def guarded(app: Callable[..., Any]) -> None:
@@ -40,14 +43,27 @@ def guarded(app: Callable[..., Any]) -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `jaxlm ... | head`
         sys.exit(1)
-    except KeyboardInterrupt:  # while modules are imported; later typer makes this exit of it
-        print("jaxlm: interrupted", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+    except KeyboardInterrupt:  # while modules are imported
+        print(f"jaxlm: {INTERRUPTED}", file=sys.stderr)
+        sys.exit(Interrupted.exit_code)
     except OSError as error:
         if error.errno not in REFUSALS:
             raise
         print(f"jaxlm: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
         sys.exit(1)
+
+
+def interruptible(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """`verb`, whose Ctrl-C is Interrupted: typer would end without a word."""
+
+    @functools.wraps(verb)
+    def told(*arguments: Any, **options: Any) -> Any:
+        try:
+            return verb(*arguments, **options)
+        except KeyboardInterrupt:
+            raise Interrupted(INTERRUPTED) from None
+
+    return told
 
 
 def print_json(value: Any) -> None:
@@ -72,8 +88,6 @@ def preparation():
     progress = _BarProgress() if sys.stderr.isatty() else _PlainProgress()
     try:
         yield progress
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted: nothing is lost; the same command goes on") from None
     finally:
         progress.end()
 

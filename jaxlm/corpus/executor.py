@@ -104,13 +104,21 @@ class Processes:
 def _without_interrupts() -> Iterator[None]:
     """What is started here never sees a Ctrl-C, which a terminal sends to all: who started it ends it, and says so.
 
-    Our own waits until the end of the block.
+    Our own waits until the end of the block: a pool that is interrupted while it starts a worker waits for it for ever.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is interrupted, and may say how
+        return
+    came: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))  # other threads may be sent it
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is started inherits this
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _end_with_parent() -> None:

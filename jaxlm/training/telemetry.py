@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from tensorboardX import SummaryWriter
 
 from jaxlm.config import Config
 from jaxlm.errors import UserError
@@ -85,7 +84,7 @@ class Telemetry:
         self._show = show
         self._wandb = start_wandb(cfg.wandb, folder, config) if cfg.wandb else None
         self._file = MetricsFile(folder / "metrics.jsonl", start)
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1) if cfg.tensorboard else None
+        self._board = _board(folder / "tensorboard", start) if cfg.tensorboard else None
 
     def write(self, step: int, metrics: Mapping[str, float | None]) -> None:
         self._file.write(step, metrics)
@@ -106,6 +105,12 @@ class Telemetry:
             self._board.close()
         if self._wandb:
             self._wandb.finish()
+
+
+def _board(folder: Path, start: int) -> Any:
+    from tensorboardX import SummaryWriter  # here, as it imports torch wherever that is installed: seconds
+
+    return SummaryWriter(str(folder), purge_step=start + 1)
 
 
 def start_wandb(project: str, folder: Path, config: Mapping[str, Any]) -> Any:

@@ -144,3 +144,19 @@ def test_an_address_where_nobody_or_somebody_else_listens_is_told(monkeypatch):
     for wrong in (unused(), "nonsense", "tcp://127.0.0.1", "tcp://127.0.0.1:99999"):
         with pytest.raises(UserError, match=rf"--cluster {wrong}: no Dask scheduler answers"):
             executor.executor(1, wrong)
+
+
+def test_an_interrupt_while_workers_start_waits_and_they_never_see_it(monkeypatch):
+    engine = executor.executor(2)
+    start = engine._pool.submit
+
+    def interrupted(*call):
+        signal.raise_signal(signal.SIGINT)
+        return start(*call)
+
+    monkeypatch.setattr(engine._pool, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        engine.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ())
+    monkeypatch.undo()
+    assert signal.SIGINT in engine.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ()).result()
+    engine.close()
