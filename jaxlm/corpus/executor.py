@@ -7,6 +7,7 @@ known from files (corpus/tasks.py) and not from an executor, so losing one costs
 import concurrent.futures
 import logging
 import multiprocessing
+import multiprocessing.process
 import os
 import signal
 import socket
@@ -74,6 +75,7 @@ class Processes:
     def __init__(self, workers: int):
         self._workers = workers
         self._pool = self._new()
+        self._started: set[multiprocessing.process.BaseProcess] = set()
 
     def _new(self) -> concurrent.futures.ProcessPoolExecutor:
         # Spawned: a fork of a process with threads (jax, grain) may inherit a lock that nobody will open.
@@ -82,12 +84,15 @@ class Processes:
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> concurrent.futures.Future:
         with _without_interrupts():  # the first call starts the workers
+            before = set(multiprocessing.active_children())
             try:
                 return self._pool.submit(function, *arguments)
             except BrokenProcessPool:
                 self._pool.shutdown(wait=False)
                 self._pool = self._new()
                 return self._pool.submit(function, *arguments)
+            finally:
+                self._started |= set(multiprocessing.active_children()) - before
 
     def as_completed(self, futures: Iterable[Any]) -> Iterator[Any]:
         return concurrent.futures.as_completed(futures)
@@ -97,7 +102,10 @@ class Processes:
             future.cancel()
 
     def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        """End the workers where they stand: all is done, or what they are at is not wanted, and any may be killed."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for worker in self._started:
+            worker.kill()
 
 
 @contextmanager
