@@ -28,6 +28,9 @@ PACKAGES = (
     "py3langid",
     "ftfy",
     "distributed",
+    "datasketch",
+    "sentencepiece",
+    "tokenizers",
 )
 MALLOPT_VARIABLES = {  # mallopt(3) names its options so, and glibc reads each from this variable
     "M_ARENA_MAX": "MALLOC_ARENA_MAX",
