@@ -20,6 +20,7 @@ from jaxlm.corpus.document import Document
 from jaxlm.corpus.encode import encode
 from jaxlm.corpus.prepare import cores
 from jaxlm.data import tokenizer_fast
+from jaxlm.data.stand_ins import put_in
 from jaxlm.data.tokenizer import load
 
 
@@ -40,7 +41,8 @@ def jaxlm(texts: list[str], folder: Path) -> Callable[[], int]:
 
 def plain_sentencepiece(texts: list[str], folder: Path) -> Callable[[], int]:
     processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.model"))
-    return lambda: sum(len(processor.encode(text)) for text in texts)
+    handed = [put_in(text) for text in texts]  # as the model saw them: its own tabs are those of data/stand_ins.py
+    return lambda: sum(len(processor.encode(text)) for text in handed)
 
 
 def plain_tokenizers(texts: list[str], folder: Path) -> Callable[[], int]:
