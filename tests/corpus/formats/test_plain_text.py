@@ -52,6 +52,6 @@ def test_a_large_image_is_not_read(tmp_path):
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10 < 32 << 20
 
 
-@pytest.mark.parametrize("name, data", [("a.txt", b""), ("a.txt.gz", gzip.compress(b""))])
-def test_an_empty_file_is_counted(name, data, tmp_path):
-    assert read(tmp_path / name, data)[1].skipped == {"empty": 1}
+@pytest.mark.parametrize("name, pack", [("a.txt", bytes), ("a.txt.gz", gzip.compress)])
+def test_an_empty_file_is_counted(name, pack, tmp_path):
+    assert read(tmp_path / name, pack(b""))[1].skipped == {"empty": 1}
