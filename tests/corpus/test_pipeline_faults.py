@@ -112,7 +112,7 @@ def test_killed_among_the_duplicates_nothing_that_was_over_is_made_again(config,
     assert {"collect", "annotate", "select", "duplicates", "parts", "candidates", "verified"} <= passes
     assert "told" not in passes and "write" not in passes
     engine = Recorded()
-    monkeypatch.setattr(pipeline, "executor", lambda workers, cluster: engine)
+    monkeypatch.setattr(pipeline, "executor", lambda *_: engine)
     pipeline.make(load(config, CorpusConfig), tmp_path)
     assert engine.folders and not engine.folders & over.keys()
     assert {"removals", "told", "write"} <= {folder.parent.name for folder in engine.folders}
