@@ -64,7 +64,7 @@ class CheckpointFolder:
     def finish(self, step: int, facts: dict) -> None:
         """Hash what Orbax has committed and write the manifest: from now on the step counts."""
         files = hashing.hash_folder(self.path(step))
-        hashing.sync_folder(self.root)  # Orbax's rename
+        hashing.sync(self.root)  # Orbax's rename
         facts = {"format_version": FORMAT_VERSION, "step": step, **facts, "files": files}
         hashing.write_atomically(self.path(step) / MANIFEST, hashing.seal(facts))
 

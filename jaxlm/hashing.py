@@ -87,16 +87,11 @@ def write_atomically(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(beside, path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Force the names in `folder` to the disk: a rename may be lost without it."""
-    sync(folder)
+    sync(path.parent)
 
 
 def sync(path: Path) -> None:
-    """Force a file's bytes to the disk, or a folder's names."""
+    """Force a file's bytes to the disk, or a folder's names: a rename may be lost without it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -90,7 +90,7 @@ def commit(
         building.mkdir()
         for file, path in parts.items():
             hashing.copy(path, building / file)
-        hashing.sync_folder(building)
+        hashing.sync(building)
     files = {
         f"{name}/{file}": found for name in made for file, found in hashing.hash_folder(beside(folder, name)).items()
     }
@@ -114,6 +114,6 @@ def commit(
     for name in made:
         shutil.rmtree(folder / name, ignore_errors=True)
         os.rename(beside(folder, name), folder / name)
-    hashing.sync_folder(folder)
+    hashing.sync(folder)
     hashing.write_atomically(folder / MANIFEST, hashing.seal(manifest))
     return Corpus(folder, manifest)

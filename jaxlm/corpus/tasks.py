@@ -120,7 +120,7 @@ def _commit(building: Path, folder: Path) -> None:
             if finished(folder) is None:
                 raise
     shutil.rmtree(building, ignore_errors=True)
-    hashing.sync_folder(folder.parent)
+    hashing.sync(folder.parent)
 
 
 def _discard(folder: Path) -> None:

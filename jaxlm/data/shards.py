@@ -142,7 +142,7 @@ def commit(building: Path, final: Path, *, facts: dict[str, Any]) -> None:
     while True:
         try:
             os.rename(building, final)
-            hashing.sync_folder(final.parent)
+            hashing.sync(final.parent)
             return
         except OSError:
             if not final.exists():

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jaxlm.errors import UserError
-from jaxlm.hashing import sync_folder
+from jaxlm.hashing import sync
 
 
 def require_free(target: Path) -> None:
@@ -36,7 +36,7 @@ def new_folder(target: Path) -> Iterator[Path]:
             _sync(path)
         require_free(target)  # it may have come meanwhile
         os.rename(building, target)
-        sync_folder(target.parent)
+        sync(target.parent)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         for above in made:
@@ -47,7 +47,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 def _sync(path: Path) -> None:
     if path.is_dir():
-        sync_folder(path)
+        sync(path)
         return
     with open(path, "rb") as file:
         os.fsync(file.fileno())

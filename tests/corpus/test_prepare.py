@@ -317,7 +317,7 @@ MOMENTS = [
     "jaxlm.data.shards:Writer.close",
     "jaxlm.data.shards:commit",
     "jaxlm.hashing:hash_folder",
-    "jaxlm.hashing:sync_folder",
+    "jaxlm.hashing:sync",
     "os:rename",
     "jaxlm.corpus.prepare:row_plan",
 ]
