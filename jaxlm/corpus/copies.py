@@ -96,8 +96,8 @@ def remove(
         shutil.rmtree(scratch, ignore_errors=True)
         counts.append(told["removed"])
         facts[name] = {**told, "removed": sum(told["removed"].get("duplicates", {}).values())}
-        for number, told in enumerate(ledgers):
-            ledgers[number] = Ledger((*told.folders, _of(task.folder(work), number)))
+        for number, so_far in enumerate(ledgers):
+            ledgers[number] = Ledger((*so_far.folders, _of(task.folder(work), number)))
     for left in (work / "duplicates").glob(".*.scratch"):  # of other configs, that were killed
         shutil.rmtree(left, ignore_errors=True)
     return Found(ledger.together(counts), facts)

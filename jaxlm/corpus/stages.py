@@ -35,7 +35,7 @@ from jaxlm.corpus.sample import FILE_BYTES, first
 from jaxlm.corpus.word_lists import Listed, Measurer
 from jaxlm.corpus.words import lexicon
 
-VERSIONS = {"collect": 4, "annotate": 2, "select": 2, "duplicates": 3, "write": 6}
+VERSIONS = {"collect": 4, "annotate": 3, "select": 2, "duplicates": 3, "write": 6}
 DOCUMENTS, NOTES, REMOVED, CUT = "documents.parquet", "notes.parquet", "removed.parquet", "cut.parquet"
 PROFILE, ACCOUNT = "profile.json", "account.json"  # for the summary; not facts, which are held for all parts at once
 _SAMPLE = 200  # characters of what went that are shown, with tags for the personal data that the config asks for

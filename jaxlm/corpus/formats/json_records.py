@@ -66,7 +66,7 @@ def read(path: Path, name: str, found: list[dict[str, Any]], text_field: str, ta
         paragraphs = text if isinstance(text, list) else [text or ""]
         if not all(isinstance(paragraph, str) for paragraph in paragraphs):
             kind = type(text).__name__ if not isinstance(text, list) else "list of other things than strings"
-            mend = ": mend it, or set text_field to another field"
+            mend = f": mend it, or set {tally.fields.text_field} to another field"
             tally.bad(f"{text_field!r} is a {kind}, but must be a string or a list of strings", where, mend)
             continue
         yield from of_record({**record, text_field: "\n".join(paragraphs)}, text_field, f"{name}:{number}", tally)
