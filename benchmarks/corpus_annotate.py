@@ -75,11 +75,8 @@ def language(data: Path, rounds: int) -> Rows:
         source = Path(scratch) / "texts.json"
         source.write_text(json.dumps({name: [text for _, text in some] for name, some in sets.items()}), "utf-8")
         answers = {side: Path(scratch) / f"{side}.json" for side in ("jaxlm", "py3langid")}
-        scripts = ("benchmarks/ours/timed_language.py", "benchmarks/peers/py3langid_language.py")
-        contenders = {
-            side: harness.Contender([script, str(source), str(answers[side])], packages=("py3langid",))
-            for side, script in zip(answers, scripts, strict=True)
-        }
+        script = "benchmarks/ours/timed_language.py"
+        contenders = {side: harness.Contender([script, side, str(source), str(path)]) for side, path in answers.items()}
         results = harness.alternate(contenders, rounds)
         ours, theirs = (json.loads(path.read_text()) for path in answers.values())
     rows = []

@@ -23,7 +23,8 @@ Rows = list[dict[str, Any]]
 
 RATE, WITHIN = 50.0, 0.03
 PEER, EVALUATED = "trafilatura", "trafilatura without comments"
-OURS = {"default": (), "quality": ("--quality",)}
+OURS = ("default", "quality")
+WHICH = {"default": "default", "quality": "quality", PEER: "trafilatura", EVALUATED: "no-comments"}
 
 
 class Scores(NamedTuple):
@@ -36,16 +37,13 @@ def html(data: Path, rounds: int) -> Rows:
     folder = data / "html-cc"
     gold = [json.loads(line) for line in (folder / "gold.jsonl").read_text("utf-8").splitlines()]
     with tempfile.TemporaryDirectory() as scratch:
-        texts = {name: Path(scratch) / f"{name}.json" for name in (*OURS, PEER, EVALUATED)}
-        commands = {name: [str(folder / "pages"), str(path)] for name, path in texts.items()}
-        peer = "benchmarks/peers/trafilatura_html.py"
+        texts = {name: Path(scratch) / f"{name}.json" for name in WHICH}
         contenders = {
-            "default": harness.Contender(["benchmarks/ours/timed_html.py", *commands["default"]]),
-            "quality": harness.Contender(
-                ["benchmarks/ours/timed_html.py", *commands["quality"], "--quality"], packages=("trafilatura",)
-            ),
-            PEER: harness.Contender([peer, *commands[PEER]], packages=("trafilatura",)),
-            EVALUATED: harness.Contender([peer, *commands[EVALUATED], "--no-comments"], packages=("trafilatura",)),
+            name: harness.Contender(
+                ["benchmarks/ours/timed_html.py", which, str(folder / "pages"), str(texts[name])],
+                packages=() if which == "default" else ("trafilatura",),
+            )
+            for name, which in WHICH.items()
         }
         results = harness.alternate(contenders, rounds)
         found = {

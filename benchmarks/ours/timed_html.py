@@ -1,35 +1,42 @@
-"""Ours: the main text of web pages, timed; with --quality trafilatura's text as jaxlm asks for it.
+"""The main text of web pages, timed: ours by either library, or trafilatura alone.
 
-    python benchmarks/ours/timed_html.py PAGES texts.json [--quality]
+    python benchmarks/ours/timed_html.py default|quality|trafilatura|no-comments PAGES texts.json
 
-PAGES is a folder of .html.xz, unpacked before; texts.json gets {file: main text}. The last line of its output is one
-JSON object: MB of HTML a second of the processor.
+`quality` is trafilatura's text as jaxlm asks for it, `no-comments` trafilatura as its own evaluation asks for it. PAGES
+is a folder of .html.xz, unpacked before; texts.json gets {file: main text}. The last line of its output is one JSON
+object: MB of HTML a second of the processor.
 """
 
-import argparse
 import json
 import lzma
+import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from jaxlm.corpus.formats.html import main_text
+from jaxlm.corpus.formats import html
 
 LEAST = 3.0  # seconds: chosen, all pages are read again until then
 
 
+def extractor(which: str) -> Callable[[bytes], str | None]:
+    if which in ("default", "quality"):
+        return partial(html.main_text, quality=which == "quality")
+    extract = html.trafilatura().extract
+    return extract if which == "trafilatura" else partial(extract, include_comments=False)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pages", type=Path)
-    parser.add_argument("texts", type=Path)
-    parser.add_argument("--quality", action="store_true")
-    asked = parser.parse_args()
-    pages = {path.name: lzma.decompress(path.read_bytes()) for path in sorted(asked.pages.glob("*.html.xz"))}
-    texts = {name: main_text(page, quality=asked.quality) for name, page in pages.items()}  # also loads what is loaded
-    asked.texts.write_text(json.dumps(texts), encoding="utf-8")
+    which, folder, texts_file = sys.argv[1:]
+    extract = extractor(which)
+    pages = {path.name: lzma.decompress(path.read_bytes()) for path in sorted(Path(folder).glob("*.html.xz"))}
+    texts = {name: extract(page) or "" for name, page in pages.items()}  # also loads what is loaded
+    Path(texts_file).write_text(json.dumps(texts), encoding="utf-8")
     start, times = time.process_time(), 0
     while time.process_time() - start < LEAST:
         for page in pages.values():
-            main_text(page, quality=asked.quality)
+            extract(page)
         times += 1
     seconds = time.process_time() - start
     print(json.dumps({"mb_per_second": times * sum(map(len, pages.values())) / seconds / 1e6}))
