@@ -23,7 +23,7 @@ import numpy as np
 from grain.experimental import FirstFitPackIterDataset
 from real_documents import documents
 
-from jaxlm.data.pack import best_fit_decreasing
+from jaxlm.data.pack import fill_rows
 from jaxlm.data.tokenizer import train
 from jaxlm.data.tokenizer_base import Tokenizer
 from jaxlm.data.tokenizer_config import ByteBpeConfig, SentencePieceConfig
@@ -56,7 +56,7 @@ def packing(texts: list[str], tokenizer: Tokenizer) -> dict[str, Any]:
     """The row of packing: percent of places with a token to predict, and how many documents were cut needlessly."""
     sizes = np.array([1 + ids.size for ids in tokenizer.encode_batch(texts)])  # with the separator before each
     offsets = np.concatenate([[0], np.cumsum(sizes)])
-    packed = best_fit_decreasing(offsets, LENGTH)
+    packed = fill_rows(offsets, LENGTH)
     of_document = np.bincount(np.searchsorted(offsets, packed.start, side="right") - 1, minlength=sizes.size)
     needless = int((of_document != -(-sizes // LENGTH)).sum())
     ours = 100 * sizes.sum() / (packed.rows * LENGTH)

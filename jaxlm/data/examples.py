@@ -14,7 +14,7 @@ import pydantic
 
 from jaxlm.batch import Batch, Source
 from jaxlm.config import Config
-from jaxlm.data.pack import Packed, Part, best_fit_decreasing
+from jaxlm.data.pack import Packed, Part, fill_rows
 from jaxlm.data.rows import Rows, Spans, closed, cut
 from jaxlm.data.shards import NOTHING, Shards
 
@@ -184,10 +184,10 @@ def plan(
         return Questions(offsets, objective, length, part)
     examples = None if part is None else part.documents
     if isinstance(objective, Tagging):
-        return best_fit_decreasing(offsets, length, documents=examples)
+        return fill_rows(offsets, length, documents=examples)
     more = int(closes(objective, shards))
     of = offsets[:: shards.parts]
-    return best_fit_decreasing(of, length, most=objective.texts, whole=True, more=more, documents=examples)
+    return fill_rows(of, length, most=objective.texts, whole=True, more=more, documents=examples)
 
 
 def closes(objective: Labelled, shards: Shards) -> bool:

@@ -1,6 +1,6 @@
 """Row plans: how the token stream becomes rows of `length` predicted tokens.
 
-    packed    whole documents, best fit decreasing; one longer than a row is cut into full rows and a rest.
+    packed    whole documents (data/fit.py); one longer than a row is cut into full rows and a rest.
               Documents of a row do not see each other (Ding et al. 2024, arXiv:2404.10830)
     chunked   row r predicts the r-th `length` tokens of the stream; documents run on, as in GPT-2, nanoGPT
     lanes     the stream in `batch` equal lanes; lane b of batch t goes on where it stopped in batch t - 1,
@@ -23,6 +23,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import xxhash
 
+from jaxlm.data import fit
 from jaxlm.data.rows import Spans
 from jaxlm.data.shards import PLANS, Shards
 from jaxlm.errors import UserError
@@ -30,7 +31,7 @@ from jaxlm.errors import UserError
 log = logging.getLogger(__name__)
 
 Kind = Literal["packed", "chunked", "lanes"]
-_VERSION = 1  # of what `best_fit_decreasing` makes: a plan of another version is made anew
+_VERSION = 2  # of what `fill_rows` makes: a plan of another version is made anew
 
 
 class Part(NamedTuple):
@@ -168,7 +169,7 @@ def plan(
     return _stored(shards, split, length, closed, part)
 
 
-def best_fit_decreasing(
+def fill_rows(
     offsets: np.ndarray,
     length: int,
     most: int | None = None,
@@ -176,7 +177,7 @@ def best_fit_decreasing(
     more: int = 0,
     documents: np.ndarray | None = None,
 ) -> Packed:
-    """Pack the documents that lie between `offsets` into rows; longest first, each where it fits tightest.
+    """Pack the documents that lie between `offsets` into as few rows as data/fit.py finds.
 
     `documents` are the numbers of those that are packed; None: all.
 
@@ -193,39 +194,10 @@ def best_fit_decreasing(
     count = np.minimum(begin[document] + document_tokens[document] - start, length)
     order = np.argsort(-count, kind="stable")
     row = np.empty(count.size, np.int64)
-    row[order] = _place(count[order].tolist(), length, most or length)
+    row[order] = fit.rows_of(count[order].tolist(), length, most or length)
     order = np.lexsort((start, row))
     first = np.searchsorted(row[order], np.arange(row.max() + 2))
     return Packed(length, first, start[order], count[order])
-
-
-def _place(sizes: list[int], length: int, most: int) -> list[int]:
-    """The row of each size, given in decreasing order.
-
-    `open_rows[c]` are the rows with c tokens of room, and bit c of `room` says whether there is one: the
-    tightest fit is the lowest bit from `size` up, so a million documents take seconds.
-    """
-    open_rows: list[list[int]] = [[] for _ in range(length + 1)]
-    held: list[int] = []  # documents of each row
-    room, rows, placed = 0, 0, []
-    for size in sizes:
-        fits = room >> size
-        if fits:
-            left = size + (fits & -fits).bit_length() - 1
-            row = open_rows[left].pop()
-            if not open_rows[left]:
-                room ^= 1 << left
-        else:
-            left, row = length, rows
-            held.append(0)
-            rows += 1
-        placed.append(row)
-        held[row] += 1
-        left -= size
-        if left and held[row] < most:
-            open_rows[left].append(row)
-            room |= 1 << left
-    return placed
 
 
 def _ranges(start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -244,7 +216,7 @@ def _stored(shards: Shards, split: str, length: int, closed: bool, part: Part | 
         return stored
     documents = None if part is None else part.documents
     offsets = np.asarray(shards.offsets(split), np.int64)
-    packed = best_fit_decreasing(offsets, length, more=int(closed), documents=documents)
+    packed = fill_rows(offsets, length, more=int(closed), documents=documents)
     content = np.concatenate([[packed.rows], packed.first, packed.start, packed.count]).astype("<i8").tobytes()
     beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}")  # processes may share the folder
     try:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxlm.data.ids import Ids
 from jaxlm.data.masking import Masked, Spans
 from jaxlm.data.objectives import NextToken, build, ids, vocabulary
-from jaxlm.data.pack import best_fit_decreasing
+from jaxlm.data.pack import fill_rows
 from jaxlm.data.rows import Rows, cut
 
 
@@ -18,7 +18,7 @@ def built(rows):
 
 def test_next_token_asks_for_the_token_that_follows_within_each_document():
     stream = np.array([0, 1, 2, 3, 0, 4, 0, 5, 0], np.uint16)  # 0 opens documents and closes the stream
-    packed = best_fit_decreasing(np.array([0, 4, 6, 8]), length=6)
+    packed = fill_rows(np.array([0, 4, 6, 8]), length=6)
     batch = built(cut(stream, packed.spans(np.arange(2)), 2, 6))
     assert batch.token.tolist() == [[0, 1, 2, 3, 0, 4], [0, 5, 0, 0, 0, 0]]
     assert batch.target.tolist() == [[1, 2, 3, 0, 4, 0], [5, 0, 0, 0, 0, 0]]
@@ -30,7 +30,7 @@ def test_next_token_asks_for_the_token_that_follows_within_each_document():
 
 def test_the_rest_of_a_long_document_opens_with_the_token_before_it():
     stream = np.array([0, 1, 2, 3, 4, 0, 5, 0], np.uint16)
-    packed = best_fit_decreasing(np.array([0, 5, 7]), length=4)
+    packed = fill_rows(np.array([0, 5, 7]), length=4)
     batch = built(cut(stream, packed.spans(np.arange(2)), 2, 4))
     assert batch.token.tolist() == [[0, 1, 2, 3], [4, 0, 5, 0]]
     assert batch.target.tolist() == [[1, 2, 3, 4], [0, 5, 0, 0]]

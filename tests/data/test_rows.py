@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxlm.data.pack import Chunked, Lanes, best_fit_decreasing
+from jaxlm.data.pack import Chunked, Lanes, fill_rows
 from jaxlm.data.rows import cut
 
 
@@ -13,7 +13,7 @@ def test_rows_read_the_stream_as_the_definition_says(predicted, length, lanes):
     offsets = np.concatenate([[0], np.cumsum(predicted)])
     stream = np.arange(1_000, 1_001 + offsets[-1], dtype=np.uint16)
     for plan in (
-        best_fit_decreasing(offsets, length),
+        fill_rows(offsets, length),
         Chunked(int(offsets[-1]), length),
         Lanes(offsets, length, lanes),
     ):
