@@ -7,12 +7,11 @@ import subprocess
 import sys
 import time
 
+import distributed
 import pytest
 
 from jaxlm.corpus import executor
 from jaxlm.errors import UserError
-
-distributed = pytest.importorskip("distributed")
 
 POOL = """
 import os, sys, time

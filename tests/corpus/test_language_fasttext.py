@@ -128,7 +128,6 @@ def test_another_model_is_asked_again_and_the_same_one_elsewhere_is_not(tmp_path
 
 
 def test_a_real_model_knows_its_four_languages():
-    pytest.importorskip("fasttext")
     identify = Identifier(LanguageConfig(fasttext=str(MODEL))).identify
     german, czech = (
         "Alle Menschen sind frei und gleich an Würde geboren.",

@@ -133,7 +133,6 @@ def test_an_address_that_ends_in_a_slash_is_a_folder_of_what_lies_below_it(web, 
 
 
 def test_a_real_server_is_asked(tmp_path):
-    pytest.importorskip("aiohttp")
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "a.txt").write_text("from the web")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))

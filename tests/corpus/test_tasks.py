@@ -136,6 +136,5 @@ def test_a_task_whose_worker_was_killed_runs_again_and_a_mistake_is_told_as_it_i
 
 
 def test_a_scheduler_that_does_not_answer_is_named():
-    pytest.importorskip("distributed")
     with pytest.raises(UserError, match=r"--cluster nowhere: .*start one with `dask scheduler`"):
         executor(1, "nowhere")

@@ -5,6 +5,7 @@ import logging
 import sys
 from types import SimpleNamespace
 
+import gigatoken
 import hypothesis
 import numpy as np
 import pytest
@@ -129,14 +130,13 @@ def test_shards_are_made_anew_where_it_goes_wrong_in_the_middle(stand_in, tmp_pa
     assert fast == shards_of(tmp_path, "slow")
 
 
-# --- the real one, where it is installed
+# --- the real one
 
 
 @pytest.mark.parametrize("name", ["llama3", "gpt2"])
 @hypothesis.given(TEXT)
 @hypothesis.example(SPECIALS)
 def test_gigatoken_gives_the_librarys_ids_for_any_text(name, text):
-    module = pytest.importorskip("gigatoken")
     tokenizer = trained(name)
     assert isinstance(tokenizer, HuggingFaceTokenizer)
-    tokenizer_fast.ByGigatoken(module, tokenizer).compare([text])
+    tokenizer_fast.ByGigatoken(gigatoken, tokenizer).compare([text])

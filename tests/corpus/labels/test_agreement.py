@@ -2,6 +2,7 @@
 
 import itertools
 
+import krippendorff
 import numpy as np
 import pytest
 
@@ -109,7 +110,6 @@ def test_fleiss_kappa_refuses_items_with_fewer_votes():
 
 
 def test_alpha_is_that_of_the_package_of_its_name():
-    krippendorff = pytest.importorskip("krippendorff")
     values = np.where(OBSERVERS > 0, OBSERVERS, np.nan)
     for level in ("nominal", "ordinal", "interval"):
         ours = krippendorff_alpha(counts_of(OBSERVERS.T - 1, 5), level, [1, 2, 3, 4, 5])
