@@ -165,7 +165,7 @@ def test_two_processes_score_as_one_does(tmp_path):
     words = {"good": "a fine and lovely film of the year", "bad": "a dull and silly film of no use"}
     lines = [{"text": f"{words[label]} {n}", "label": label} for n in range(80) for label in words]
     (tmp_path / "labelled.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    settings = dump(tiny_run.config(tmp_path / "labelled.jsonl", "loop.steps=40"))
+    settings = dump(tiny_run.config(tmp_path / "labelled.jsonl", "loop.steps=40", "optimizer.peak_rate=0.1"))
     settings["data"] |= {"objective": dump(Classification(classes=("bad", "good"))), "length": 64}
     settings["data"]["split"] = {"kind": "hash", "validation": 0.1, "test": 0.1}
     cfg = parse(settings | {"model": MODELS["linear"]}, RunConfig)

@@ -103,7 +103,9 @@ def test_rows_that_begin_from_nowhere_have_no_lanes(jaxlm, trained, options):
 
 
 @pytest.mark.slow
-def test_a_transformer_may_learn_from_its_text_too(jaxlm, trained):
-    plain = jaxlm("eval", trained.path, "--json").json
-    found = jaxlm("eval", trained.path, "--json", "--dynamic", "sgd", "--dynamic-rate", "0.15").json
-    assert found["loss"] < plain["loss"] - 0.005
+def test_a_transformer_may_learn_from_its_text_too(jaxlm, trained, tmp_path):
+    other = tmp_path / "other.txt"  # what the model learned is no help here, so there is much to adapt to
+    other.write_text("".join(f"Zwölf Boxkämpfer jagen Viktor {n} mal quer über den Sylter Deich.\n" for n in range(60)))
+    plain = jaxlm("eval", trained.path, "--json", "--text", other).json
+    found = jaxlm("eval", trained.path, "--json", "--text", other, "--dynamic", "sgd", "--dynamic-rate", "0.15").json
+    assert found["loss"] < plain["loss"] - 0.5
