@@ -18,7 +18,6 @@ import random
 import re
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -132,12 +131,15 @@ def leaks(rounds: int) -> Rows:
         clean += len(texts) - len(hosts)
         false += [(real[row["row"]]["name"], row["place"], row["begins"]) for row in rows if row["row"] not in hosts]
     share = statistics.fmean(hit for _, hit in found)
-    told = [row(f"leaks: found of {len(found)}", share, "share")]
+    told = [harness.alone(f"leaks: found of {len(found)}", share, "share")]
     for variant in VARIANTS:
         hits = [hit for name, hit in found if name == variant]
-        told.append(row(f"leaks: {variant}, found of {len(hits)}", statistics.fmean(hits), "share"))
+        told.append(harness.alone(f"leaks: {variant}, found of {len(hits)}", statistics.fmean(hits), "share"))
     case = f"leaks: {clean:,} other documents, found in"
-    return [*told, row(case, len({(name) for name, *_ in false}) / clean, "share", found=sorted(set(false))[:20])]
+    return [
+        *told,
+        harness.alone(case, len({(name) for name, *_ in false}) / clean, "share", found=sorted(set(false))[:20]),
+    ]
 
 
 def findings(texts: list[str], cfg: ContaminationConfig, scratch: Path) -> Rows:
@@ -170,13 +172,13 @@ def speed(rounds: int) -> Rows:
         for one in again:
             one.mkdir()
         searches = [
-            _seconds(lambda at=one: search.search(at, scratch / "documents", scratch / "index")) for one in again
+            harness.seconds(lambda at=one: search.search(at, scratch / "documents", scratch / "index")) for one in again
         ]
         steps = {
             "search of a part": statistics.median(searches),
-            "words alone": statistics.median(_seconds(lambda: _words(texts)) for _ in range(rounds)),
+            "words alone": statistics.median(harness.seconds(lambda: _words(texts)) for _ in range(rounds)),
         }
-    return [row(f"speed: {name}, {size:.0f} MB", size / seconds, "MB/s") for name, seconds in steps.items()]
+    return [harness.alone(f"speed: {name}, {size:.0f} MB", size / seconds, "MB/s") for name, seconds in steps.items()]
 
 
 def _words(texts: list[str]) -> None:
@@ -184,21 +186,11 @@ def _words(texts: list[str]) -> None:
         words_of(texts[start : start + 64])
 
 
-def _seconds(step: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
-
-
 def _data() -> Path:
     data = os.environ.get("JAXLM_DATA")
     if not data:
         raise SystemExit("JAXLM_DATA is not set: it names the folder that holds squadshifts-newwiki")
     return Path(data)
-
-
-def row(case: str, ours: float, unit: str, **more: Any) -> dict[str, Any]:
-    return {"case": case, **dict.fromkeys(harness.FIGURES), "ours": ours, "unit": unit, **more}
 
 
 CASES: dict[str, tuple[Callable[[int], Rows], int]] = {"leaks": (leaks, 1), "speed": (speed, 3)}  # and usual rounds

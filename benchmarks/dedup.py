@@ -17,7 +17,6 @@ import os
 import random
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,10 +79,10 @@ def curve_rows(found: list[tuple[float, bool, bool]], lowest: float, cfg: NearCo
             hits = statistics.fmean(hit for _, hit in inside)
             law = statistics.fmean(1 - (1 - s**cfg.rows) ** cfg.bands for s, _ in inside)
             case = f"proposed at {low:.2f} to {low + 0.05:.2f}, {len(inside):,} pairs"
-            rows.append(row(case, hits, "share", peer=law, peer_name="1 - (1 - s^r)^b"))
+            rows.append(harness.alone(case, hits, "share", peer=law, peer_name="1 - (1 - s^r)^b"))
     high = [removed for s, _, removed in found if s >= 0.8]
-    rows.append(row(f"removed at 0.8 to 1, {len(high):,} pairs", statistics.fmean(high), "share"))
-    rows.append(row("lowest true Jaccard removed", lowest, "Jaccard"))
+    rows.append(harness.alone(f"removed at 0.8 to 1, {len(high):,} pairs", statistics.fmean(high), "share"))
+    rows.append(harness.alone("lowest true Jaccard removed", lowest, "Jaccard"))
     return rows
 
 
@@ -102,14 +101,10 @@ def sketch(rounds: int, documents: int | None) -> Rows:
         "signatures and band keys": lambda: bands(sets, cfg),
         "first pass without its files": lambda: bands(shingles(some, cfg), cfg),
     }
-    took = {name: statistics.median(_seconds(step) for _ in range(rounds)) for name, step in steps.items()}
-    return [row(f"sketch: {name}, 500 words", count / seconds, "documents/s") for name, seconds in took.items()]
-
-
-def _seconds(step: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
+    took = {name: statistics.median(harness.seconds(step) for _ in range(rounds)) for name, step in steps.items()}
+    return [
+        harness.alone(f"sketch: {name}, 500 words", count / seconds, "documents/s") for name, seconds in took.items()
+    ]
 
 
 def sentences() -> list[str]:
@@ -129,13 +124,14 @@ def million(rounds: int, documents: int | None) -> Rows:
         done = harness.alternate({"jaxlm": command}, rounds)["jaxlm"]
     assert not isinstance(done, harness.Missing)
     name = f"million: {total:,} documents, 2 processes"
-    rows = [row(f"{name}, in all", harness.median(done, "seconds") / 60, "minutes")]
+    rows = [harness.alone(f"{name}, in all", harness.median(done, "seconds") / 60, "minutes")]
     rows += [
-        row(f"{name}, {step}", harness.median(done, f"{step}_s"), "s") for step in ("sketch", "candidates", "verify")
+        harness.alone(f"{name}, {step}", harness.median(done, f"{step}_s"), "s")
+        for step in ("sketch", "candidates", "verify")
     ]
     for what, figure, unit in (("peak memory", "peak_gb", "GB"), ("files", "stored_gb", "GB")):
-        rows.append(row(f"{name}, {what}", harness.median(done, figure), unit))
-    return [*rows, row(f"{name}, removed", harness.median(done, "removed"), "documents")]
+        rows.append(harness.alone(f"{name}, {what}", harness.median(done, figure), unit))
+    return [*rows, harness.alone(f"{name}, removed", harness.median(done, "removed"), "documents")]
 
 
 def peer(rounds: int, documents: int | None) -> Rows:
@@ -162,7 +158,7 @@ def peer(rounds: int, documents: int | None) -> Rows:
     ]
     for what, index in (("pairs at 0.8 to 1 of which one goes", 0), ("of what goes, with a pair at 0.7 or more", 1)):
         ours, theirs = (None if one is None else found_and_right(made, one)[index] for one in gone.values())
-        rows.append(row(f"{case}, {what}", ours, "share", peer=theirs, peer_name="datasketch"))
+        rows.append(harness.alone(f"{case}, {what}", ours, "share", peer=theirs, peer_name="datasketch"))
     return rows
 
 
@@ -177,10 +173,6 @@ def found_and_right(made: list[tuple[str, str, str]], gone: set[str]) -> tuple[f
     relatives = {id: [other for other in ids if other != id] for ids in family.values() for id in ids}
     alike = [any(planted.jaccard(words_of[id], words_of[o]) >= 0.7 for o in relatives[id]) for id in gone]
     return recall, statistics.fmean(alike) if alike else 1.0
-
-
-def row(case: str, ours: float | None, unit: str, **more: Any) -> dict[str, Any]:
-    return {"case": case, **dict.fromkeys(harness.FIGURES), "ours": ours, "unit": unit, **more}
 
 
 CASES: dict[str, tuple[Callable[[int, int | None], Rows], int]] = {  # and its usual rounds

@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from json import JSONDecodeError, dumps, loads
 from pathlib import Path
 from typing import Any
@@ -181,7 +181,14 @@ def counted(case: str, ours: float, peer: float, unit: str, peer_name: str, **mo
     }  # fmt: skip
 
 
-def alone(case: str, ours: float, unit: str, **more: Any) -> dict[str, Any]:
+def seconds(step: Callable[[], Any]) -> float:
+    """How long a step of this process takes."""
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def alone(case: str, ours: float | None, unit: str, **more: Any) -> dict[str, Any]:
     """One row of a figure that nobody else has."""
     return {"case": case, **dict.fromkeys(FIGURES), "ours": ours, "unit": unit, **more}
 

@@ -8,6 +8,7 @@
 A rule votes for its class or is silent. The names of folders are taken as the truth here (`gold`): they do not vote and
 only judge the rules, on the modules that have such a folder. Of the 1,739 files of Python 3.11.7 expect 557 to be
 labelled, and 97.3 % of the 258 in such folders rightly; by majority (`--set model.kind=majority`) 496, 98.3 % of 242.
+Of the 588 examples 289 have the class of their folder instead.
 A template: name your own source, classes and rules.
 """
 

@@ -1,8 +1,8 @@
 """Label the texts of CONFIG: let its rules and people vote, decide by its model, and tell how far they agree.
 
-Writes labels/NAME/examples.jsonl, which `jaxlm train CONFIG --set data.source=FILE` learns from, votes.jsonl with who
-said what of each text, and report.json. With --export a sample is written for people to look at, in Label Studio or in
-Argilla; their file comes back through the config's `votes`.
+Writes labels/NAME/examples.jsonl, which `jaxlm train CONFIG --set data.source=FILE` learns from, with the label of gold
+where that is known, votes.jsonl with who said what of each text, and report.json. With --export a sample is written for
+people to look at, in Label Studio or in Argilla; their file comes back through the config's `votes`.
 """
 
 from pathlib import Path
@@ -63,6 +63,8 @@ def _outcome(told: dict[str, Any]) -> list[str]:
     ]
     if told["judged"]:
         lines.append(f"{told['accuracy']:.1%} are right of the {told['judged']:,} whose class is known")
+    if known := told["examples"]["gold"]:
+        lines.append(f"{known + told['examples']['model']:,} examples, {known:,} with the class that gold knows")
     rows = [
         [name, f"{count:,}", f"{told['prior'][name]:.1%}", f"{told['gold'][name]:,}"]
         for name, count in told["balance"].items()

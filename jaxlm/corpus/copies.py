@@ -34,7 +34,7 @@ _TOLD = "told"  # the pass that writes ledgers
 
 
 @dataclass(frozen=True)
-class Part:
+class RemainingPart:
     """The documents of a part that are still there, as they are now; read in whatever process iterates."""
 
     documents: Path
@@ -71,7 +71,7 @@ def remove(
     progress: Progress,
 ) -> Found:
     """Add to the ledger of each part what goes and what is cut; how many documents go for which reason."""
-    facts = {}
+    facts_of = {}
     asked = (
         ("exact duplicates", exact.find, exact_removals, cfg.duplicates.exact),
         ("passages", exact.find, passages_cut, cfg.duplicates.passages),
@@ -84,23 +84,23 @@ def remove(
             continue
         progress(0, None, name)
         parts = [
-            Part(folder, told, source.name, source.priority)
-            for folder, told, source in zip(documents, ledgers, sources, strict=True)
+            RemainingPart(folder, decided, source.name, source.priority)
+            for folder, decided, source in zip(documents, ledgers, sources, strict=True)
         ]
-        made_of = [(task.key, told.digest()) for task, told in zip(collected, ledgers, strict=True)]
+        made_of = [(task.key, decided.digest()) for task, decided in zip(collected, ledgers, strict=True)]
         key = tasks.key(stages.VERSIONS["duplicates"], name, dump(how), made_of, priorities, by)
         scratch = _scratch(work, name, how, made_of, priorities, by)
         tasks.remove_what_the_dead_left(scratch)
         task = Task("duplicates", key, _found, (scratch, find, tell, parts, how, engine), name)
-        told = tasks.do(work, task)
+        facts = tasks.do(work, task)
         shutil.rmtree(scratch, ignore_errors=True)
-        counts.append(told["removed"])
-        facts[name] = {**told, "removed": sum(told["removed"].get("duplicates", {}).values())}
-        for number, so_far in enumerate(ledgers):
-            ledgers[number] = Ledger((*so_far.folders, _of(task.folder(work), number)))
+        counts.append(facts["removed"])
+        facts_of[name] = {**facts, "removed": sum(facts["removed"].get("duplicates", {}).values())}
+        for number, decided in enumerate(ledgers):
+            ledgers[number] = Ledger((*decided.folders, _of(task.folder(work), number)))
     for left in (work / "duplicates").glob(".*.scratch"):  # of other configs, that were killed
         shutil.rmtree(left, ignore_errors=True)
-    return Found(ledger.together(counts), facts)
+    return Found(ledger.together(counts), facts_of)
 
 
 def _scratch(work: Path, name: str, how: Any, *made_of: Any) -> Path:
@@ -114,24 +114,23 @@ def _found(
     scratch: Path,
     find: Callable,
     tell: Callable[..., Counts],
-    parts: Sequence[Part],
+    parts: Sequence[RemainingPart],
     how: Any,
     engine: Executor,
 ) -> dict:
     """A ledger for each part."""
     run = partial(tasks.run, engine=engine, progress=lambda done, total, what: None)
     found = find(parts, scratch, how, run)
-    told = passes.each(_TOLD, tell, [(number, part, found, how) for number, part in enumerate(parts)])
-    counts = run(told, scratch)
+    counts = run(passes.each(_TOLD, tell, [(n, part, found, how) for n, part in enumerate(parts)]), scratch)
     for number in range(len(parts)):
         own, there = _of(folder, number), passes.result(scratch, _TOLD, number)
         own.mkdir()
         for file in (ledger.GONE, ledger.CUTS):
             shutil.copyfile(there / file, own / file)
-    return {"removed": ledger.together(counts), **(clusters(found) if isinstance(found, near.Removals) else {})}
+    return {"removed": ledger.together(counts), **(clusters(found) if isinstance(found, near.NearCopies) else {})}
 
 
-def exact_removals(here: Path, number: int, part: Part, found: exact.Cuts, how: ExactConfig) -> Counts:
+def exact_removals(here: Path, number: int, part: RemainingPart, found: exact.Cuts, how: ExactConfig) -> Counts:
     gone_here, rows = found.of(number), part.numbers()
     kept = Documents(found.folder, found.parts).ids(gone_here["kept_place"])
     gone = {
@@ -141,7 +140,7 @@ def exact_removals(here: Path, number: int, part: Part, found: exact.Cuts, how: 
     return ledger.write(here, gone)
 
 
-def passages_cut(here: Path, number: int, part: Part, found: exact.Cuts, how: PassagesConfig) -> Counts:
+def passages_cut(here: Path, number: int, part: RemainingPart, found: exact.Cuts, how: PassagesConfig) -> Counts:
     """A document of which too little is left goes, the rest stays without what is cut out."""
     cut_here = found.of(number)
     kept = Documents(found.folder, found.parts).ids(cut_here["kept_place"])
@@ -168,7 +167,7 @@ def passages_cut(here: Path, number: int, part: Part, found: exact.Cuts, how: Pa
     return ledger.write(here, gone, cut)
 
 
-def near_removals(here: Path, number: int, part: Part, found: near.Removals, how: NearConfig) -> Counts:
+def near_removals(here: Path, number: int, part: RemainingPart, found: near.NearCopies, how: NearConfig) -> Counts:
     rows, places = part.numbers(), row_of(found.of(number)["place"]).tolist()
     gone = {
         rows[row]: [Removal("duplicates", "near duplicate", f"Jaccard {one.jaccard:.3f} with {one.kept_id}")]

@@ -4,6 +4,8 @@ Sources: the makers' own pages on the form of their keys (AWS unique identifiers
 GitLab token prefixes, Slack tokens, Google API keys, Stripe, OpenAI, Anthropic, Hugging Face, npm, PyPI,
 SendGrid, DigitalOcean), RFC 7519 for JSON web tokens and RFC 7468 for the frame of private keys.
 
+What a manual shows in the place of a key (`ghp_xxxx...`, `sk-proj-your-key-goes-here...`) is none.
+
 Left out: passwords, and keys without a form of their own (40 hex digits may be a commit).
 """
 
@@ -43,9 +45,14 @@ _FORMS_WITH_UNDERSCORE = {  # which most prose has not: then none of these is se
 }
 _IN_A_WORD = re.compile(_WORD)
 _EXAMPLE = "EXAMPLE"  # ends the keys in Amazon's manuals
+_LAST = 16  # characters of a key that were drawn by chance: the fewest that a form has
+_DIFFERENT = 3  # among these; of hex digits fewer are there once in 10**12 keys
+_DIGIT_OR_CAPITAL = re.compile("[0-9A-Z]")  # of keys that are letters alone one in 65,536 has neither there
 
 _AWS_SECRET = re.compile(
-    r"""aws_secret_access_key["']?[ ]{0,4}[=:][ ]{0,4}["']?([0-9A-Za-z/+]{40})(?![0-9A-Za-z/+])""", re.IGNORECASE
+    r"""aws_secret_access_key(?:["']?[ ]{0,4}(?:=>|[=:])[ ]{0,4}|[ ](?:(?:is|to):?[ ])?)["']?"""
+    r"([0-9A-Za-z/+]{40})(?![0-9A-Za-z/+])",
+    re.IGNORECASE,
 )
 _AWS_SECRET_NAMES = ("aws_secret_access_key", "AWS_SECRET_ACCESS_KEY")
 
@@ -84,7 +91,7 @@ def _aws_secrets(text: str) -> Iterator[tuple[int, int]]:
     for name in _AWS_SECRET_NAMES:
         for place in _places(text, name):
             match = _AWS_SECRET.match(text, place)
-            if match and _EXAMPLE not in match[1]:
+            if match and _EXAMPLE not in match[1] and _is_drawn(match[1]):
                 yield match.span(1)
 
 
@@ -98,8 +105,14 @@ def _places(text: str, beginning: str) -> Iterator[int]:
 def _is_secret(match: re.Match[str]) -> bool:
     header = match.groupdict().get("header")
     if header is None:
-        return not match[0].endswith(_EXAMPLE)
+        return _is_drawn(match[0]) and not match[0].endswith(_EXAMPLE)
     try:
         return b'"alg"' in base64.urlsafe_b64decode(header + "=" * (-len(header) % 4))
     except ValueError:
         return False
+
+
+def _is_drawn(key: str) -> bool:
+    """Whether it ends in what looks drawn by chance: no letter again and again, and no words."""
+    last = key[-_LAST:]
+    return len(set(last)) >= _DIFFERENT and bool(_DIGIT_OR_CAPITAL.search(last))

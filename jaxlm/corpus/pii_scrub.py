@@ -5,7 +5,7 @@
     fake   user-3f9a0c12@example.com
            of the same kind and form, but reserved or never given out. Equal values become equal ones, however
            they are written (a hash of the value alone), so that a conversation still hangs together
-    drop   the text itself stays: the caller is told the reason and leaves the document out
+    drop   the text itself stays: the caller leaves the document out
 
 Without a salt anybody can make the fake of a value that he guesses, as this code is public: of a phone number all are
 soon tried. The same salt gives the same fakes, so it is kept as a secret; a manifest does not tell it.
@@ -17,7 +17,6 @@ IBANs of country XX (left to users by ISO 3166). Check digits are right.
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 from jaxlm.corpus.cuts import Cut, apply
@@ -29,15 +28,13 @@ _SPACED = {"phone", "credit_card", "iban", "us_ssn"}  # the same number with oth
 _SEPARATORS = re.compile(r"[^0-9a-z]")
 
 
-def scrub(text: str, spans: Sequence[Span], mode: Mode, salt: str = "") -> tuple[str, str | None]:
-    """(text, reason to drop the document or None). `spans` as `pii.find` gives them: in order, without overlaps.
+def scrub(text: str, spans: Sequence[Span], mode: Mode, salt: str = "") -> str:
+    """The text without these spans, as `pii.find` gives them; with `drop` as it is.
 
     >>> scrub("Write to jo@mail.org.", [Span(9, 20, "email")], "tag")
-    ('Write to <EMAIL>.', None)
+    'Write to <EMAIL>.'
     """
-    if mode == "drop":
-        return text, reason(spans)
-    return apply(text, cuts(text, spans, mode, salt)), None
+    return apply(text, cuts(text, spans, mode, salt))
 
 
 def cuts(text: str, spans: Sequence[Span], mode: Mode, salt: str = "") -> list[Cut]:
@@ -56,12 +53,6 @@ def excerpt(text: str, spans: Sequence[Span], start: int, end: int) -> str:
     own = [span for span in spans if span.start < end and start < span.end]
     tags = [Cut(max(s.start, start) - start, min(s.end, end) - start, f"<{s.kind.upper()}>") for s in own]
     return apply(text[start:end], tags)
-
-
-def reason(spans: Sequence[Span]) -> str | None:
-    """The reason to drop a document: the kinds it holds, without numbers, so that reasons can be counted."""
-    kinds = Counter(span.kind for span in spans)
-    return f"personal data: {', '.join(sorted(kinds))}" if kinds else None
 
 
 def _replacement(value: str, span: Span, mode: Mode, salt: str) -> str:

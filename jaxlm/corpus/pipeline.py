@@ -86,7 +86,7 @@ def _make(
     selecting = [_select(task, notes[n], cfg) for n, task in enumerate(annotating)]
     removed = [facts["removed"] for facts in run(selecting)]
     ledgers = [Ledger((task.folder(work),)) for task in selecting]  # each stage from here on adds a folder to each
-    scoring = [scores.Part(part.name, collecting[n].key, documents[n], notes[n]) for n, part in enumerate(parts)]
+    scoring = [scores.ScoredPart(part.name, collecting[n].key, documents[n], notes[n]) for n, part in enumerate(parts)]
     scored = scores.remove(cfg.scores, scorers, scoring, ledgers, run, work)
     sources = [part.source for part in parts]
     copied = copies.remove(cfg, sources, collecting, documents, ledgers, work, engine, progress)

@@ -38,7 +38,7 @@ class Scorer(Protocol):
     def __call__(self, texts: Sequence[str]) -> Sequence[float]: ...
 
 
-class Part(NamedTuple):
+class ScoredPart(NamedTuple):
     """Where the stages before left a part."""
 
     name: str
@@ -65,7 +65,7 @@ def require(scores: Sequence[ScoreConfig], scorers: Mapping[str, Scorer]) -> Non
 def remove(
     scores: Sequence[ScoreConfig],
     scorers: Mapping[str, Scorer],
-    parts: Sequence[Part],
+    parts: Sequence[ScoredPart],
     ledgers: list[Ledger],
     run: Callable[[Sequence[Task]], list[dict]],
     work: Path,
@@ -84,7 +84,7 @@ def remove(
     return Found(facts, folders, ledger.together(removed))
 
 
-def _scoring(score: ScoreConfig, scorer: Scorer, part: Part) -> Task:
+def _scoring(score: ScoreConfig, scorer: Scorer, part: ScoredPart) -> Task:
     languages = score.languages and (score.languages, part.notes.name)
     key = tasks.key(VERSION, libraries.versions(*libraries.SCORING), part.key, scorer.digest, languages)
     return Task("score", key, note, (part.documents, part.notes, scorer, score), f"{part.name} ({score.name})")

@@ -28,6 +28,7 @@ from jaxlm.corpus.ledger import Ledger, Removal
 from jaxlm.corpus.lines import Trimmed
 from jaxlm.corpus.lines_refinedweb import RefinedWebLines
 from jaxlm.corpus.normalise import normalise
+from jaxlm.corpus.pii_marks import scrub_marks
 from jaxlm.corpus.profile import Profile
 from jaxlm.corpus.quality import count, measure
 from jaxlm.corpus.rules import measured, reasons
@@ -35,7 +36,7 @@ from jaxlm.corpus.sample import FILE_BYTES, first
 from jaxlm.corpus.word_lists import Listed, Measurer
 from jaxlm.corpus.words import lexicon
 
-VERSIONS = {"collect": 4, "annotate": 3, "select": 2, "duplicates": 3, "write": 6}
+VERSIONS = {"collect": 4, "annotate": 4, "select": 2, "duplicates": 3, "write": 7}
 DOCUMENTS, NOTES, REMOVED, CUT = "documents.parquet", "notes.parquet", "removed.parquet", "cut.parquet"
 PROFILE, ACCOUNT = "profile.json", "account.json"  # for the summary; not facts, which are held for all parts at once
 _SAMPLE = 200  # characters of what went that are shown, with tags for the personal data that the config asks for
@@ -137,7 +138,8 @@ def annotate(folder: Path, documents: Path, word_lists: Sequence[Listed], cfg: C
             "id": document.id, "source": document.source, "bytes": len(document.text.encode()), "language": language,
             "probability": probability, "personal": json.dumps(spans), "measures": json.dumps(measures),
         })  # fmt: skip
-        profile.add(document.text, rows[-1]["bytes"], measures["words"], language, document.marks)
+        marks = document.marks if cfg.personal is None else scrub_marks(document.marks, cfg.personal.kinds)
+        profile.add(document.text, rows[-1]["bytes"], measures["words"], language, marks)
     table.write_rows(folder / NOTES, rows, _NOTES)
     (folder / PROFILE).write_text(json.dumps(profile.facts()))
     return {
@@ -199,11 +201,11 @@ def _speaks(language: str, quality: QualityConfig) -> bool:
     return not quality.languages or language in quality.languages
 
 
-def write(folder: Path, documents: Path, notes: Path, told: Ledger, cfg: CorpusConfig) -> dict:
+def write(folder: Path, documents: Path, notes: Path, decided: Ledger, cfg: CorpusConfig) -> dict:
     """Of a part the documents that stay, a row for each cut in them, and one for each reason of those that go."""
     stay, gone, cut, counts = [], [], [], Counter(documents=0, bytes=0, scrubbed=0)
     profile, account = Profile(), Account()
-    removals, cuts_of = told.gone(), told.cuts()
+    removals, cuts_of = decided.gone(), decided.cuts()
     pairs = zip(table.read_documents(documents / DOCUMENTS), table.read_rows(notes / NOTES), strict=True)
     for row, (document, note) in enumerate(pairs):
         name, measures = {"id": document.id, "source": document.source}, json.loads(note["measures"])
@@ -222,12 +224,12 @@ def write(folder: Path, documents: Path, notes: Path, told: Ledger, cfg: CorpusC
         text = cuts.apply(document.text, [*(one for one, _ in own), *personal]).strip()
         size = len(text.encode())
         counts.update(documents=1, bytes=size, scrubbed=len(personal))
-        marks = document.marks
+        marks = _marks(document.marks, cfg)
         words = count(lexicon().read(text)) if own else measures["words"]  # those of what is left
         profile.add(text, size, words, note["language"], marks)
         stay.append({
             "id": document.id, "text": text, "source": document.source, "language": note["language"],
-            **{mark: marks.get(mark) for mark in ("url", "date", "licence")}, "title": _title(marks, cfg),
+            **{mark: marks.get(mark) for mark in ("url", "date", "licence", "title")},
         })  # fmt: skip
     table.write_rows(folder / DOCUMENTS, stay, _OUT)
     table.write_rows(folder / REMOVED, gone, _GONE)
@@ -242,13 +244,11 @@ def _personal(text: str, note: Mapping[str, Any], cfg: CorpusConfig) -> list[cut
     return pii_scrub.cuts(text, _spans(note), cfg.personal.mode, cfg.personal.salt)
 
 
-def _title(marks: Mapping[str, Any], cfg: CorpusConfig) -> str | None:
-    """The title without its personal data, which no note tells; with `drop` none where it has some."""
-    title = marks.get("title")
-    if not title or cfg.personal is None:
-        return title
-    spans, mode = pii.find(title, cfg.personal.kinds), cfg.personal.mode
-    return None if spans and mode == "drop" else pii_scrub.scrub(title, spans, mode, cfg.personal.salt)[0]
+def _marks(marks: Mapping[str, Any], cfg: CorpusConfig) -> Mapping[str, Any]:
+    """As they go out."""
+    if cfg.personal is None:
+        return marks
+    return scrub_marks(marks, cfg.personal.kinds, cfg.personal.mode, cfg.personal.salt)
 
 
 def _spans(note: Mapping[str, Any]) -> list[pii.Span]:

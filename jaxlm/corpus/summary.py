@@ -23,6 +23,7 @@ from jaxlm.corpus.rules import possible
 STAGES = ("language", "quality", "personal", "score", "duplicates", "contamination")  # in their order
 BEGINS = 100  # characters of a document that has many copies
 _NAMED = 3  # rules of a kind that a warning names
+_WITH_THRESHOLDS = ("quality", "score")  # a corpus without copies, personal data or bad lines is no mistake
 _NOTHING = {"documents": 0, "bytes": 0, "first": 0, "first_bytes": 0, "alone": 0}
 
 Facts = Mapping[str, Any]
@@ -181,14 +182,12 @@ def warnings(manifest: Facts) -> list[str]:
             judged, reason = rule["judged"], rule["reason"]
             if judged is not None and 2 * rule["documents"] > judged:
                 said.append(_much(reason, rule["documents"], judged))
-            elif judged and not rule["documents"]:
+            elif judged and not rule["documents"] and stage["stage"] in _WITH_THRESHOLDS:
                 idle.append(reason)
-            elif judged == 0 and stage["stage"] in ("quality", "score"):
+            elif judged == 0 and stage["stage"] in _WITH_THRESHOLDS:
                 unasked.append(reason)
     if config["languages"]["keep"] and not any(stage["stage"] == "language" for stage in flow):
         idle.append("languages.keep")
-    if config["lines"] is not None and not manifest["stages"]["collect"]["lines"]:
-        idle.append("lines")
     if config["personal"] and config["personal"]["mode"] == "fake" and not config["personal"]["salt"]:
         said.append(
             "personal.mode='fake' without personal.salt: anybody can make the fake of a value that he guesses and look "
@@ -200,7 +199,7 @@ def warnings(manifest: Facts) -> list[str]:
             f"record each; left_out.parquet names them"
         )
     if idle:
-        said.append(f"{_named(idle)} removed nothing: are they set as they are meant?")
+        said.append(f"rules that removed nothing: {_named(idle)} (check their thresholds)")
     if unasked:
         where = "see quality.languages, words.languages and scores.languages"
         said.append(f"{_named(unasked)} judged no document, since none is in their languages: {where}")

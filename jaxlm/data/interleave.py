@@ -2,10 +2,10 @@
 
 Shares are whole numbers of turns out of a period. Among the first p turns each component has fewer than one more or
 less than its share of p, for every p: turn m of a component with share w falls after (m - 1) / w and no later than
-m / w, rounded up, which a schedule by the earliest of these deadlines always can do, since the shares sum to 1
-(Tijdeman 1980, "The chairman assignment problem"; Baruah et al. 1996, "Proportionate progress"). One period is computed
-when training starts and repeats; after it all counts are exact. So who comes at turn p, and how often it came before,
-is arithmetic, however large p is, and so is where each component stands when the shares change at some turn.
+m / w, rounded up. Earliest-deadline-first always meets these deadlines, because the shares sum to 1 (Tijdeman 1980,
+"The chairman assignment problem"; Baruah et al. 1996, "Proportionate progress"). One period is computed when training
+starts and repeats; after it all counts are exact. So who comes at turn p, and how often it came before, is arithmetic,
+however large p is, and so is where each component stands when the shares change at some turn.
 
 Left out: chance. Rows of a component are shuffled (data/order.py), their turns need not be.
 """

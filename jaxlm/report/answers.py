@@ -6,6 +6,7 @@ beside it, and the rest is shown as a question that is open.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from jaxlm.report import pictures, took
@@ -130,8 +131,9 @@ def _distribution(manifest: Manifest) -> list[Question]:
 
 def _maintenance(manifest: Manifest) -> list[Question]:
     by = ", ".join(f"{name} {version}" for name, version in sorted(manifest["libraries"].items()))
+    same = _inputs(manifest["config"])
     again = (
-        f"With jaxlm {manifest['jaxlm']}, {by}, the config in manifest.json and the same sources: the result is the "
+        f"With jaxlm {manifest['jaxlm']}, {by}, the config in manifest.json and the same {same}: the result is the "
         f"same to the byte, and has the digest {manifest['digest']}."
     )
     story = f"jaxlm prepare CONFIG --explain ID tells of a document of {manifest['config']['name']}."
@@ -142,3 +144,17 @@ def _maintenance(manifest: Manifest) -> list[Question]:
         Question("Can it be made again?", [again]),
         Question("How does one see what became of a document?", [story]),
     ]
+
+
+def _inputs(config: Mapping[str, Any]) -> str:
+    """What decides the bytes and is in no manifest; by names, since paths are of one machine."""
+    names = lambda kind, some: [f"{kind} ({', '.join(some)})"] if some else []
+    of_languages, personal = config["languages"]["identify"]["fasttext"], config["personal"] or {}
+    models = [*([PurePath(of_languages).name] if of_languages else []), *(one["name"] for one in config["scores"])]
+    sets = (config["contamination"] or {}).get("sets", ())
+    *some, last = [
+        "sources", *names("word lists", [one["name"] for one in config["words"]]), *names("models", models),
+        *names("evaluation sets", [one["name"] for one in sets]),
+        *(["the salt of the fakes, which is not told"] if personal.get("mode") == "fake" and personal["salt"] else []),
+    ]  # fmt: skip
+    return f"{', '.join(some)} and {last}" if some else last

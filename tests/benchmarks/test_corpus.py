@@ -13,6 +13,7 @@ import corpus_annotate  # noqa: E402
 import corpus_engines  # noqa: E402
 import corpus_extract  # noqa: E402
 import harness  # noqa: E402
+import planted_keys  # noqa: E402
 
 
 def test_verdicts_that_differ_are_counted_and_named():
@@ -48,6 +49,17 @@ def test_spans_are_right_with_both_ends_and_the_kind():
     assert counts == {
         ("email", "labelled"): 2, ("email", "found"): 2, ("email", "right"): 1, ("ip", "found"): 1,
     }  # fmt: skip
+
+
+def test_planted_keys_are_where_they_are_said_to_be_and_near_misses_hold_none():
+    told = list(planted_keys.records(seed=0))
+    assert told == list(planted_keys.records(seed=0)) and told != list(planted_keys.records(seed=1))
+    held = {one["form"] for one in told if one["spans"]}
+    assert held == planted_keys.FORMS.keys() | {"AWS secret"} and not held & planted_keys.NEAR_MISSES.keys()
+    github = [one for one in told if one["form"] == "GitHub, ghp"]
+    assert len(github) == 2 * planted_keys.EACH
+    assert all(len(one["text"][start:end]) == 40 for one in github for start, end, _ in one["spans"])
+    assert all(one["text"][one["spans"][0][0] :].startswith("ghp_") for one in github)
 
 
 def test_pieces_are_whole_and_answers_are_compared_in_order():

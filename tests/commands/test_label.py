@@ -33,6 +33,11 @@ def test_labelling_can_answer_in_json(jaxlm, drinks, tmp_path):
     assert told["outcome"]["labelled"] == 3 and told["annotators"]["has tea"]["coverage"] == 0.6
 
 
+def test_labelling_says_how_many_examples_are_by_gold(jaxlm, drinks):
+    answer = jaxlm("label", drinks, "--set", "gold=['has coffee']")
+    assert "4 examples, 2 with the class that gold knows" in answer.out
+
+
 def test_a_sample_is_written_for_people(jaxlm, drinks, tmp_path):
     answer = jaxlm("label", drinks, "--export", "label_studio", "tasks.json", "--set", "sample.count=2")
     assert "tasks.json: 2 texts for people to look at" in answer.out and '<Choice value="tea"/>' in answer.out

@@ -330,13 +330,22 @@ def test_real_archives_pages_and_wikis_are_all_accounted_for(tmp_path):
     assert {row["source"].split("/")[0] for row in rows(made, "documents")} >= {"html-cc", "udhr", "enwiki-xml-sample"}
 
 
-@pytest.mark.parametrize("mode, title", [("tag", "Write to <EMAIL>"), ("drop", None)])
-def test_a_title_goes_out_without_its_personal_data(mode, title, tmp_path):
-    record = {"text": text(1), "title": "Write to ann.smith@realmail.com"}
-    (tmp_path / "a.jsonl").write_text(json.dumps(record) + "\n" + json.dumps({"text": text(2), "title": "Tea"}))
+@pytest.mark.parametrize("mode, shown", [("tag", "write to <EMAIL>"), ("drop", None)])
+def test_marks_go_out_and_are_counted_without_personal_data(mode, shown, tmp_path):
+    address = "ann.smith@realmail.com"
+    marked = {
+        "url": f"https://x.org/?email={address}", "licence": f"write to {address}", "date": f"2019, {address}",
+        "title": f"write to {address}",
+    }  # fmt: skip
+    plain = {"url": "https://x.org/4111111111111111", "licence": "CC0", "date": "2020-01-02", "title": "Tea"}
+    records = [{"text": text(1), **marked}, {"text": text(2), **plain}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)))
     cfg = CorpusConfig(
         name="x", sources=(SourceConfig(name="a", path=str(tmp_path / "a.jsonl")),), quality=(),
         personal=PiiConfig(mode=mode),
     )  # fmt: skip
     made = make(cfg, tmp_path / "corpora")
-    assert pq.read_table(made.documents).column("title").to_pylist() == [title, "Tea"]
+    first, second = rows(made, "documents")
+    assert (first["title"], first["licence"]) == (shown, shown) and {**second, **plain} == second
+    assert first["url"] == (None if mode == "drop" else "https://x.org/?email=<EMAIL>")
+    assert "realmail" not in str((first, made.manifest)), "nor where marks are counted, which a datasheet shows"

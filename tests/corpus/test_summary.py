@@ -12,6 +12,7 @@ from jaxlm.corpus.bigscience import BigScience
 from jaxlm.corpus.config import CorpusConfig, DuplicatesConfig, LanguagesConfig, QualityConfig, SourceConfig
 from jaxlm.corpus.duplicates.config import CapConfig, ExactConfig, NearConfig
 from jaxlm.corpus.finished import Corpus
+from jaxlm.corpus.pii import PiiConfig
 from jaxlm.corpus.pipeline import make
 from jaxlm.corpus.rules import Bounds
 from jaxlm.corpus.score_config import ProbabilityConfig
@@ -120,7 +121,8 @@ def test_what_gave_no_document_is_a_row_with_its_file_and_place(corpus):
 
 def test_rules_that_take_nothing_too_much_or_judge_none_are_told(corpus, tmp_path):
     (idle,) = warnings(corpus.manifest)
-    assert "more rules removed nothing" in idle and "Gopher.bullet_lines above 0.9" in idle
+    assert idle.startswith("rules that removed nothing: Gopher.bullet_lines above 0.9, ")
+    assert idle.endswith("more rules (check their thresholds)") and "duplicate" not in idle
     source = plant(tmp_path / "texts")
     klingon = QualityConfig(languages=("tlh",))
     wanted = LanguagesConfig(keep=("xx",), probability=0.0)
@@ -128,6 +130,17 @@ def test_rules_that_take_nothing_too_much_or_judge_none_are_told(corpus, tmp_pat
     said = warnings(make(config(source, quality=(klingon,), languages=wanted, duplicates=off), tmp_path).manifest)
     assert said[0] == "languages removed 10 of the 10 documents it judged (100%): look at its samples"
     assert "judged no document, since none is in their languages: see quality.languages" in said[1]
+
+
+def test_a_corpus_without_copies_or_personal_data_is_no_mistake(tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text(text(1))
+    drop = PiiConfig(mode="drop")
+    clean = make(config(tmp_path / "texts", quality=(), personal=drop), tmp_path).manifest
+    assert warnings(clean) == []
+    own = LanguagesConfig(keep=tuple(clean["stages"]["annotate"]["languages"]), probability=0.0)
+    (said,) = warnings(make(config(tmp_path / "texts", quality=(), languages=own), tmp_path).manifest)
+    assert said == "rules that removed nothing: languages.keep (check their thresholds)"
 
 
 class Even(NamedTuple):
@@ -160,5 +173,6 @@ def test_lists_of_words_and_scores_that_take_nothing_are_told(tmp_path):
     assert counts("quality", "BigScience.flagged_share above 0.01")[0]
     assert not any("stop_share" in reason for reason in flow["quality"])  # its list is of no language that is there
     (said,) = [one for one in warnings(made.manifest) if "removed nothing" in one]
-    count = sum(not one["documents"] for rules in flow.values() for one in rules.values() if one["judged"])
+    judged = [one for stage in ("quality", "score") for one in flow[stage].values() if one["judged"]]
+    count = sum(not one["documents"] for one in judged)
     assert f"and {count - 3} more rules" in said

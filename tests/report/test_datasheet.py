@@ -12,6 +12,7 @@ from jaxlm.corpus.config import CorpusConfig, DuplicatesConfig, SourceConfig
 from jaxlm.corpus.contamination.config import ContaminationConfig, EvaluationSet
 from jaxlm.corpus.duplicates.config import PassagesConfig
 from jaxlm.corpus.finished import Corpus
+from jaxlm.corpus.pii import UNTOLD
 from jaxlm.corpus.pipeline import make
 from jaxlm.corpus.score_config import ProbabilityConfig
 from jaxlm.corpus.word_lists import WordListConfig
@@ -145,8 +146,21 @@ def test_lists_scores_evaluation_sets_and_passages_that_were_asked_for_are_told(
     (scores,) = asked["How do the scores of models spread?"]
     assert scores["heads"][:4] == ["score", "documents", "mean", "least"]
     assert scores["rows"] == [["sound", "3", *8 * ["0.5"]]]
+    (again,) = asked["Can it be made again?"]
+    assert "the same sources, word lists (dirty), models (sound) and evaluation sets (quiz): the result" in again
     (copies, *_) = asked["Are there copies of one text?"]
     assert "cut out of documents that stay: 2; documents that went since under 20 characters were left: 0." in copies
+
+
+def test_that_it_can_be_made_again_needs_what_the_manifest_does_not_tell(corpus):
+    again = lambda manifest: sections(manifest)[-1].questions[3].answer[0]
+    assert "the config in manifest.json and the same sources: the result is the same to the byte" in again(
+        corpus.manifest
+    )
+    fake = corpus.manifest["config"] | {"personal": {"kinds": [], "mode": "fake", "salt": UNTOLD}}
+    fake["languages"] = {"identify": {"fasttext": "/home/ann/lid.176.ftz"}}
+    said = again({**corpus.manifest, "config": fake})
+    assert "the same sources, models (lid.176.ftz) and the salt of the fakes, which is not told: the result" in said
 
 
 def test_the_tokens_of_a_tokenizer_that_is_named_are_counted_by_source_and_language(corpus, tmp_path):

@@ -12,7 +12,7 @@ hashes heads alone, looks them up in a table of bits, and the rest of the gram o
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from jaxlm.corpus.contamination.config import ContaminationConfig, EvaluationSet
 from jaxlm.corpus.contamination.grams import grams, words_of
 from jaxlm.corpus.contamination.items import Item, items
 from jaxlm.corpus.duplicates.arrays import Ragged, load, offsets_of, save
+from jaxlm.corpus.duplicates.blocks import BLOCK, blocks
 from jaxlm.corpus.files import File
 from jaxlm.errors import UserError
 from jaxlm.hashing import write_atomically
@@ -33,7 +34,6 @@ SIZE = np.dtype([("words", "<u4"), ("length", "<u4")])
 ITEMS = "items.parquet"
 _ITEM = table.schema(set="string", place="string", words="int64", length="int64", begins="string")
 _BEGINS = 200  # characters of an item that are shown
-_BLOCK = 1 << 18  # characters of items hashed at once, as in duplicates/shingles.py
 _BITS = 32  # of the table for each head: one in as many other words pass it
 
 
@@ -46,7 +46,7 @@ def index(folder: Path, sets: Sequence[tuple[EvaluationSet, Sequence[File]]], cf
     for one, read in sets:
         counts: Counter[str] = Counter(records=0, without_text=0, too_short=0, only_repeats=0)
         before = len(rows)
-        for block in _blocks(items(one, read, counts)):
+        for block in blocks(items(one, read, counts), BLOCK, lambda item: len(item.text)):
             found = words_of([item.text for item in block])
             lengths = lengths_of(found.hashes.counts, found.unspaced, cfg)
             key, first, use = _of_block(found.hashes, lengths, head, len(rows))
@@ -133,19 +133,6 @@ def _save(folder: Path, keys: np.ndarray, heads: np.ndarray, uses: np.ndarray) -
     bits = np.zeros(1 << size, bool)
     bits[heads >> np.uint64(64 - size)] = True
     save(folder / "bits.npy", np.packbits(bits, bitorder="little"))
-
-
-def _blocks(every: Iterable[Item]) -> Iterator[list[Item]]:
-    block: list[Item] = []
-    size = 0
-    for item in every:
-        block.append(item)
-        size += len(item.text)
-        if size > _BLOCK:
-            yield block
-            block, size = [], 0
-    if block:
-        yield block
 
 
 class Index(NamedTuple):

@@ -49,8 +49,8 @@ class Found(NamedTuple):
 def common(folder: Path, parts: Sequence[tuple[Path, Ledger]], index_folder: Path, most: int) -> dict:
     """common.npy: for each n-gram whether over `most` documents hold it, of `parts` (matches, what is left of them)."""
     documents = np.zeros(len(Index.open(index_folder).grams), np.uint32)
-    for matches, told in parts:
-        table_ = _left(matches, told)
+    for matches, decided in parts:
+        table_ = _left(matches, decided)
         once = np.unique(table_["row"].astype(np.uint64) << np.uint64(32) | table_["gram"])
         documents += np.bincount(once & np.uint64(2**32 - 1), minlength=len(documents)).astype(np.uint32)
     save(folder / COMMON, documents > most)
@@ -61,7 +61,7 @@ def judge(
     folder: Path,
     documents: Path,
     matches: Path,
-    told: Ledger,
+    decided: Ledger,
     common_folder: Path,
     index_folder: Path,
     cfg: ContaminationConfig,
@@ -70,11 +70,11 @@ def judge(
     """Of a part the leaks by row and item, findings.parquet; in how many documents an item is none but a common phrase,
     phrases.parquet; and a ledger of what `cfg.mode` makes of the leaks.
 
-    `told` says what of its documents is no longer there; samples have tags in the place of `personal` data.
+    `decided` says what of its documents is no longer there; samples have tags in the place of `personal` data.
     """
     leaks: dict[int, list[Found]] = {}
     phrases: Counter[int] = Counter()
-    for one in findings(_left(matches, told), Index.open(index_folder), load(common_folder / COMMON), cfg):
+    for one in findings(_left(matches, decided), Index.open(index_folder), load(common_folder / COMMON), cfg):
         if one.common:
             phrases[one.item] += 1
         else:
@@ -86,7 +86,7 @@ def judge(
     rows_of = {row: list(_rows(shown[row], leaks[row], items, personal)) for row in leaks}
     rows = [*itertools.chain.from_iterable(rows_of.values())]
     table.write_rows(folder / FINDINGS, rows, _FINDING)
-    return {"findings": len(rows), "removed": _removed(folder, shown, rows_of, told, cfg)}
+    return {"findings": len(rows), "removed": _removed(folder, shown, rows_of, decided, cfg)}
 
 
 def _rows(
@@ -107,11 +107,11 @@ def _removed(
     folder: Path,
     documents: Mapping[int, Document],
     leaks: Mapping[int, Sequence[dict[str, Any]]],
-    told: Ledger,
+    decided: Ledger,
     cfg: ContaminationConfig,
 ) -> ledger.Counts:
     """The ledger of a part, of {row: what it leaks}."""
-    gone, cut, before = {}, {}, told.cuts()
+    gone, cut, before = {}, {}, decided.cuts()
     for row, some in leaks.items():
         if cfg.mode == "drop":
             gone[row] = _reasons(some)
@@ -199,12 +199,12 @@ def _chunks(matches: np.ndarray, index: Index) -> Iterator[np.ndarray]:
             start = end
 
 
-def _left(matches: Path, told: Ledger) -> np.ndarray:
+def _left(matches: Path, decided: Ledger) -> np.ndarray:
     """What was found in that part of the documents which neither goes nor is cut."""
-    table_, gone = load(matches / MATCHES), told.gone()
+    table_, gone = load(matches / MATCHES), decided.gone()
     table_ = table_[~np.isin(table_["row"], np.array(sorted(gone), np.int64))]
     stays, rows = np.ones(len(table_), bool), np.ascontiguousarray(table_["row"])
-    for row, some in told.cuts().items():
+    for row, some in decided.cuts().items():
         own = slice(*np.searchsorted(rows, [row, row + 1]))
         for cut, _ in some:
             stays[own] &= (table_["end"][own] <= cut.start) | (table_["start"][own] >= cut.end)

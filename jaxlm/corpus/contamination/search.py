@@ -3,7 +3,7 @@
 What is written does not know which documents stay, so that another threshold elsewhere searches no text again.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +11,20 @@ import numpy as np
 from jaxlm.corpus import stages, table
 from jaxlm.corpus.contamination.grams import every_gram, grams, plain, words_of
 from jaxlm.corpus.contamination.index import Index
-from jaxlm.corpus.document import Document
 from jaxlm.corpus.duplicates.arrays import Ragged, save
+from jaxlm.corpus.duplicates.blocks import BLOCK, blocks
 from jaxlm.corpus.duplicates.words import spans
 
 # start and end are characters of the document, which is never as long as 4 GB
 MATCH = np.dtype([("row", "<u4"), ("gram", "<u4"), ("start", "<u4"), ("end", "<u4")])
 MATCHES = "matches.npy"
-_BLOCK = 1 << 18  # characters of documents hashed at once, as in duplicates/shingles.py
 
 
 def search(folder: Path, documents: Path, index_folder: Path) -> dict:
     """matches.npy of a part, by row."""
     index, found, count = Index.open(index_folder), [np.zeros(0, MATCH)], 0
-    for block in _blocks(table.read_documents(documents / stages.DOCUMENTS)):
-        texts = [document.text for document in block]
+    every = (document.text for document in table.read_documents(documents / stages.DOCUMENTS))
+    for texts in blocks(every, BLOCK):
         found.append(matches(texts, index, before=count))
         count += len(texts)
     save(folder / MATCHES, np.concatenate(found))
@@ -70,16 +69,3 @@ def _in_words(found: Ragged, index: Index) -> tuple[np.ndarray, np.ndarray, np.n
 def _is_in(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
     at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
     return ordered[at] == values
-
-
-def _blocks(every: Iterable[Document]) -> Iterator[list[Document]]:
-    block: list[Document] = []
-    size = 0
-    for document in every:
-        if block and size + len(document.text) > _BLOCK:
-            yield block
-            block, size = [], 0
-        block.append(document)
-        size += len(document.text)
-    if block:
-        yield block

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from jaxlm.corpus.duplicates.part import Documents
-from jaxlm.corpus.duplicates.stars import Removals
+from jaxlm.corpus.duplicates.stars import NearCopies
 
 NAMED = 5  # of the largest: chosen
 STEPS = 50  # of the histogram of Jaccard, from 0 to 1
 _AT_ONCE = 1 << 16  # ids in memory
 
 
-def clusters(found: Removals) -> dict[str, Any]:
+def clusters(found: NearCopies) -> dict[str, Any]:
     """jaccard: removals by step; sizes: clusters by their documents; biggest: [id that stays, documents] of some."""
     jaccard, kept = np.zeros(STEPS, np.int64), [np.zeros(0, np.uint64)]
     for number in range(found.parts):
@@ -31,7 +31,7 @@ def clusters(found: Removals) -> dict[str, Any]:
     }
 
 
-def _named(found: Removals, places: np.ndarray, sizes: np.ndarray) -> Iterator[tuple[int, str]]:
+def _named(found: NearCopies, places: np.ndarray, sizes: np.ndarray) -> Iterator[tuple[int, str]]:
     """(-documents, id) of the clusters that may be among the largest: of equal ones the first by id will be."""
     if len(sizes) > NAMED:
         large = sizes >= np.sort(sizes)[-NAMED]

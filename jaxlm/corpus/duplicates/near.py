@@ -8,11 +8,11 @@ from jaxlm.corpus.duplicates.candidates import CANDIDATES, candidates, partition
 from jaxlm.corpus.duplicates.config import NearConfig
 from jaxlm.corpus.duplicates.part import PARTS, Row
 from jaxlm.corpus.duplicates.sketch import sketch
-from jaxlm.corpus.duplicates.stars import REMOVALS, STARS, Removals, removals, stars
+from jaxlm.corpus.duplicates.stars import REMOVALS, STARS, NearCopies, removals, stars
 from jaxlm.corpus.duplicates.verify import VERIFIED, verify
 
 
-def find(parts: Sequence[Iterable[Row]], folder: Path, cfg: NearConfig, run: passes.Run = passes.here) -> Removals:
+def find(parts: Sequence[Iterable[Row]], folder: Path, cfg: NearConfig, run: passes.Run = passes.here) -> NearCopies:
     """The documents of `parts` that are near duplicates of one that stays.
 
     `folder` takes the files between passes, and is read for the evidence: one of its own for each search, which goes on
@@ -25,7 +25,7 @@ def find(parts: Sequence[Iterable[Row]], folder: Path, cfg: NearConfig, run: pas
     >>> rows = [Row("a", text + " must be in want of a wife.", "x"), Row("b", text + ", must be in want!", "x")]
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     find([rows], Path(folder), NearConfig()).evidence(0)
-    [Removal(id='b', kept_id='a', jaccard=0.8...)]
+    [NearCopy(id='b', kept_id='a', jaccard=0.8...)]
     """
     count = len(parts)
     sketched = run(passes.each(PARTS, sketch, [(rows, cfg) for rows in parts]), folder)
@@ -35,4 +35,4 @@ def find(parts: Sequence[Iterable[Row]], folder: Path, cfg: NearConfig, run: pas
     run(passes.each(STARS, stars, [(count, folder)]), folder)
     tallies = run(passes.each(REMOVALS, removals, [(n, count, folder) for n in range(count)]), folder)
     cap.check(tallies, cfg.cap, "near duplicates", cap.NEAR)
-    return Removals(folder, count)
+    return NearCopies(folder, count)

@@ -1,35 +1,22 @@
 """The shingles of texts: sets of hashes of so many words in a row (Broder 1997)."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from jaxlm.bits import mix
 from jaxlm.corpus.duplicates.arrays import Ragged, joined
+from jaxlm.corpus.duplicates.blocks import BLOCK, blocks
 from jaxlm.corpus.duplicates.config import NearConfig
 from jaxlm.corpus.duplicates.words import words
 
-# Characters of texts taken at once: arrays of 2 MB stay in a cache; a quarter of it took 20 % longer, four times it
-# 10 % (15,621 texts of 540 words on an AMD EPYC, 2026-11-29).
-_BLOCK = 1 << 18
 _BASE = 0x6A09E667F3BCC909  # odd: the square root of 2 after its point, no word hash has to do with it
 
 
 def shingles(texts: Sequence[str], cfg: NearConfig) -> Ragged:
     """A row a text: its shingles, hashed, sorted, each once. A text without a word has none."""
-    return joined([_of_block(block, cfg) for block in _blocks(texts)])
-
-
-def _blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    start = size = 0
-    for index, text in enumerate(texts):
-        if size and size + len(text) > _BLOCK:
-            yield texts[start:index]
-            start, size = index, 0
-        size += len(text)
-    if start < len(texts):
-        yield texts[start:]
+    return joined([_of_block(block, cfg) for block in blocks(texts, BLOCK)])
 
 
 def _of_block(texts: Sequence[str], cfg: NearConfig) -> Ragged:

@@ -25,7 +25,7 @@ _STARTS, _GOES, _FILE = "starts.npy", "goes", "removals.npy"
 REMOVAL = np.dtype([("place", "<u8"), ("kept", "<u8"), ("jaccard", "<f8")])
 
 
-class Removal(NamedTuple):
+class NearCopy(NamedTuple):
     """Evidence in words."""
 
     id: str
@@ -33,7 +33,7 @@ class Removal(NamedTuple):
     jaccard: float
 
 
-class Removals(NamedTuple):
+class NearCopies(NamedTuple):
     """Read from files part by part."""
 
     folder: Path
@@ -43,11 +43,11 @@ class Removals(NamedTuple):
         """REMOVAL of the documents of a part that go, sorted by place."""
         return np.array(load(result(self.folder, REMOVALS, number) / _FILE))
 
-    def evidence(self, number: int) -> list[Removal]:
+    def evidence(self, number: int) -> list[NearCopy]:
         """In the order of `of`."""
         documents, table = part.Documents(self.folder, self.parts), self.of(number)
         ids, kept = documents.ids(table["place"]), documents.ids(table["kept"])
-        return [Removal(*one) for one in zip(ids, kept, table["jaccard"].tolist(), strict=True)]
+        return [NearCopy(*one) for one in zip(ids, kept, table["jaccard"].tolist(), strict=True)]
 
 
 def stars(here: Path, parts: int, folder: Path) -> dict:

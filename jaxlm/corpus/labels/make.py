@@ -1,8 +1,11 @@
 """Labels of a source: votes of its rules and people, one class for each text, and files of what came of it.
 
-    labels/NAME/examples.jsonl    {"text", "label", "confidence", "id", "source"}: what `jaxlm train` reads
-    labels/NAME/votes.jsonl       each text with a vote: who said what, the label, or why it has none
+    labels/NAME/examples.jsonl    {"text", "label", "confidence", "by", "id", "source"}: what `jaxlm train` reads
+    labels/NAME/votes.jsonl       each text with a vote: who said what, also of gold; the label, or why it has none
     labels/NAME/report.json       annotators, agreement, balance, config
+
+Where gold knows the class, that is the label, with confidence 1 and "by": "gold"; elsewhere it is the model's, from the
+votes of all others. The report judges the model's own labels, so gold tells how right they are.
 
 The source is read twice, since a label is known only when everybody voted; of a text memory holds its id and votes.
 
@@ -14,7 +17,7 @@ import logging
 import os
 import shutil
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -46,15 +49,25 @@ class Labels(NamedTuple):
     root: Path  # of the labels, which are no texts to be labelled
     ids: list[str]
     votes: Votes  # without those of gold
+    gold: Votes
     found: Consensus
-    labels_I: np.ndarray  # number of a class, or of why there is none
+    labels_I: np.ndarray  # the model's: number of a class, or of why there is none
+    gold_I: np.ndarray  # number of a class, or -1
     people: dict[str, dict[str, str]]  # id -> {who: label}
     given: dict[str, str]  # id -> text, where no source is read
     report: dict[str, Any]
 
     def label(self, item: int) -> tuple[str, float] | None:
+        """The model's, and how sure it is."""
         k = int(self.labels_I[item])
         return None if k < 0 else (self.cfg.classes[k], float(self.found.posterior_IK[item, k]))
+
+    def decided(self, item: int) -> tuple[str, float, str] | None:
+        """(label, confidence, "gold" or "model"): by gold where it knows."""
+        k, found = int(self.gold_I[item]), self.label(item)
+        if k >= 0:
+            return self.cfg.classes[k], 1.0, "gold"
+        return found and (*found, "model")
 
     def items(self) -> Iterator[Item]:
         """The texts again, in the order of `ids`; UserError where the source changed meanwhile."""
@@ -107,11 +120,11 @@ def label(cfg: LabelConfig, root: Path, progress: Progress) -> Labels:
         raise UserError(f"gold names {unknown[0]!r}, who does not vote: there are {', '.join(names) or 'nobody'}")
     every = Votes.of(len(ids), names, cfg.classes, rows)
     by_rule_A, gold_A = (np.array([name in some for name in names], bool) for some in (_rules(cfg), cfg.gold))
-    votes, gold = every.by(~gold_A), majority(every.by(gold_A))
+    votes, gold = every.by(~gold_A), every.by(gold_A)
     progress(0, None, "label model")
     found = consensus(votes, cfg.model, by_rule_A & ~gold_A)
     labels_I = decided(found.posterior_IK, cfg.least_confidence)
-    gold_I = np.maximum(decided(gold.posterior_IK, 0.0), -1)
+    gold_I = np.maximum(decided(majority(gold).posterior_IK, 0.0), -1)
     of_kind = {"rules": by_rule_A & ~gold_A, "people": ~by_rule_A & ~gold_A}
     each = report.annotators(votes, found, gold_I, _rules(cfg))
     told = {
@@ -125,7 +138,7 @@ def label(cfg: LabelConfig, root: Path, progress: Progress) -> Labels:
         "config": dump(cfg),
         "jaxlm": jaxlm.__version__,
     }  # fmt: skip
-    return Labels(cfg, root, ids, votes, found, labels_I, people, texts_given, told)
+    return Labels(cfg, root, ids, votes, gold, found, labels_I, gold_I, people, texts_given, told)
 
 
 def _rules(cfg: LabelConfig) -> list[str]:
@@ -179,27 +192,34 @@ def _voted(
 
 
 def _write(made: Labels, folder: Path, progress: Progress) -> None:
-    votes = made.votes
-    first_I = np.searchsorted(votes.item_N, np.arange(votes.items + 1))
+    votes_of, gold_of = _said(made.votes), _said(made.gold)
     with (
         open(folder / EXAMPLES, "w", encoding="utf-8") as examples,
         open(folder / VOTES, "w", encoding="utf-8") as file,
     ):
         for n, item in enumerate(made.items()):
-            found, here = made.label(n), slice(first_I[n], first_I[n + 1])
-            about = {"id": item.id, "source": item.source}
-            if found is not None:
-                name, confidence = found
-                _line(examples, {"text": item.text, "label": name, "confidence": round(confidence, 6), **about})
-            if first_I[n] < first_I[n + 1]:
-                said = {
-                    votes.annotators[a]: votes.classes[k]
-                    for a, k in zip(votes.annotator_N[here].tolist(), votes.class_N[here].tolist(), strict=True)
-                }
+            about, found = {"id": item.id, "source": item.source}, made.decided(n)
+            label, confidence, by = found or (None, 0.0, None)
+            if found:
+                sure = {"label": label, "confidence": round(confidence, 6), "by": by}
+                _line(examples, {"text": item.text, **sure, **about})
+            if (votes := votes_of(n)) or gold_of(n):
                 why = None if found else STATES[int(made.labels_I[n])]
-                _line(file, {**about, "votes": said, "label": found and found[0], "why_none": why})
-            progress(n + 1, votes.items, "writing examples")
+                _line(file, {**about, "votes": votes, "gold": gold_of(n), "label": label, "by": by, "why_none": why})
+            progress(n + 1, made.votes.items, "writing examples")
     (folder / REPORT).write_text(json.dumps(made.report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _said(votes: Votes) -> Callable[[int], dict[str, str]]:
+    """Of an item {who: class}."""
+    first_I = np.searchsorted(votes.item_N, np.arange(votes.items + 1))
+
+    def said(item: int) -> dict[str, str]:
+        here = slice(first_I[item], first_I[item + 1])
+        pairs = zip(votes.annotator_N[here].tolist(), votes.class_N[here].tolist(), strict=True)
+        return {votes.annotators[a]: votes.classes[k] for a, k in pairs}
+
+    return said
 
 
 def _line(file: TextIO, record: dict[str, Any]) -> None:

@@ -93,7 +93,10 @@ def _pairs(single: Votes) -> list[dict[str, Any]]:
 
 
 def outcome(labels_I: np.ndarray, found: Consensus, gold_I: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """What became of the items, and how it compares with the truth where that is known."""
+    """What the model made of the items, and how it compares with the truth where that is known.
+
+    What is written as examples has the truth in its place there.
+    """
     balance = np.bincount(labels_I[labels_I >= 0], minlength=len(classes))
     truth = np.bincount(gold_I[gold_I >= 0], minlength=len(classes))
     judged_I = (labels_I >= 0) & (gold_I >= 0)
@@ -105,6 +108,7 @@ def outcome(labels_I: np.ndarray, found: Consensus, gold_I: np.ndarray, classes:
         "prior": dict(zip(classes, found.prior_K.round(6).tolist(), strict=True)),
         "gold": dict(zip(classes, truth.tolist(), strict=True)),
         "judged": int(judged_I.sum()),  # labelled, and the truth is known
+        "examples": {"gold": int((gold_I >= 0).sum()), "model": int(((gold_I < 0) & (labels_I >= 0)).sum())},
         "accuracy": _share(int((labels_I == gold_I)[judged_I].sum()), int(judged_I.sum())),
         "rounds": len(found.objective),  # of EM
     }

@@ -5,7 +5,7 @@ ever on one such as `(a+)+b`, so write them plainly).
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -149,7 +149,7 @@ def fits(rule: RuleConfig) -> Fits:
             return lambda item: matches(item.source.rpartition(":")[0] or item.source, rule.patterns)
 
 
-def _at_least(least: int, found) -> bool:
+def _at_least(least: int, found: Iterator[re.Match[str]]) -> bool:
     return any(number == least for number, _ in enumerate(found, start=1))
 
 

@@ -76,7 +76,7 @@ def test_a_text_longer_than_the_table_of_powers_is_hashed_alike(monkeypatch):
 def test_blocks_change_nothing(block, monkeypatch):
     texts = [f"text {'word ' * n} ends, naïvely 中文 {n}" for n in range(40)]
     whole = shingles(texts, NearConfig())
-    monkeypatch.setattr(shingles_module, "_BLOCK", block)
+    monkeypatch.setattr(shingles_module, "BLOCK", block)
     again = shingles(texts, NearConfig())
     assert (whole.flat == again.flat).all()
     assert (whole.offsets == again.offsets).all()

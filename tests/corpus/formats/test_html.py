@@ -88,20 +88,20 @@ def test_a_number_that_is_no_character_does_no_harm():
     assert html.main_text(b"<p>&#xD800;&#x110000;&#0; tea and more tea</p>").endswith("tea and more tea")
 
 
-@pytest.mark.parametrize(
-    "data, reason",
-    [
-        (b"", "empty"),
-        (b" \n", "empty"),
-        (bytes(1000), "binary"),
-        (b"\x89PNG\0\1\2\3" * 100, "binary"),
-        (b"<html><body></body></html>", "a web page without main text"),
-        (hostile.deep_page("div", 100_000), "a web page whose tags are nested too deep"),
-        (hostile.deep_page("DIV", 30_000), "a web page whose tags are nested too deep"),
-        (hostile.deep_page("div", 20_000).decode().encode("utf-16"), "a web page whose tags are nested too deep"),
-        (hostile.page_with_attributes(100_000), "a web page with over 20,000 attributes in one element"),
-    ],
-)
+BAD = [
+    (b"", "empty"),
+    (b" \n", "empty"),
+    (bytes(1000), "binary"),
+    (b"\x89PNG\0\1\2\3" * 100, "binary"),
+    (b"<html><body></body></html>", "a web page without main text"),
+    (hostile.deep_page("div", 100_000), "a web page whose tags are nested too deep"),
+    (hostile.deep_page("DIV", 30_000), "a web page whose tags are nested too deep"),
+    (hostile.deep_page("div", 20_000).decode().encode("utf-16"), "a web page whose tags are nested too deep"),
+    (hostile.page_with_attributes(100_000), "a web page with over 20,000 attributes in one element"),
+]
+
+
+@pytest.mark.parametrize("data, reason", BAD)
 def test_a_page_without_use_gives_a_reason(data, reason, tmp_path):
     with pytest.raises(NotText, match=reason):
         html.page_text(data)
@@ -139,11 +139,43 @@ def test_quality_without_its_library_says_how_to_get_it(monkeypatch):
         html.main_text(hostile.PAGE, quality=True)
 
 
+@pytest.fixture
+def careful() -> None:
+    pytest.importorskip("trafilatura", reason="an extra: pip install 'jaxlm[quality]'")
+
+
+def test_trafilatura_keeps_the_article_of_a_page_in_its_encoding_and_drops_its_frame_and_comments(careful, tmp_path):
+    frame = "<nav><a href=/>Start</a> <a href=/end>Ende</a></nav>", "<footer>Impressum und Datenschutz</footer>"
+    comments = "<div class=comments id=comments><p>Erster! Ich trinke lieber Kaffee als diesen Tee.</p></div>"
+    article = "".join(f"<p>{n}. {PROSE}</p>" for n in range(4))
+    body = f"{frame[0]}<article><h1>Tee</h1>{article}</article>{comments}{frame[1]}"
+    data = f"<html><head><title>Tee</title><meta charset=latin-1></head><body>{body}</body></html>".encode("latin-1")
+    (tmp_path / "a.html").write_bytes(data)
+    (document,) = html.read(tmp_path / "a.html", "a.html", Tally(), quality=True)
+    assert [line for line in document.text.splitlines() if line][-4:] == [f"{n}. {PROSE.strip()}" for n in range(4)]
+    assert not any(word in document.text for word in ("Start", "Impressum", "Kaffee"))
+    assert document.marks["title"] == "Tee"
+
+
+@pytest.mark.parametrize("data, reason", BAD)
+def test_trafilatura_too_gives_a_reason_for_a_page_without_use(data, reason, careful):
+    """It reads 256 tags deep, whatever lies below, so nothing is too deep for it."""
+    with pytest.raises(NotText, match=reason.replace("whose tags are nested too deep", "without main text")):
+        html.page_text(data, quality=True)
+
+
+@pytest.mark.parametrize("tag", ["b", "p", "span", "section", "table><tr><td", "a href=x", "li", "!--", "script"])
+def test_trafilatura_ends_on_what_was_made_to_harm_and_keeps_what_stood_before(tag, careful):
+    bottom = hostile.deep_page(tag, 20_000).partition(b"<body>")[2]
+    text = html.main_text(page().encode().replace(b"</main>", b"</main>&#xD800;&#0;" + bottom), quality=True)
+    assert text.startswith(PROSE.strip())
+
+
 @pytest.mark.parametrize("quality, least", [(False, 0.943), (True, 0.97)])
-def test_the_gold_of_real_pages_is_kept_and_their_frame_dropped(quality, least, real_data):
+def test_the_gold_of_real_pages_is_kept_and_their_frame_dropped(quality, least, real_data, request):
     """The F1 of strings; trafilatura 2.3.1 has 0.973 on these pages, and the default is to be within 0.03."""
     if quality:
-        pytest.importorskip("trafilatura", reason="an extra: pip install 'jaxlm[quality]'")
+        request.getfixturevalue("careful")
     hits = {"with": 0, "without": 0}
     wanted = 0
     for line in (real_data / "html-cc" / "gold.jsonl").read_text().splitlines():

@@ -85,6 +85,34 @@ def test_a_rule_is_told_by_coverage_overlap_conflict_and_accuracy(source, tmp_pa
     assert told["agreement"]["rules"]["items"] == 3 and told["agreement"].keys() == {"rules"}
 
 
+def test_where_gold_is_known_examples_and_votes_tell_it_and_accuracy_stays_that_of_the_votes(source, tmp_path):
+    gold = ExamplesFile(path=str(tmp_path / "gold.jsonl"))
+    only_tea = (WordsRule(name="has tea", vote="tea", words=("tea",)),)
+    made = make(config(source, rules=only_tea, votes=(gold,), gold=("gold",)), tmp_path / "labels")
+    rows = lines(tmp_path / "labels/drinks/examples.jsonl")
+    assert [(row["text"], row["label"]) for row in rows] == list(zip(TEXTS, TRUTH, strict=True))
+    assert {(row["by"], row["confidence"]) for row in rows} == {("gold", 1.0)}
+    told = {row["id"]: row for row in lines(tmp_path / "labels/drinks/votes.jsonl")}
+    contradicted, gold_alone = (told[Document.of(text, "").id] for text in ("tea", "water"))
+    assert (contradicted["votes"], contradicted["gold"]) == ({"has tea": "tea"}, {"gold": "coffee"})
+    assert (gold_alone["votes"], gold_alone["label"], gold_alone["by"]) == ({}, "tea", "gold")
+    outcome = made.report["outcome"]
+    assert (outcome["labelled"], outcome["judged"], outcome["accuracy"]) == (5, 5, 3 / 5)
+    assert outcome["examples"] == {"gold": 8, "model": 0}
+
+
+def test_gold_that_is_of_two_minds_leaves_a_text_to_the_votes(source, tmp_path):
+    path = tmp_path / "two.jsonl"
+    said = [("ann", "tea"), ("bob", "coffee")]
+    path.write_text("\n".join(json.dumps({"text": "tea", "label": label, "who": who}) for who, label in said))
+    two = ExamplesFile(path=str(path), annotator_field="who")
+    make(config(source, votes=(two,), gold=("ann", "bob")), tmp_path / "labels")
+    (row,) = [row for row in lines(tmp_path / "labels/drinks/examples.jsonl") if row["text"] == "tea"]
+    assert (row["label"], row["by"]) == ("tea", "model")
+    (row,) = [row for row in lines(tmp_path / "labels/drinks/votes.jsonl") if row["gold"]]
+    assert row["gold"] == dict(said) and row["label"] == "tea"
+
+
 def test_people_vote_beside_the_rules_and_agree_with_each_other(source, tmp_path):
     path, labels = tmp_path / "people.jsonl", {"ann": ["coffee", "tea", "coffee"], "bob": ["coffee", "tea", "tea"]}
     path.write_text("\n".join(
