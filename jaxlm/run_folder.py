@@ -1,7 +1,6 @@
 """The run folder: whose it is, what is in it, and that only one process trains in it."""
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -17,6 +16,7 @@ from typing import Any
 
 from jaxlm import __version__, host
 from jaxlm.config import difference
+from jaxlm.corpus.lock import locked
 from jaxlm.errors import UserError
 
 log = logging.getLogger("jaxlm")
@@ -126,13 +126,9 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Only one process at a time; the kernel lets go when a process dies."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / "lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f"{str(self.path)!r} is being trained by another process: wait for it, or use --name"
-                ) from None
+        with locked(self.path / "lock", "--run-dir", wait=False) as free:
+            if not free:
+                raise UserError(f"{str(self.path)!r} is being trained by another process: wait for it, or use --name")
             yield
 
     @contextmanager

@@ -1,6 +1,7 @@
 """The scripts that start a cluster ask for what they say."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -22,3 +23,10 @@ def test_a_step_of_slurm_has_every_core_of_a_node_that_the_job_has_alone(tmp_pat
     assert step.startswith(f"srun --cpus-per-task=64 dask worker {address} --nthreads 1 --nworkers -1 ")
     asked = [line.split()[1:] for line in SLURM.read_text().splitlines() if line.startswith("#SBATCH")]
     assert ["--exclusive"] in asked and ["--ntasks-per-node=1"] in asked
+
+
+def test_no_worker_is_paused_or_ended_by_a_limit_of_dasks_own():
+    files = [SLURM, SLURM.with_name("kubernetes.yaml"), SLURM.parents[1] / "README.md"]
+    lines = [line for file in files for line in re.sub('[",]', "", file.read_text()).splitlines()]
+    started = [line for line in lines if "dask worker " in line]
+    assert len(started) == 3 and all("--memory-limit 0" in line for line in started)

@@ -55,11 +55,8 @@ def main(
     if dry_run:
         _dry_run(cfg, corpora_dir, workers, cluster, json_)
         return
-    if cluster is not None and not isinstance(cfg, CorpusConfig):
-        raise UserError(
-            f"--cluster {cluster} makes a corpus, and this is the config of a run, whose shards are made on this "
-            f"machine: leave it out"
-        )
+    if cluster is not None:
+        _check_cluster(cluster, workers, isinstance(cfg, CorpusConfig))
     with terminal.preparation() as progress:
         if isinstance(cfg, CorpusConfig):
             told = _corpus(cfg, corpora_dir, workers, cluster, progress)
@@ -69,6 +66,22 @@ def main(
         terminal.print_json(told)
     else:
         print(next(iter(told.values())))
+
+
+def _check_cluster(cluster: str, workers: int | None, of_corpus: bool) -> None:
+    """UserError where `--cluster` or `--workers` would be ignored."""
+    from jaxlm.corpus.executor import LOCAL
+    from jaxlm.errors import UserError
+
+    if not of_corpus:
+        raise UserError(
+            f"--cluster {cluster} makes a corpus, and this is the config of a run, whose shards are made on this "
+            f"machine: leave it out"
+        )
+    if workers is not None and cluster != LOCAL:
+        raise UserError(
+            f"--workers counts processes of this machine, and --cluster {cluster} has workers of its own: leave it out"
+        )
 
 
 def _explain(cfg, root: Path, beginning: str, as_json: bool) -> None:

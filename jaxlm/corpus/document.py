@@ -117,13 +117,14 @@ class Tally:
         if self.note is not None:
             self.note(one)
 
-    def check(self, total: int) -> None:
-        """UserError if more than the budget of `total` records, bad ones included, were bad."""
-        if self.bad_records > self.budget * total:
+    def check(self, total: int, ahead: int = 0) -> None:
+        """UserError if more than the budget of `total` records, bad ones included, were bad, and of those `ahead`."""
+        if self.bad_records > self.budget * (total + ahead):
+            so_far, others = (" read so far", " even if all others are good") if ahead else ("", "")
             share, shown = self.bad_records / max(total, 1), "".join(f"\n  {message}" for message in self.bad_shown)
             raise UserError(
-                f"{self.bad_records:,} of {total:,} records ({share:.2%}) are bad, more than "
-                f"bad_records={self.budget:g} bears: mend or remove them, or raise it; the first are{shown}"
+                f"{self.bad_records:,} of {total:,} records{so_far} ({share:.2%}) are bad, more than "
+                f"bad_records={self.budget:g} bears{others}: mend or remove them, or raise it; the first are{shown}"
             )
 
     def __str__(self) -> str:

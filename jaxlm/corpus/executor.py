@@ -187,11 +187,18 @@ class Cluster:
                 time.sleep(_NAP)
 
     def _tell_a_drought(self) -> None:
-        """Warn where there is no worker, once until there is one again."""
-        workers = self._client.scheduler_info(n_workers=1)["workers"]
-        if not workers and not self._idle:
-            log.warning("--cluster %s has no worker: waiting for `dask worker %s`", self._address, self._address)
-        self._idle = not workers
+        """Warn where no worker takes tasks, once until one does again."""
+        states = [worker["status"] for worker in self._client.scheduler_info(n_workers=-1)["workers"].values()]
+        paused = states.count("paused")
+        idle = paused == len(states)
+        if idle and not self._idle:
+            why = f" ({paused:,} are paused for want of memory)" if paused else ""
+            log.warning(
+                "--cluster %s has no worker that takes tasks%s: waiting for `dask worker %s --nthreads 1 "
+                "--memory-limit 0`",
+                self._address, why, self._address,
+            )  # fmt: skip
+        self._idle = idle
 
     def cancel(self, futures: Iterable[Any]) -> None:
         with suppress(*self._closed):

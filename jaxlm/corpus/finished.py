@@ -5,12 +5,14 @@ removed/00000.parquet ...     what went: stage, reason, evidence, the beginning 
 cut/00000.parquet ...         what was cut out of those that stay: the same, and its place
 contamination/                report.json, leaks.parquet, phrases.parquet: what of the evaluation sets was found where
 left_out.parquet              what gave no document: file, place, reason
+datasheet.html .md .json      of what the manifest says (report/datasheet.py)
 manifest.json                 sealed: config, versions, inputs, counts of each stage and reason, samples, hashes
 """
 
+import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +26,8 @@ from jaxlm.errors import UserError
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+DATASHEET = "datasheet.json"
+DATASHEETS = (DATASHEET, "datasheet.md", "datasheet.html")
 FOLDERS = {"documents": stages.DOCUMENTS, "removed": stages.REMOVED, "cut": stages.CUT}  # and what a part writes
 
 
@@ -55,8 +59,19 @@ class Corpus(NamedTuple):
         return cls(folder, manifest)
 
     def verify(self) -> list[str]:
-        """`file: what is wrong`, for every file that is not as it was written."""
-        return hashing.folder_problems(self.folder, self.manifest["files"])
+        """`file: what is wrong`, for every file that is not as it was written, and a datasheet of another corpus."""
+        return [*hashing.folder_problems(self.folder, self.manifest["files"]), *self._datasheet_problem()]
+
+    def _datasheet_problem(self) -> Iterator[str]:
+        try:
+            wrong = json.loads((self.folder / DATASHEET).read_bytes())["digest"] != self.manifest["digest"]
+        except FileNotFoundError:
+            return  # a corpus has one only where the command made it
+        except (OSError, ValueError, KeyError, TypeError):
+            yield f"{DATASHEET}: damaged: run the same `jaxlm prepare` again"
+            return
+        if wrong:
+            yield f"{DATASHEET}: of another corpus: run the same `jaxlm prepare` again"
 
 
 def beside(folder: Path, name: str) -> Path:
@@ -108,7 +123,8 @@ def commit(
         "files": files,
         "digest": tasks.key(files),
     }
-    (folder / MANIFEST).unlink(missing_ok=True)
+    for name in (MANIFEST, *DATASHEETS):  # which tell of what was there
+        (folder / name).unlink(missing_ok=True)
     os.replace(lost, folder / left_out.NAME)
     shutil.rmtree(folder / "contamination", ignore_errors=True)  # of a run that looked for leaks
     for name in made:

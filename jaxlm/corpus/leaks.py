@@ -8,22 +8,22 @@ report      for all; one task
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxlm import hashing
 from jaxlm.config import dump
-from jaxlm.corpus import ledger, tasks
+from jaxlm.corpus import ledger, libraries, slices, tasks
 from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.config import CorpusConfig
 from jaxlm.corpus.contamination import index, judge, report, search
 from jaxlm.corpus.contamination.config import ContaminationConfig, EvaluationSet
 from jaxlm.corpus.contamination.items import files
 from jaxlm.corpus.executor import Executor
+from jaxlm.corpus.files import File
 from jaxlm.corpus.ledger import Counts, Ledger
 from jaxlm.corpus.tasks import Task
-from jaxlm.errors import UserError
 
 VERSION = 3  # of the results of this stage
 
@@ -97,12 +97,19 @@ def _task(name: str, made_of: tuple, function: Any, arguments: tuple, of: str) -
 
 def _index(cfg: ContaminationConfig) -> Task:
     read = [(one, files(one)) for one in cfg.sets]
-    told = [(dump(one) | {"path": ""}, [(file.name, _digest(one, file.path)) for file in found]) for one, found in read]
-    return _task("index", (told, cfg.words, cfg.characters, cfg.shortest), index.index, (read, cfg), "evaluation sets")
+    digests = [slices.digest(found) for _, found in read]
+    told = [(dump(one) | {"path": ""}, digest) for (one, _), digest in zip(read, digests, strict=True)]
+    by = libraries.versions("python")  # its tables of Unicode say what a word is
+    key = (told, cfg.words, cfg.characters, cfg.shortest, by)
+    return _task("index", key, _index_unchanged, (read, digests, cfg), "evaluation sets")
 
 
-def _digest(one: EvaluationSet, path: Path) -> str:
-    try:
-        return hashing.file_hash(path)
-    except OSError as error:
-        raise UserError(f"evaluation set {one.name!r}: {path} cannot be read: {error.strerror}") from None
+def _index_unchanged(
+    folder: Path, sets: Sequence[tuple[EvaluationSet, Sequence[File]]], digests: Sequence[str], cfg: ContaminationConfig
+) -> dict:
+    """`index.index`; UserError where the files of a set are no longer what its digest named."""
+    with ExitStack() as stack:
+        for (_, read), digest in zip(sets, digests, strict=True):
+            stack.enter_context(slices.unchanged(read, digest))
+        return index.index(folder, sets, cfg)
+    raise AssertionError("no context swallows an error")

@@ -18,6 +18,7 @@ from typing import Any
 
 from jaxlm.config import dump
 from jaxlm.corpus import copies, leaks, ledger, left_out, libraries, scores, stages, summary, tasks, tokens, word_lists
+from jaxlm.corpus.budget import Budget
 from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.config import CorpusConfig
 from jaxlm.corpus.disk import clear_errors
@@ -57,7 +58,8 @@ def make(
     folder, progress = (root / cfg.name).absolute(), progress or (lambda done, total, what: None)
     with clear_errors(folder, "the corpus", "what is done is kept"):
         (folder / "work").mkdir(parents=True, exist_ok=True)
-        with locked(folder / "work" / ".lock"), closing(executor(workers, cluster, libraries.of(cfg))) as engine:
+        lock = locked(folder / "work" / ".lock", "--corpora-dir")
+        with lock, closing(executor(workers, cluster, libraries.of(cfg))) as engine:
             tasks.remove_what_the_dead_left(folder / "work")
             return _make(cfg, folder, engine, scorers, progress, sample_of)
 
@@ -76,7 +78,8 @@ def _make(
     tokens.check(cfg.tokenizer)  # before hours of work, as sets: they may be wrong
     leaks.index_sets(cfg, work, engine, progress)
     reading = [_collect(part, cfg, sampled=sample_of is not None) for part in planned.parts]
-    collected = run(reading)
+    budget = Budget(cfg.bad_records, len({task.key for task in reading}))
+    collected = run(reading, look=budget.read)
     _check_records(collected, cfg)
     parts, collecting, documents = _pieces(planned.parts, reading, collected, work)
     lists = word_lists.load(cfg.words)

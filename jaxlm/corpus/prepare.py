@@ -41,6 +41,8 @@ log = logging.getLogger("jaxlm")
 
 VERSION = 4  # of the rules that make shards of text: raise it when the same input gives other bytes
 
+_OPTION = "--shards-dir"  # of the command, for the folder that is locked
+
 # The hash of the input stands for the source.
 _NO_PART_OF_SHARDS = {"source", "length", "batch", "rows", "objective", "mixture", "prefetch"}
 
@@ -62,7 +64,7 @@ def prepare(
     if made is None:
         with clear_errors(root, "shards", "nothing half-written stays there"):
             root.mkdir(parents=True, exist_ok=True)
-            with locked(_lock(folder)):
+            with locked(_lock(folder), _OPTION):
                 _remove_what_the_dead_left(folder)
                 made = _finished(folder) or _make(cfg, input_hash, folder, workers or cores(), progress)
     for split in SPLITS:
@@ -198,7 +200,7 @@ def _remove_what_the_dead_left(folder: Path) -> None:
         if building == _building(folder):
             shutil.rmtree(building)
             continue
-        with locked(building.with_suffix(".lock"), wait=False) as free:
+        with locked(building.with_suffix(".lock"), _OPTION, wait=False) as free:
             if free:
                 shutil.rmtree(building, ignore_errors=True)
 

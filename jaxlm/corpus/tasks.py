@@ -1,7 +1,7 @@
 """Tasks of a pipeline: functions of their inputs, whose output is a folder named by the hash of what makes it.
 
-A folder is built beside its place and renamed when it is whole, so what is there is done, whoever did it and on
-whatever engine: a rerun makes only what is missing, and a kill costs the tasks that were running.
+A folder is built beside its place and renamed when it is whole, so a folder that exists is complete, whichever process
+or engine made it: a rerun makes only what is missing, and a kill costs the tasks that were running.
 """
 
 import json
@@ -21,7 +21,7 @@ from jaxlm.corpus.executor import Executor
 from jaxlm.errors import Damaged, JaxlmError
 
 _FACTS = "facts.json"
-_LOSSES = 3  # rounds that lost a worker and ended no task: chosen; more would be lost the same way
+_LOSSES = 3  # workers that die in a row of one task alone: chosen; more would die the same way
 
 
 class Task(NamedTuple):
@@ -46,11 +46,25 @@ def key(*facts: Any) -> str:
     return xxhash.xxh3_128_hexdigest(json.dumps(facts, sort_keys=True).encode())
 
 
-def run(tasks: Sequence[Task], work: Path, engine: Executor, progress: Progress) -> list[dict]:
-    """The facts of every task, in order, made where they are missing."""
+def run(
+    tasks: Sequence[Task],
+    work: Path,
+    engine: Executor,
+    progress: Progress,
+    look: Callable[[list[dict]], None] = lambda some: None,
+) -> list[dict]:
+    """The facts of every task, in order, made where they are missing.
+
+    `look` is given those that are there, then those of each task that ends; what it raises ends the run.
+    """
     facts = {task.key: found for task in tasks if (found := finished(task.folder(work))) is not None}
     of = {task.key: task for task in tasks}
-    tell = lambda: progress(len(facts), len(of), tasks[0].stage)
+    look(list(facts.values()))
+
+    def tell(one: dict) -> None:
+        progress(len(facts), len(of), tasks[0].stage)
+        look([one])
+
     until_done(list(of), engine, lambda key: (do, work, of[key]), facts, lambda key: of[key].name, tell)
     return [facts[task.key] for task in tasks]
 
@@ -61,29 +75,30 @@ def until_done(
     call: Callable[[Any], tuple],
     results: dict[Any, Any],
     name: Callable[[Any], str],
-    tell: Callable[[], None] = lambda: None,
+    tell: Callable[[Any], None] = lambda result: None,
 ) -> None:
-    """Add to `results` those of the keys that it lacks: of (function, *arguments) that `call` tells.
+    """Add to `results` those of the keys that it lacks: of (function, *arguments) that `call` tells; `tell` each one.
 
-    Calls whose worker died are made again. JaxlmError where workers die and nothing gets done.
+    Calls whose worker died are made again: where nothing got done one of them alone, so that what kills is known.
+    JaxlmError where it does so again and again.
     """
-    losses = 0
+    losses = 0  # in a row, with nothing done
     while waiting := [key for key in keys if key not in results]:
-        before = len(results)
-        futures = {engine.submit(*call(key)): key for key in waiting}
+        before, asked = len(results), waiting[:1] if losses else waiting
+        futures = {engine.submit(*call(key)): key for key in asked}
         try:
             for future in engine.as_completed(futures):
                 with suppress(*engine.lost):
-                    results[futures[future]] = future.result()
-                    tell()
+                    results[futures[future]] = result = future.result()
+                    tell(result)
         except BaseException:
             engine.cancel(futures)
             raise
         losses = 0 if len(results) > before else losses + 1
-        if losses == _LOSSES:
+        if losses > _LOSSES:  # the first may have been another's
             raise JaxlmError(
-                f"workers died {_LOSSES} times in a row at {name(waiting[0])}, perhaps for want of memory: look at the "
-                f"system's log, or use fewer workers; what is done is kept"
+                f"workers died {_LOSSES} times in a row at {name(asked[0])}, which ran alone, perhaps for want of "
+                f"memory: look at the system's log; free memory, or lower part_bytes; what is done is kept"
             )
 
 

@@ -16,6 +16,7 @@ dask scheduler --port "${address##*:}" --no-dashboard &
 scheduler=$!
 trap 'kill $scheduler' EXIT
 # A step has one core unless it asks for more: since SLURM 22.05 it inherits no --cpus-per-task.
-srun --cpus-per-task="$SLURM_CPUS_ON_NODE" dask worker "$address" --nthreads 1 --nworkers -1 --no-dashboard --death-timeout 60 \
-    --local-directory "${TMPDIR:-/tmp}" &
+# Dask's own limit is an equal share of memory for each worker: one that reads a large file would be paused, then killed.
+srun --cpus-per-task="$SLURM_CPUS_ON_NODE" dask worker "$address" --nthreads 1 --nworkers -1 --memory-limit 0 \
+    --no-dashboard --death-timeout 60 --local-directory "${TMPDIR:-/tmp}" &
 jaxlm prepare "$@" --cluster "$address"

@@ -40,7 +40,9 @@ def test_a_corpus_is_told_in_a_table_and_stdout_is_the_folder_of_documents(jaxlm
     assert "removed nothing" in answer.err
     assert f"datasheet: {tmp_path}/corpora/small/datasheet.html" in answer.err
     assert {path.suffix for path in (tmp_path / "corpora" / "small").glob("datasheet.*")} == {".html", ".md", ".json"}
+    (tmp_path / "corpora" / "small" / "datasheet.json").unlink()  # as after a kill
     found = jaxlm("prepare", config, "--workers", 1, "--json").json
+    assert (tmp_path / "corpora" / "small" / "datasheet.json").is_file()
     assert found["datasheet"].endswith("datasheet.html") and len(found["warnings"]) == 1
 
 
@@ -101,6 +103,8 @@ def test_a_leak_of_an_evaluation_set_is_told_of_a_document_that_stays(jaxlm, con
 def test_options_that_would_be_ignored_are_refused(jaxlm, config, tmp_path):
     answer = jaxlm("prepare", "quickstart", "--cluster", "local")
     assert answer.code == 2 and "--cluster local makes a corpus, and this is the config of a run" in answer.err
+    answer = jaxlm("prepare", config, "--workers", 2, "--cluster", "tcp://127.0.0.1:1")
+    assert answer.code == 2 and "--workers counts processes of this machine, and --cluster tcp://127" in answer.err
     answer = jaxlm("prepare", config, "--explain", "3f", "--dry-run")
     assert answer.code == 2 and "leave one of them out" in answer.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["small.json", "texts"]

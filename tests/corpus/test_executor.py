@@ -68,7 +68,7 @@ def test_a_scheduler_that_ends_in_mid_run_is_told_with_its_address(monkeypatch, 
     monkeypatch.setattr(executor, "_require_scheduler", lambda address: None)
     address = unused()
     engine = executor.Cluster(address)
-    assert "has no worker" in caplog.text
+    assert "has no worker that takes tasks" in caplog.text
     with pytest.raises(UserError, match=rf"--cluster {address}: no Dask scheduler answers .*what is done is kept"):
         list(engine.as_completed([engine.submit(len, ())]))
 
@@ -88,14 +88,15 @@ def test_a_worker_with_another_version_of_a_library_is_refused_whenever_it_comes
 
 
 def test_workers_that_all_go_are_missed_aloud_once_until_others_come(monkeypatch, caplog):
-    seen = iter([{"first": {}}, {}, {}, {"second": {}}, {}, {}])
+    runs, paused = {"a": {"status": "running"}}, {"b": {"status": "paused"}}
+    seen = iter([runs | paused, {}, paused, runs, paused, paused])
 
     class Fickle(Silent):
         def scheduler_info(self, **_) -> dict:
             return {"workers": next(seen)}
 
         def is_empty(self) -> bool:
-            told.append(caplog.text.count("has no worker"))
+            told.append(caplog.text.count("no worker that takes tasks"))
             return len(told) == 6
 
     told: list[int] = []
@@ -106,6 +107,7 @@ def test_workers_that_all_go_are_missed_aloud_once_until_others_come(monkeypatch
     monkeypatch.setattr(executor, "_PATIENCE", -1)
     list(executor.Cluster("tcp://somewhere:1").as_completed([None]))
     assert told == [0, 1, 1, 1, 2, 2]
+    assert [record.message.count("1 are paused for want of memory") for record in caplog.records] == [0, 1]
 
 
 @pytest.mark.slow

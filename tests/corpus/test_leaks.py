@@ -7,10 +7,11 @@ import pytest
 
 from jaxlm import hashing
 from jaxlm.config import dump, override, parse
-from jaxlm.corpus import stages, table
+from jaxlm.corpus import leaks, libraries, stages, table
 from jaxlm.corpus.config import CorpusConfig, SourceConfig
 from jaxlm.corpus.contamination import search
 from jaxlm.corpus.contamination.config import ContaminationConfig, EvaluationSet
+from jaxlm.corpus.executor import Here
 from jaxlm.corpus.pipeline import make
 from jaxlm.corpus.quality import measure
 from jaxlm.corpus.story import stories
@@ -18,6 +19,7 @@ from jaxlm.corpus.words import lexicon
 from jaxlm.errors import UserError
 from jaxlm.report import datasheet
 from tests.corpus.contamination.test_judge import ITEM, amid
+from tests.corpus.duplicates.near_cases import silent
 from tests.corpus.test_pipeline import config, rows, text
 
 OTHER = "Which of these four kinds of cloud brings the most rain to the coast in the month of May?"
@@ -174,6 +176,32 @@ def test_a_set_that_is_wrong_ends_the_run_before_a_document_is_read(cfg, tmp_pat
     (tmp_path / "questions.jsonl").write_text('{"prompt": "a"}\n')
     with pytest.raises(UserError, match=r"evaluation set 'questions': no text in field 'question'"):
         make(wrong, tmp_path / "corpora")
+
+
+def test_a_set_that_changes_before_it_is_read_ends_the_run(cfg, tmp_path):
+    class Late(Here):
+        def submit(self, function, *arguments):
+            path.write_text(json.dumps({"question": OTHER}))
+            return super().submit(function, *arguments)
+
+    path = tmp_path / "questions.jsonl"
+    path.write_text(json.dumps({"question": ITEM}))
+    sets = (EvaluationSet(name="questions", path=str(path)),)
+    asked = cfg.model_copy(update={"contamination": ContaminationConfig(sets=sets)})
+    with pytest.raises(UserError, match=r"questions\.jsonl changed while it was read: run again"):
+        leaks.index_sets(asked, tmp_path / "work", Late(), silent)
+    assert leaks.index_sets(asked, tmp_path / "work", Late(), silent)
+
+
+def test_words_are_those_of_a_version_of_python(cfg, tmp_path, monkeypatch):
+    def key() -> str:
+        made = leaks.index_sets(cfg, tmp_path, Here(), silent)
+        assert made is not None
+        return made[0].key
+
+    here = key()
+    monkeypatch.setattr(libraries, "versions", lambda *names: dict.fromkeys(names, "another"))
+    assert key() != here
 
 
 def test_a_config_with_evaluation_sets_comes_back_from_json(cfg):

@@ -26,9 +26,9 @@ from jaxlm.corpus.rules import Bounds, RefinedWeb
 from jaxlm.corpus.story import stories
 from jaxlm.corpus.summary import warnings
 from jaxlm.corpus.word_lists import WordList, WordListConfig
-from jaxlm.errors import UserError
+from jaxlm.errors import JaxlmError, UserError
 from jaxlm.run_config import RunConfig
-from tests.faults import hostile
+from tests.faults import hostile, injector
 
 SYLLABLES = [first + last for first in "bdfgklmnprst" for last in ("a", "e", "i", "o", "u", "an", "er", "in")]
 
@@ -212,6 +212,15 @@ def test_a_few_bad_records_are_counted_and_many_end_the_run(source, tmp_path):
         make(config(source), tmp_path / "corpora")
     made = make(config(source, bad_records=0.1), tmp_path / "corpora")
     assert made.manifest["stages"]["collect"]["bad"] == 1
+
+
+def test_a_disk_that_is_full_among_the_duplicates_is_named(tmp_path):
+    lines = [json.dumps({"text": text(number, 4)}) for number in range(100)]
+    (tmp_path / "texts.jsonl").write_text("\n".join(lines))
+    cfg = config(tmp_path / "texts.jsonl", quality=(), part_bytes=1 << 20)
+    make(override(cfg, ["duplicates.near=null"]), tmp_path / "corpora")  # what is written until then is smaller
+    with injector.file_size_limit(20_000), pytest.raises(JaxlmError, match="no space left for the corpus in"):
+        make(cfg, tmp_path / "corpora")
 
 
 def test_a_document_tells_its_story(corpus):

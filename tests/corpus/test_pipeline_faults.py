@@ -95,7 +95,8 @@ class Recorded(Here):
 
 def committed(work: Path) -> dict[Path, int]:
     """{folder of a task that is over: when it was}"""
-    return {path.parent: path.stat().st_mtime_ns for path in work.rglob("facts.json")}
+    found = [path for path in work.rglob("facts.json") if not path.parent.name.startswith(".")]
+    return {path.parent: path.stat().st_mtime_ns for path in found}
 
 
 @pytest.mark.slow
@@ -123,18 +124,25 @@ def test_killed_among_the_duplicates_nothing_that_was_over_is_made_again(config,
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_costs_its_tasks_and_no_byte(config, expected, tmp_path):
-    process, killed = prepare(config, tmp_path, "--workers", "2"), 0
+    process, work = prepare(config, tmp_path, "--workers", "2"), tmp_path / "planted" / "work"
+    killed, over = 0, {}
     deadline = time.monotonic() + 60
     while killed < 2 and process.poll() is None and time.monotonic() < deadline:
         workers = [pid for pid in children(process.pid) if b"spawn_main" in command_of(pid)]
-        if workers and list((tmp_path / "planted" / "work").glob("collect/*")):
+        if workers and list(work.glob("collect/*")):
+            os.killpg(process.pid, signal.SIGSTOP)  # what is seen is what the kill meets
+            over = committed(work) | over
             with contextlib.suppress(ProcessLookupError):
                 os.kill(workers[0], signal.SIGKILL)
                 killed += 1
+            os.killpg(process.pid, signal.SIGCONT)
             time.sleep(2)
         time.sleep(0.05)
     _, errors = process.communicate()
     assert killed and process.returncode == 0, errors
+    assert len(list(work.glob("*/.*.building"))) <= 2 * killed, "a pool that ends costs each of its workers one task"
+    left = committed(work)
+    assert over and {folder: left[folder] for folder in over if ".scratch" not in str(folder)}.items() <= over.items()
     assert made(tmp_path) == expected
 
 

@@ -360,7 +360,7 @@ def test_what_a_dead_process_left_of_other_shards_is_removed_but_not_what_lives(
     root = tmp_path / "shards"
     for name in ("dead", "alive"):
         (root / f".{name}.building").mkdir(parents=True)
-    with preparing.locked(root / ".alive.lock"):
+    with preparing.locked(root / ".alive.lock", "--shards-dir"):
         prepare(config(corpus), root)
     assert {path.name for path in root.glob(".*.building")} == {".alive.building"}
 

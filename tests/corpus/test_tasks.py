@@ -135,6 +135,41 @@ def test_a_task_whose_worker_was_killed_runs_again_and_a_mistake_is_told_as_it_i
         engine.close()
 
 
+class Died(Exception):
+    """As a worker does."""
+
+
+class Pool(Here):
+    """All that it is asked for at once dies with the task that kills."""
+
+    lost: tuple[type[Exception], ...] = (Died,)
+
+    def __init__(self):
+        self.asked: list[list[str]] = [[]]
+
+    def submit(self, function, *arguments):
+        self.asked[-1].append(arguments[1].name)
+        return super().submit(self._run, function, *arguments)
+
+    def as_completed(self, futures):
+        yield from futures
+        self.asked.append([])
+
+    def _run(self, function, *arguments):
+        if "killer" in self.asked[-1]:
+            raise Died
+        return function(*arguments)
+
+
+def test_the_task_that_kills_is_named_and_not_the_first_that_waits(tmp_path):
+    engine, some = Pool(), [one._replace(name=name) for one, name in zip(words(tmp_path / "c"), "ab", strict=True)]
+    some.append(task(always_die, key="2" * 32)._replace(name="killer"))
+    with pytest.raises(JaxlmError, match="workers died 3 times in a row at killer, which ran alone"):
+        tasks.run(some, tmp_path, engine, silent)
+    assert engine.asked[:-1] == [["a", "b", "killer"], ["a"], ["b", "killer"], ["b"], *[["killer"]] * 4]
+    assert all(tasks.finished(one.folder(tmp_path)) for one in some[:2])
+
+
 def test_a_scheduler_that_does_not_answer_is_named():
     with pytest.raises(UserError, match=r"--cluster nowhere: .*start one with `dask scheduler`"):
         executor(1, "nowhere")

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -13,10 +13,16 @@ def save(path: Path, array: np.ndarray) -> None:
     beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with open(beside, "wb") as file:
-            np.save(file, array, allow_pickle=False)
+            _write(file, np.asarray(array, order="C"))
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _write(file: BinaryIO, array: np.ndarray) -> None:
+    """As `np.save`, whose own error of a full disk has no number that says so."""
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(array.reshape(-1).view(np.uint8).data)
 
 
 def load(path: Path) -> np.ndarray:

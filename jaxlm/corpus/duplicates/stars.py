@@ -8,9 +8,10 @@ are none: chains of small steps joined a whole source into one cluster elsewhere
 """
 
 import mmap
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from jaxlm.corpus.duplicates.passes import result
 from jaxlm.corpus.duplicates.verify import verified_file
 
 _AT_ONCE = 1 << 18  # pairs; chosen: some 60 MB, with their keys and as Python's integers
+_BLOCK = 1 << 20  # bytes written at once; chosen: little memory
 STARS, REMOVALS = "stars", "removals"
 _STARTS, _GOES, _FILE = "starts.npy", "goes", "removals.npy"
 REMOVAL = np.dtype([("place", "<u8"), ("kept", "<u8"), ("jaccard", "<f8")])
@@ -56,7 +58,7 @@ def stars(here: Path, parts: int, folder: Path) -> dict:
     starts = offsets_of(np.array([len(documents.table(number)) for number in range(parts)], np.int64))
     save(here / _STARTS, starts)
     with open(here / _GOES, "w+b") as file:
-        file.truncate(max(int(starts[-1]), 1))  # nothing cannot be mapped
+        _fill(file, max(int(starts[-1]), 1))  # nothing cannot be mapped
         with mmap.mmap(file.fileno(), 0) as goes:
             for block in _blocks(parts, folder, documents):
                 later, earlier = _index(block["later"], starts), _index(block["earlier"], starts)
@@ -64,6 +66,19 @@ def stars(here: Path, parts: int, folder: Path) -> dict:
                     if not goes[b]:  # b comes before a, so whether it goes is known
                         goes[a] = 1
     return {}
+
+
+def _fill(file: BinaryIO, size: int) -> None:
+    """Make `file` so many zeros that have their place on the disk; OSError where it is full.
+
+    A hole finds that out when it is written through the map, and then the kernel kills the process (SIGBUS).
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+        return
+    for start in range(0, size, _BLOCK):  # macOS has no such call
+        file.write(bytes(min(_BLOCK, size - start)))
+    file.flush()
 
 
 def _blocks(parts: int, folder: Path, documents: part.Documents) -> Iterator[np.ndarray]:

@@ -87,16 +87,21 @@ def make(cfg: LabelConfig, root: Path, progress: Progress | None = None) -> Labe
     progress = progress or (lambda done, total, what: None)
     made = label(cfg, root, progress)
     folder = (root / cfg.name).absolute()
-    building = folder.with_name(f".{cfg.name}.building")
+    building, old = (folder.with_name(f".{cfg.name}.{what}") for what in ("building", "old"))
     with clear_errors(folder, "labels", "nothing half-written stays there"):
         root.mkdir(parents=True, exist_ok=True)
-        with locked(root / f".{cfg.name}.lock"):
+        with locked(root / f".{cfg.name}.lock", "--labels-dir"):
+            if old.exists() and not folder.exists():  # a kill came between the two renames below
+                os.rename(old, folder)
             shutil.rmtree(building, ignore_errors=True)
             building.mkdir()
             try:
                 _write(made, building, progress)
-                shutil.rmtree(folder, ignore_errors=True)
+                shutil.rmtree(old, ignore_errors=True)
+                if folder.exists():
+                    os.rename(folder, old)
                 os.rename(building, folder)
+                shutil.rmtree(old, ignore_errors=True)
             finally:
                 shutil.rmtree(building, ignore_errors=True)
     return made

@@ -1,8 +1,10 @@
 """Near duplicates: as brute force finds them, whoever runs the tasks, and never more than the rules allow."""
 
+import errno
 import itertools
 import json
 import lzma
+import os
 import random
 from contextlib import closing
 from functools import partial
@@ -20,6 +22,7 @@ from jaxlm.corpus.duplicates.sketch import bands
 from jaxlm.corpus.executor import Processes
 from jaxlm.errors import UserError
 from tests.corpus.duplicates.near_cases import VOCABULARY, certain, corpus, cut, edited, jaccard, shingle_set, silent
+from tests.faults import injector
 
 ANY = CapConfig(share=1)
 
@@ -236,3 +239,17 @@ def strings(value) -> list[str]:
 def one_character_off(text: str, rng: random.Random) -> str:
     place = rng.randrange(len(text))
     return f"{text[:place]}☯字{text[place + 1 :]}"
+
+
+def test_a_disk_with_no_room_for_stars_is_an_error_before_they_are_mapped(tmp_path, monkeypatch):
+    found(corpus(originals=6, copies=2), 99, tmp_path, NearConfig(cap=ANY))
+    monkeypatch.setattr(stars, "offsets_of", lambda _: np.array([0, 1 << 20]))  # as of so many documents
+    with injector.small_disk(tmp_path / "disk", 1 << 16), pytest.raises(OSError) as error:
+        stars.stars(tmp_path / "disk", 1, tmp_path)
+    assert error.value.errno == errno.ENOSPC
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)  # as on macOS
+    with injector.small_disk(tmp_path / "disk", 1 << 16), pytest.raises(OSError) as error:
+        stars.stars(tmp_path / "disk", 1, tmp_path)
+    assert error.value.errno == errno.ENOSPC
+    assert stars.stars(tmp_path, 1, tmp_path) == {}
+    assert (tmp_path / "goes").stat().st_size == 1 << 20

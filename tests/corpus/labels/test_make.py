@@ -1,6 +1,7 @@
 """Labels of planted texts: who is labelled how, what is told of it, and that the same input makes the same bytes."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,27 @@ def config(source: str | None, **more) -> LabelConfig:
 
 def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_kill_while_labels_are_replaced_does_not_lose_the_old_ones(source, tmp_path, monkeypatch):
+    folder = tmp_path / "labels" / "drinks"
+    make(config(source, rules=RULES[:2]), folder.parent)
+    old, rename = hashing.hash_folder(folder), os.rename
+
+    def killed(path, target):
+        if target == folder and "building" in path.name:
+            raise KeyboardInterrupt
+        rename(path, target)
+
+    monkeypatch.setattr(os, "rename", killed)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            make(config(source), folder.parent)
+        assert hashing.hash_folder(folder.with_name(".drinks.old")) == old
+    monkeypatch.undo()
+    make(config(source), folder.parent)
+    assert hashing.hash_folder(folder) != old
+    assert sorted(path.name for path in folder.parent.iterdir()) == [".drinks.lock", "drinks"]
 
 
 def test_texts_are_labelled_by_their_votes_and_ties_are_not(source, tmp_path):
