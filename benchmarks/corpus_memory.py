@@ -1,9 +1,11 @@
 """Does ten times the text need the same memory? The peak of each process of `jaxlm prepare`, by the size of its input.
 
-    python benchmarks/corpus_memory.py [--megabytes 30 300] [--json] [--record]
+    python benchmarks/corpus_memory.py [--megabytes 30 300] [--tiny 60000 600000] [--json] [--record]
 
 Short documents are made of gutenberg-en: three in ten equal to the one before, two near to it, and each with one of a
-hundred paragraphs. Bounds are so low that the smaller text meets them too: parts of 1 MB, 4 MB for a join. Peaks are
+hundred paragraphs. Bounds are so low that the smaller text meets them too: parts of 1 MB, 4 MB for a join. Tiny ones
+have 36 characters, all in one file that is one part: a document costs more than its text, so pieces are bounded by the
+number of documents too, and the fewer of the two are more than a piece (stages.PIECE_DOCUMENTS). Peaks are
 VmHWM, which counts pages of mapped files too, and the largest RssAnon that was seen, which does not. Ours is the peak
 of the larger text, the peer's that of the smaller: a ratio of 1 is the same memory, 0.83 is 20 % more.
 """
@@ -16,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from jaxlm.corpus.duplicates.config import CapConfig, ExactConfig, NearConfig, P
 def config():
     how = dict(cap=CapConfig(share=1), memory=1 << 22)
     return CorpusConfig(
-        name="memory", sources=(SourceConfig(name="texts", path={source!r}),), quality=(), part_bytes=1 << 20,
+        name="memory", sources=(SourceConfig(name="texts", path={source!r}),), quality=(), part_bytes={part_bytes},
         duplicates=DuplicatesConfig(
             exact=ExactConfig(**how), passages=PassagesConfig(**how), near=NearConfig(**how)
         ),
@@ -63,13 +65,18 @@ def _some(books: list[list[str]], words: int, rng: random.Random) -> str:
     return " ".join(book[start : start + words])
 
 
-def write(folder: Path, megabytes: float) -> None:
+def tiny(count: int) -> Iterator[str]:
+    """Of 36 characters each."""
+    return (f"A tiny text, whose number is {number:07}" for number in range(count))
+
+
+def write(folder: Path, texts: Iterable[str], part_megabytes: int) -> None:
     """Files of a part each."""
     folder.mkdir()
     file, left = None, 0
-    for number, text in enumerate(documents(megabytes)):
+    for number, text in enumerate(texts):
         if file is None or left < 0:
-            file, left = (folder / f"{number:09}.jsonl").open("w"), 1_000_000
+            file, left = (folder / f"{number:09}.jsonl").open("w"), part_megabytes * 1_000_000
         left -= file.write(json.dumps({"text": text}) + "\n")
 
 
@@ -106,12 +113,13 @@ def _status(pid: int) -> dict[str, int]:
     return {name.rstrip(":"): int(size) for name, size, _ in pairs}
 
 
-def measured(megabytes: float, workers: int) -> dict[str, Any]:
-    """Peaks for so much text, and what became of it."""
+def measured(texts: Iterable[str], part_megabytes: int, workers: int) -> dict[str, Any]:
+    """Peaks for these texts, and what became of them."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write(folder / "texts", megabytes)
-        (folder / "config.py").write_text(_CONFIG.format(source=str(folder / "texts")))
+        write(folder / "texts", texts, part_megabytes)
+        config = _CONFIG.format(source=str(folder / "texts"), part_bytes=part_megabytes << 20)
+        (folder / "config.py").write_text(config)
         command = [sys.executable, "-m", "jaxlm", "prepare", str(folder / "config.py")]
         command += ["--corpora-dir", str(folder / "corpora"), "--workers", str(workers)]
         found = peaks(command)
@@ -122,20 +130,29 @@ def measured(megabytes: float, workers: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=float, nargs=2, default=[30, 300])
+    parser.add_argument("--tiny", type=int, nargs=2, default=[60_000, 600_000], help="documents of 36 characters")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--record", action="store_true", help="append to RESULTS.md")
     asked = parser.parse_args()
-    less, more = (measured(megabytes, asked.workers) for megabytes in asked.megabytes)
-    few, many = (f"{megabytes:g} MB of text" for megabytes in asked.megabytes)
+    short = [measured(documents(megabytes), 1, asked.workers) for megabytes in asked.megabytes]
+    rows = compared(short, [f"{megabytes:g} MB of text" for megabytes in asked.megabytes])
+    small = [measured(tiny(count), 32, asked.workers) for count in asked.tiny]
+    rows += compared(small, [f"{count:,} tiny documents" for count in asked.tiny])
+    result = harness.report("corpus_memory", rows, json=asked.json)
+    if asked.record:
+        harness.record(result)
+
+
+def compared(peaks: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]]:
+    """A row for each kind of process: its peaks for less text and for more."""
+    (less, more), (few, many) = peaks, names
     rows = []
     for who, name in WHO.items():
         row = harness.counted(f"peak of {name}, {many}", more[who], less[who], "MB", few)
         rows.append(row | dict.fromkeys(("ratio", "ratio_min", "ratio_max"), less[who] / more[who]))
     rows[0] |= {"of_more": more, "of_less": less}
-    result = harness.report("corpus_memory", rows, json=asked.json)
-    if asked.record:
-        harness.record(result)
+    return rows
 
 
 WHO = {

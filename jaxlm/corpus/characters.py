@@ -20,7 +20,6 @@ def _range(told: str) -> list[str]:
 
 
 TERMINAL = frozenset(character for told in _TERMINAL.split() for character in _range(told))
-TERMINALS = tuple(sorted(TERMINAL))  # for str.endswith
 # A word of these alone is a symbol and no word (datatrove 0.10: its list has gaps, such as the bullet).
 SYMBOLS = TERMINAL.union(
     "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~«´»–—’“”„…∶━►、。〈〉《》「」【】！％（），．１：；？～",

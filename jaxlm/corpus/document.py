@@ -46,16 +46,17 @@ def marks_of(record: Mapping[str, Any], text_field: str = "text") -> dict[str, s
 def component(document: Document) -> tuple[str, str]:
     """(source, language) that a document counts to where text is mixed.
 
-    The source is the first part of the record's own field of that name, as a corpus writes it, or else the first folder
-    below data.source, "." for a file that lies in it itself. The language is what the record says, or else "und", as
-    ISO 639-2 has it.
+    The source is the first part of the record's own field of that name, as a corpus writes it, or the host where that
+    is an address; or else the first folder below data.source, "." for a file that lies in it itself. The language is
+    what the record says, or else "und", as ISO 639-2 has it.
 
     >>> component(Document.of("Tea", "books/novels/1.txt"))
     ('books', 'und')
     """
     told, (folder, below, _) = document.marks.get("source"), document.source.partition("/")
-    source = told.partition("/")[0] if told else folder if below else "."
-    return source or ".", document.marks.get("language", "und")
+    scheme, _, address = (told or "").partition("://")
+    source = (address if address and "/" not in scheme else told) or (folder if below else ".")
+    return source.partition("/")[0] or ".", document.marks.get("language", "und")
 
 
 MARK_FIELDS = tuple(field for fields in _MARKS.values() for field in fields)

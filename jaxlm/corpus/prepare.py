@@ -39,7 +39,7 @@ from jaxlm.errors import Damaged, UserError
 
 log = logging.getLogger("jaxlm")
 
-VERSION = 4  # of the rules that make shards of text: raise it when the same input gives other bytes
+VERSION = 5  # of the rules that make shards of text: raise it when the same input gives other bytes
 
 _OPTION = "--shards-dir"  # of the command, for the folder that is locked
 

@@ -71,6 +71,13 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return pq.read_table(path).to_pylist()
 
 
+def each_row(path: Path) -> Iterator[dict[str, Any]]:
+    """The same, some at a time."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(_ROWS):
+            yield from batch.to_pylist()
+
+
 def count(path: Path) -> int:
     """How many rows, without reading them."""
     return pq.read_metadata(path).num_rows

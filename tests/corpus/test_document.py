@@ -47,6 +47,9 @@ def test_a_field_that_is_the_text_is_no_mark():
         ("books/old/a.txt", {}, ("books", "und")),
         ("part-0.parquet:12", {"source": "web/x.warc:3", "language": "de"}, ("web", "de")),
         ("part-0.parquet:12", {"source": "/x"}, (".", "und")),
+        ("part-0.parquet:12", {"source": "https://example.org/a/b"}, ("example.org", "und")),
+        ("part-0.parquet:12", {"source": "s3://bucket"}, ("bucket", "und")),
+        ("part-0.parquet:12", {"source": "web/?of=http://a/b"}, ("web", "und")),
     ],
 )
 def test_a_component_is_a_source_and_a_language(place, marks, expected):

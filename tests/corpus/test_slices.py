@@ -36,6 +36,7 @@ def rows() -> bytes:
     fields = ['"two\nlines, and a comma"', "plain", 'a 5" disk', '""', '"a ""quoted"" word"', "x" * 200]
     found = [f"{fields[i % 6]},http://a/{i}" for i in range(500)]
     found[100], found[300], found[400], found[401] = '"wrong"x,1', "three,fields,here", '"a"b"c"', ""
+    found[150:152], found[200:210] = ['"open,x', "plain,x"], ['x","z'] * 10
     return "\n".join(["text,url", *found]).encode()
 
 
@@ -209,4 +210,14 @@ def test_a_bomb_is_refused_in_slices_where_it_is_in_the_whole(tmp_path, monkeypa
     path.write_bytes(pack(line) * 5 + bomb + pack(line) * 5)
     parts, whole = cut(path), given(path, [WHOLE])
     assert given(path, parts) == whole and len(parts) > 2
+    assert "unpacks to over 200 times its size" in whole[1].bad_shown[0]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "dictionary", "view", "packed"])
+def test_a_table_that_is_a_bomb_is_refused_in_slices_where_it_is_in_the_whole(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(unpack, "FREE_BYTES", 1 << 20)
+    path = tmp_path / ("a.parquet" if kind == "parquet" else "a.arrow")
+    path.write_bytes(hostile.table_bomb(kind, "x" * 10_000, 1_000, groups=2))
+    parts, whole = cut(path, 50), given(path, [WHOLE])
+    assert given(path, parts) == whole and len(parts) == (2 if kind == "parquet" else 1)
     assert "unpacks to over 200 times its size" in whole[1].bad_shown[0]

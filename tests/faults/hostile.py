@@ -17,6 +17,37 @@ def zip_bomb(packing: str, size: int) -> bytes:
     return pack(bytes(64 << 20)) * (size >> 26)
 
 
+def table_bomb(kind: str, text: str, rows: int, *, groups: int = 1) -> bytes:
+    """`rows` rows in each of some groups, all of the same text, which lies there once for all of them."""
+    column, file = _SAME[kind](text, rows), io.BytesIO()
+    table = pa.table({"text": column})
+    if kind == "parquet":
+        with pq.ParquetWriter(file, table.schema, compression="zstd") as writer:
+            for _ in range(groups):
+                writer.write_table(table)
+    else:
+        packed = pa.ipc.IpcWriteOptions(compression="zstd" if kind == "packed" else None)
+        with pa.ipc.new_file(file, table.schema, options=packed) as writer:
+            for _ in range(groups):
+                writer.write_table(table)
+    return file.getvalue()
+
+
+def _view(text: str, rows: int) -> pa.Array:
+    _, views, data = pa.array([text], pa.string_view()).buffers()
+    return pa.Array.from_buffers(pa.string_view(), rows, [None, pa.py_buffer(views.to_pybytes() * rows), data])
+
+
+def _dictionary(text: str, rows: int) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text]))
+
+
+_SAME = {
+    "parquet": _dictionary, "dictionary": _dictionary, "view": _view,
+    "packed": lambda text, rows: pa.array([text] * rows),
+}  # fmt: skip
+
+
 def cuts(data: bytes, seed: int, count: int) -> list[bytes]:
     """`data` without its end, at places near both ends and at `count` others."""
     rng = random.Random(seed)

@@ -54,6 +54,11 @@ def bare(name: str) -> str:
     return next((name.removesuffix(suffix) for suffix in PACKED if name.endswith(suffix)), name)
 
 
+def may_unpack_to(size: int) -> int:
+    """The most bytes of text that so many in a file are believed."""
+    return max(FREE_BYTES, EXPANSION * size)
+
+
 class Damage(Exception):
     """A reason to stop reading a file, and the detail and mend of it."""
 
@@ -113,6 +118,7 @@ class Unpacked(Stream):
 
     def __init__(self, packed: io.BufferedIOBase, frames: Callable[[], Any], part: Slice = WHOLE) -> None:
         self._packed, self._frames, self._frame = packed, frames, None
+        self._between = False  # frames: one has ended, and none has begun since
         self._rest, self._ready = b"", memoryview(b"")
         self._taken, self._given = part.begin, part.unpacked  # bytes of the whole file, packed and unpacked
         self._starts: deque[tuple[int, int]] = deque(maxlen=_FRAMES_KNOWN)  # of frames, unpacked and packed
@@ -137,7 +143,11 @@ class Unpacked(Stream):
                     raise _damaged("the last frame does not end")
                 return 0
             self._taken += 0 if self._rest else len(block)
-            self._ready, self._rest = memoryview(self._unpack(block)), self._rest_of_frame()
+            self._rest = b""
+            if self._between:
+                block = block.lstrip(b"\0")  # gzip and xz may be padded, tapes to their blocks; no frame begins so
+            if block:
+                self._ready, self._rest = memoryview(self._unpack(block)), self._rest_of_frame()
         size = min(len(buffer), len(self._ready))
         buffer[:size], self._ready = self._ready[:size], self._ready[size:]
         return size
@@ -145,13 +155,13 @@ class Unpacked(Stream):
     def _unpack(self, block: bytes) -> bytes:
         if self._frame is None:
             self._starts.append((self._given, self._taken - len(block)))
-            self._frame = self._frames()
+            self._frame, self._between = self._frames(), False
         try:
             data = self._frame.decompress(block)
         except _ERRORS as error:
             raise _damaged(str(error)) from None
         self._given += len(data)
-        if self._given > max(FREE_BYTES, EXPANSION * -(-self._taken // STEP_BYTES) * STEP_BYTES):
+        if self._given > may_unpack_to(-(-self._taken // STEP_BYTES) * STEP_BYTES):
             raise Damage(
                 f"unpacks to over {EXPANSION} times its size",
                 f" ({self._given:,} bytes from {self._taken:,}), as no text does: remove it, or unpack it yourself",
@@ -162,8 +172,8 @@ class Unpacked(Stream):
         assert self._frame is not None
         if not self._frame.eof:
             return b""
-        rest, self._frame = self._frame.unused_data, None
-        return rest.lstrip(b"\0")  # gzip and xz may be padded; no frame begins so
+        rest, self._frame, self._between = self._frame.unused_data, None, True
+        return rest
 
 
 @contextmanager

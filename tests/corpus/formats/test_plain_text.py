@@ -1,10 +1,13 @@
 """A text is one document, a very long one several, and what is no text costs no more than its first bytes."""
 
 import gzip
+import random
 import resource
 
 import pytest
+import zstandard
 
+from jaxlm.corpus import jsonl
 from jaxlm.corpus.document import Document, Tally
 from jaxlm.corpus.formats import plain_text
 
@@ -55,3 +58,26 @@ def test_a_large_image_is_not_read(tmp_path):
 @pytest.mark.parametrize("name, pack", [("a.txt", bytes), ("a.txt.gz", gzip.compress)])
 def test_an_empty_file_is_counted(name, pack, tmp_path):
     assert read(tmp_path / name, pack(b""))[1].skipped == {"empty": 1}
+
+
+@pytest.mark.parametrize("suffix, pack", [(".gz", gzip.compress), (".zst", zstandard.compress)])
+def test_a_packed_text_cut_short_keeps_what_comes_before_as_lines_do(suffix, pack, tmp_path, monkeypatch):
+    words = [random.Random(n).randbytes(90).hex() for n in range(900)]
+    text = "".join(f'{{"text": "{word} {word}"}}\n' for word in words)
+    cut = pack(text.encode())[:-10]
+    (tmp_path / f"a.jsonl{suffix}").write_bytes(cut)
+    lines = list(jsonl.read(tmp_path / f"a.jsonl{suffix}", "a", "text", Tally(budget=1.0)))
+    for most, several in ((plain_text.PIECE_BYTES, False), (90_000, True)):
+        monkeypatch.setattr(plain_text, "PIECE_BYTES", most)
+        found, tally = read(tmp_path / f"a.txt{suffix}", cut)
+        kept = "".join(document.text for document in found)
+        assert (len(found) > 1) == several and tally.skipped == {"damaged or cut short": 1}
+        assert text.startswith(kept) and kept[-1].isspace() and kept.count("\n") == len(lines) > 0
+
+
+@pytest.mark.parametrize("text, kept", [("茶" * 9, "茶" * 9), ("words\n" + "茶" * 9, "words\n" + "茶" * 9), ("", "")])
+def test_a_text_cut_within_a_character_loses_no_more_than_that(text, kept, tmp_path):
+    member = gzip.compress(text.encode() + "茶".encode()[:2] * bool(text))
+    found, tally = read(tmp_path / "a.txt.gz", member + gzip.compress(b"")[:5])
+    assert [document.text for document in found] == [kept] * bool(kept)
+    assert tally.skipped == {"damaged or cut short": 1} and not tally.replaced

@@ -9,7 +9,7 @@ import pytest
 import zstandard
 
 from jaxlm.corpus.document import Document, Tally
-from jaxlm.corpus.formats import csv_table, tables
+from jaxlm.corpus.formats import csv_table, tables, unpack
 from jaxlm.errors import UserError
 from tests.faults import hostile
 
@@ -120,6 +120,49 @@ def test_a_wrong_row_of_csv_is_counted_with_its_line(data, reasons, tmp_path):
             read(tmp_path / "a.csv", data, budget=0.0)
 
 
+@pytest.mark.parametrize("name, pack", [("a.csv", bytes), ("a.csv.gz", gzip.compress)])
+@pytest.mark.parametrize("place", [1, 700, 1_499])
+def test_an_unclosed_quote_costs_its_line_and_no_other(place, name, pack, tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_table, "LINE_BYTES", 10_000)
+    rows = [f'"{n}",two' if 900 < n < 1_000 else f"{n},two" for n in range(1, 1_500)]
+    rows[place - 1] = f'"{place},two'
+    found, tally = read(tmp_path / name, pack(_csv(rows)))
+    assert [int(document.text) for document in found] == [n for n in range(1, 1_500) if n != place]
+    assert tally.skipped == {"no row of CSV": 1}
+    assert f", line {place + 1:,}: no row of CSV (a quote opens in it" in tally.bad_shown[0]
+
+
+def test_quotes_that_are_all_unclosed_are_read_twice_and_no_more(tmp_path, monkeypatch):
+    taken, take = [], csv_table._Lines.__next__
+    monkeypatch.setattr(csv_table._Lines, "__next__", lambda lines: taken.append(lines.number) or take(lines))
+    found, tally = read(tmp_path / "a.csv", _csv(['x","z'] * 3_000 + ['"no"w'] + ["a,1"]))  # each closes one, opens one
+    assert [document.text for document in found] == ["a"] and tally.skipped == {"no row of CSV": 3_001}
+    assert len(taken) < 4 * 3_000
+    assert (
+        "line 2: no row of CSV (a quote opens in it that is not rightly closed up to line 3,002)" in tally.bad_shown[0]
+    )
+
+
+def test_what_was_read_before_a_csv_breaks_off_is_given_though_a_quote_is_open(tmp_path):
+    data = gzip.compress(_csv(["a,1", '"b,2', "c,3"])) + gzip.compress(b"d,4\ne,5")[:-4]
+    found, tally = read(tmp_path / "a.csv.gz", data)
+    assert [document.text for document in found] == ["a", "c", "d"]
+    assert tally.skipped == {"no row of CSV": 1, "damaged or cut short": 1}
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_lines_that_end_with_a_carriage_return_are_named(name, tmp_path):
+    data = b"text,id\ra,1\rb,2\r".replace(b",", b"\t" if name == "a.tsv" else b",")
+    _, tally = read(tmp_path / name, data)
+    assert tally.skipped == {r"lines that end with \r": 1}
+    with pytest.raises(UserError, match=r"line 1: lines that end with \\r: convert them to \\n, as tr"):
+        read(tmp_path / name, data, budget=0.0)
+
+
+def _csv(rows: list[str]) -> bytes:
+    return "\n".join(["text,id", *rows, ""]).encode()
+
+
 def test_the_files_beside_a_hugging_face_dataset_are_no_text(tmp_path):
     (tmp_path / "train").mkdir()
     for name in ("dataset_dict.json", "train/dataset_info.json", "train/state.json", "train/cache-1.arrow"):
@@ -129,6 +172,48 @@ def test_the_files_beside_a_hugging_face_dataset_are_no_text(tmp_path):
     assert not tables.describes(tmp_path / "train" / "data-00000-of-00001.arrow")
     for name in ("dataset_dict.json", "train/dataset_info.json", "train/state.json", "train/cache-1.arrow"):
         assert tables.describes(tmp_path / name)
+
+
+BOMBS = ["parquet", "dictionary", "view", "packed"]
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+@pytest.mark.parametrize("groups", [1, 3])
+def test_a_table_that_says_one_text_over_and_over_is_refused_as_other_bombs_are(kind, groups, tmp_path, monkeypatch):
+    monkeypatch.setattr(unpack, "FREE_BYTES", 6_000_000)
+    monkeypatch.setattr(tables, "BATCH_BYTES", 1 << 20)
+    text = "x" * 30_000
+    path = tmp_path / ("a.parquet" if kind == "parquet" else "a.arrow")
+    data = hostile.table_bomb(kind, text, 1_200 // groups, groups=groups)
+    before = pa.total_allocated_bytes()
+    path.write_bytes(data)
+    tally, made = Tally(budget=1.0), 0
+    for document in tables.read(path, path.name, "text", tally):
+        made += len(document.text)
+        assert kind == "packed" or pa.total_allocated_bytes() - before < 4 << 20, "a batch of 256 is 7 MB"
+    assert made <= max(6_000_000, 200 * len(data)) < 1_200 * len(text)
+    assert set(tally.skipped) == {"unpacks to over 200 times its size"}
+    with pytest.raises(UserError, match=r"a\.\w+: unpacks to over 200 times its size after row \d+ .*: remove it, or"):
+        read(path, data, budget=0.0)
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_table_of_few_words_is_no_bomb(kind, tmp_path):
+    data = hostile.table_bomb(kind, "the same few words", 800, groups=3)
+    found, tally = read(tmp_path / ("a.parquet" if kind == "parquet" else "a.arrow"), data)
+    assert len(found) == 2_400 and not tally.skipped
+
+
+def test_a_missing_table_is_named(tmp_path):
+    for name in KINDS:
+        with pytest.raises(UserError, match=r"gone.*: damaged or cut short after row 0 .*No such file"):
+            list(tables.read(tmp_path / f"gone-{name}", name, "text", Tally()))
+
+
+def test_a_footer_that_counts_bytes_twice_is_damage(tmp_path, monkeypatch):
+    data = hostile.parquet(["x" * 1_000] * 10)
+    monkeypatch.setattr(tables, "_chunks", lambda group: [group.column(0)] * 99)
+    assert read(tmp_path / "a.parquet", data)[1].skipped == {"damaged or cut short": 1}
 
 
 def test_parquet_is_read_in_batches(tmp_path):

@@ -32,9 +32,13 @@ def test_frames_one_after_the_other_are_one_text(suffix, tmp_path):
     assert b"\n".join(found) + b"\n" == TEXT and not tally.skipped
 
 
-def test_padding_after_a_frame_is_no_damage(tmp_path):
-    found, tally = read(tmp_path / "a.gz", gzip.compress(b"a\nb\n") + bytes(100) + gzip.compress(b"c"))
-    assert found == [b"a", b"b", b"c"] and not tally.skipped
+@pytest.mark.parametrize("count", [100, 10_000])
+@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+def test_padding_after_a_frame_is_no_damage(suffix, count, tmp_path):
+    for end, more in ((b"", []), (PACKS[suffix](b"c"), [b"c"])):
+        found, tally = read(tmp_path / f"a{suffix}", PACKS[suffix](b"a\nb\n") + bytes(count) + end)
+        assert found == [b"a", b"b", *more] and not tally.skipped
+    assert read(tmp_path / "a.gz", bytes(count))[1].skipped == {"damaged or cut short": 1}, "there is no frame"
 
 
 @pytest.mark.parametrize("suffix", PACKS)
