@@ -40,8 +40,7 @@ def load(path_or_name: str | Path, kind: type[C] | tuple[type[C], ...], override
     if path.suffix == ".py":
         return override(_run(path, kinds, str(path_or_name)), overrides)
     saved = _read_json(path)
-    said = [one for one in kinds if kind_of(one) is not None and kind_of(one) == saved.get("kind")]
-    return override(parse(saved, (said or kinds)[0], origin=str(path)), overrides)
+    return override(parse(saved, _kind_of_saved(saved, kinds, str(path)), origin=str(path)), overrides)
 
 
 def parse(saved: dict, kind: type[C], origin: str = "config") -> C:
@@ -80,7 +79,21 @@ def override(config: C, assignments: Iterable[str]) -> C:
     assignments = list(assignments)
     if not assignments:
         return config
-    before, saved = dump(config), dump(config)
+    saved = _assigned(config, assignments)
+    try:
+        return type(config).model_validate(saved)
+    except pydantic.ValidationError as error:
+        before = dump(config)
+        fault = explain(error, type(config), "", before=before)
+        named = _blamed(config, assignments, fault)
+        if len(named) == 1 and re.match(rf": {re.escape(named[0])}[: ]", fault):
+            raise UserError(f"--set {fault[2:]}") from None  # as typed, and once
+        raise UserError(explain(error, type(config), "--set " + " ".join(named), before=before)) from None
+
+
+def _assigned(config: Config, assignments: Iterable[str]) -> dict:
+    """The dumped config with what is assigned to it, before any rule is asked."""
+    saved = dump(config)
     for assignment in sorted(assignments, key=_when):
         path, equals, text = assignment.partition("=")
         if not equals or not path:
@@ -89,26 +102,23 @@ def override(config: C, assignments: Iterable[str]) -> C:
             _assign(saved, type(config), path.split("."), text)
         except UserError as error:
             raise UserError(f"--set {assignment!r}: {error}") from None
-    try:
-        return type(config).model_validate(saved)
-    except pydantic.ValidationError as error:
-        fault = explain(error, type(config), "", before=before)
-        named = [one for one in assignments if _concerned(one.partition("=")[0], fault)]
-        if len(named) == 1 and re.match(rf": {re.escape(named[0])}[: ]", fault):
-            raise UserError(f"--set {fault[2:]}") from None  # as typed, and once
-        origin = "--set " + " ".join(named) if named else "config"
-        raise UserError(explain(error, type(config), origin, before=before)) from None
+    return saved
 
 
-def _concerned(path: str, fault: str) -> bool:
-    """Does what was assigned to `path` have a part in `fault`?
-
-    A kind has one in whatever is missing beside it; a rule between fields of one class names them without their path.
-    """
-    names = path.split(".")
-    ends = [re.escape(".".join(names[i:])) + "=" for i in range(len(names))]
-    beside = path.endswith(".kind") and path.removesuffix("kind") in fault
-    return path in fault or beside or any(re.search(rf"(?<![\w.]){end}", fault) for end in ends)
+def _blamed(config: Config, assignments: list[str], fault: str) -> list[str]:
+    """The assignments without which `fault` would be another, or none; all of them where that tells nothing."""
+    found = []
+    for place, assignment in enumerate(assignments):
+        try:
+            type(config).model_validate(_assigned(config, assignments[:place] + assignments[place + 1 :]))
+            now = ""
+        except UserError as error:  # it needs the kind that this one sets
+            now = str(error)
+        except pydantic.ValidationError as error:
+            now = explain(error, type(config), "", before=dump(config))
+        if now != fault:
+            found.append(assignment)
+    return found or assignments
 
 
 def _when(assignment: str) -> tuple[bool, int]:
@@ -182,6 +192,23 @@ def _run(path: Path, kinds: tuple[type[C], ...], told: str) -> C:
         mend = f": `{config.command} {told}` is for it" if isinstance(config, Config) and config.command else ""
         raise UserError(f"{path}: config() returned {type(config).__name__}, but this command wants {wanted}{mend}")
     return config
+
+
+def _kind_of_saved(saved: dict, kinds: tuple[type[C], ...], origin: str) -> type[C]:
+    """Which of `kinds` a saved config says that it is: the first where it says nothing, unless another one is meant."""
+    first, known = kinds[0], {name: one for one in kinds if (name := kind_of(one)) is not None}
+    said = saved.get("kind")
+    if isinstance(said, str) and said in known:
+        return known[said]
+    if said is not None and "kind" not in first.model_fields:
+        mend = nearest(str(said), known, "kinds are")
+        raise UserError(f"{origin}: kind={show(said)}: {mend} (a {first.__name__} has none)")
+    meant = max(kinds, key=lambda one: len(saved.keys() & one.model_fields.keys()))  # the first of equals
+    if said is None and meant is not first:
+        raise UserError(
+            f'{origin} has the fields of a {meant.__name__}, which in JSON says so: add "kind": {show(kind_of(meant))}'
+        )
+    return first
 
 
 def _place(path: Path, error: Exception) -> str:

@@ -11,12 +11,25 @@ import re
 import types
 import typing
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import pydantic
 
 Class = type[pydantic.BaseModel]
 _ABSENT = object()
+_PATTERNS = {  # of names, in words
+    r"^[A-Za-z0-9][\w.-]*$": 'a letter or a digit, then letters, digits, ".", "_" or "-"',
+    r"^[a-z][a-z0-9_]*$": 'a small letter, then small letters, digits or "_"',
+}
+
+
+class _Place(NamedTuple):
+    """Where an error lies."""
+
+    path: list[str]  # that the user wrote
+    owner: Class  # has the path's last name, or should have it
+    fits: list[Class]  # may stand there, or be an element of what does
+    unset: str = ""  # the field nearest above it that may be None
 
 
 def explain(error: pydantic.ValidationError, kind: Class, origin: str, *, before: dict | None = None) -> str:
@@ -26,11 +39,14 @@ def explain(error: pydantic.ValidationError, kind: Class, origin: str, *, before
     """
     lines: dict[str, str] = {}  # by path: each member of a union of plain types complains on its own
     ends: dict[str, str] = {}
-    for item in error.errors(include_url=False):
-        path, owner = _locate(kind, item["loc"])
-        subject, fault = _complaint(item, path, owner)
+    found: list[Any] = error.errors(include_url=False)
+    for item in found:
+        if item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"]:
+            continue  # pydantic counts only the entries that are right, and has told of the others
+        place = _locate(kind, item["loc"])
+        subject, fault = _complaint(item, place)
         lines[subject] = f"{lines[subject]}, or {fault.removeprefix('must ')}" if subject in lines else fault
-        ends[subject] = _valid(path, owner, before) if fault.startswith("must ") else ""
+        ends[subject] = _valid(place.path, place.owner, before) if fault.startswith("must ") else ""
     told = [
         (fault if not subject or fault.startswith(f"{subject}.") else f"{subject}: {fault}") + ends[subject]
         for subject, fault in lines.items()
@@ -69,10 +85,12 @@ def kind_of(kind: Class) -> str | None:
     return kind.model_fields["kind"].default if "kind" in kind.model_fields else None
 
 
-def _locate(kind: Class, location: tuple[int | str, ...]) -> tuple[list[str], Class]:
-    """The path that the user wrote, and the class that has (or should have) its last name."""
-    path, owner, candidates = [], kind, [kind]
+def _locate(kind: Class, location: tuple[int | str, ...]) -> _Place:
+    path, owner, candidates, unset, keyed = [], kind, [kind], "", False
     for part in location:
+        if keyed:  # a key of a dictionary, which may be named as a field is
+            path[-1], keyed = f"{path[-1]}[{part!r}]", False
+            continue
         named = [c for c in candidates if part in c.model_fields]
         tagged = [c for c in candidates if kind_of(c) == part]
         if tagged and len(candidates) > 1:  # before a field of the same name, which comes after its kind
@@ -80,15 +98,18 @@ def _locate(kind: Class, location: tuple[int | str, ...]) -> tuple[list[str], Cl
         elif named:
             path.append(str(part))
             owner = named[0]
-            candidates = _classes_within(owner.model_fields[str(part)].annotation)
+            annotation = owner.model_fields[str(part)].annotation
+            candidates = _classes_within(annotation)
+            unset = ".".join(path) if type(None) in members(annotation) else unset
+            keyed = any(typing.get_origin(one) is dict for one in members(annotation))
         elif tagged:
             candidates = tagged
-        elif part == location[-1] and candidates:  # the name that should not be there
+        elif part == location[-1] and part != "[key]" and candidates:  # the name that should not be there
             path.append(str(part))
             owner = candidates[0]
         elif isinstance(part, int):
             path.append(str(part))
-    return path, owner
+    return _Place(path, owner, candidates, unset)
 
 
 def _classes_within(annotation: Any) -> list[Class]:
@@ -100,12 +121,12 @@ def _classes_within(annotation: Any) -> list[Class]:
     return found
 
 
-def _complaint(item: Any, path: list[str], owner: Class) -> tuple[str, str]:
+def _complaint(item: Any, place: _Place) -> tuple[str, str]:
     """Of one pydantic error: what it is about, and what is wrong with it."""
-    where = ".".join(path)
+    where = ".".join(place.path)
     match item["type"]:
         case "extra_forbidden":
-            return where, no_field(owner, path[-1])
+            return where, no_field(place.owner, place.path[-1])
         case "missing":
             return where, "is required and missing"
         case "value_error" | "assertion_error":
@@ -114,16 +135,53 @@ def _complaint(item: Any, path: list[str], owner: Class) -> tuple[str, str]:
             tag, known = item["ctx"]["tag"], item["ctx"]["expected_tags"].replace("'", "").split(", ")
             return f"{where}.kind={show(tag)}", nearest(tag, known, "kinds are")
         case "union_tag_not_found":
-            kinds = [str(kind_of(c)) for c in config_classes(owner.model_fields[path[-1]].annotation)]
-            return f"{where}.kind", f"is required and missing; kinds are: {', '.join(kinds)}"
+            kinds = ", ".join(str(kind_of(c)) for c in place.fits)
+            return f"{where}.kind", f"is required and missing; kinds are: {kinds}"
+        case _:
+            shown = show(item["input"])
+            return f"{where}={shown}" if where else shown, _fault(item, shown, place)
+
+
+def _fault(item: Any, shown: str, place: _Place) -> str:
+    """What is wrong with a value."""
+    match item["type"]:
+        case "tuple_type" if place.fits:
+            return f"must be a list of {', '.join(c.__name__ for c in place.fits)}"
         case "tuple_type":
-            return f"{where}={show(item['input'])}", f"must be a list, such as [{show(item['input'])}]"
+            return f"must be a list, such as [{shown}]"
         case "too_short":
             least, found = item["ctx"]["min_length"], item["ctx"]["actual_length"]
-            return f"{where}={show(item['input'])}", f'has {found} and needs {least} or more, such as ["one", "other"]'
+            return f"has {found} and needs {least} or more{_longer(place)}"
+        case "model_type":
+            return _instance(item["input"], place)
+        case "model_attributes_type":
+            return f"must be an object with its kind, one of: {', '.join(str(kind_of(c)) for c in place.fits)}"
+        case "dict_type":
+            return f'must be a dictionary, such as {{"name": {shown}}}'
+        case "string_pattern_mismatch" if item["ctx"]["pattern"] in _PATTERNS:
+            return f"must be {_PATTERNS[item['ctx']['pattern']]}"
         case _:
-            fault = re.sub(r"^[A-Z]\w+ should", "must", item["msg"])
-            return f"{where}={show(item['input'])}" if where else show(item["input"]), fault
+            return re.sub(r"^[A-Z]\w+ should", "must", item["msg"].partition(", unable to parse")[0])
+
+
+def _instance(value: Any, place: _Place) -> str:
+    """What a class must be, by what was most likely meant: the value of its first field."""
+    wanted = place.fits[0]
+    fields = [name for name in wanted.model_fields if name != "kind"]
+    try:
+        wanted.model_validate({fields[0]: value})
+    except pydantic.ValidationError:
+        return f"must be a {wanted.__name__}, in JSON an object with some of: {', '.join(fields)}"
+    meant = f"{fields[0]}={show(value)}"
+    return f"must be {wanted.__name__}({meant}), which is {show({fields[0]: value})} in JSON"
+
+
+def _longer(place: _Place) -> str:
+    """How a list gets as long as it must be: an example where it is one of names, or how to have none."""
+    field = place.owner.model_fields.get(place.path[-1])
+    if field is not None and typing.get_args(field.annotation)[:1] == (str,):
+        return ', such as ["one", "other"]'
+    return f"; to have none, set {place.unset}=null" if place.unset else ""
 
 
 def _valid(path: list[str], owner: Class, before: dict | None) -> str:

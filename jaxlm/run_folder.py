@@ -78,7 +78,12 @@ class RunFolder:
                     f"{str(self.path)!r} exists and is no run folder: choose another with --run-dir or --name"
                 )
             made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(
+                    f"{str(self.path)!r} cannot be made: {error.strerror}: choose another folder with --run-dir"
+                ) from None
             write_json(self.config, config)
             return made
         old = read_json(self.config)

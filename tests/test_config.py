@@ -8,8 +8,10 @@ import pydantic
 import pytest
 
 from jaxlm.config import Config, difference, dump, load, override, parse, shipped
+from jaxlm.corpus.config import CorpusConfig
+from jaxlm.corpus.word_lists import WordListConfig
 from jaxlm.errors import UserError
-from jaxlm.run_config import load_config
+from jaxlm.run_config import RunConfig, load_config
 
 
 class Cosine(Config):
@@ -50,6 +52,17 @@ class Run(Config):
 
 
 RUN = Run(data=Data(source="text.txt"))
+
+
+class Files(Config):
+    of: tuple[Data, ...] = pydantic.Field(min_length=1)
+
+
+class Sets(Config):
+    files: Files | None = None
+    names: tuple[str, ...] = pydantic.Field(default=("a", "b"), min_length=2)
+    weights: dict[str, Annotated[float, pydantic.Field(ge=0)]] = {}
+    named: dict[str, Data] = {}
 
 
 def refusal(call, *arguments) -> str:
@@ -131,6 +144,7 @@ def test_a_config_cannot_be_changed():
             {"stages": [{"kind": "stable", "dekay": 1}]},
             "config: stages.0.dekay: Stable has no field 'dekay'; did you mean 'decay'?",
         ),
+        ({"stages": [{"warmup": 3}]}, "config: stages.0.kind: is required and missing; kinds are: cosine, stable"),
         ({"width": 130}, "config: width=130 does not divide over heads=4"),
         ({"width": float("inf")}, "config: width=Infinity: must be a finite number; the default is 128"),
     ],
@@ -144,6 +158,53 @@ def test_a_union_of_plain_types_complains_once():
     assert message.startswith('config: devices="all": must be a valid integer')
     assert message.endswith(''', or be 'auto'; the default is "auto"''')
     assert "\n" not in message
+
+
+def test_a_list_that_is_too_short_is_told_so_and_one_with_a_wrong_entry_is_not():
+    told = refusal(parse, {"names": ["a"], "files": {"of": [{}]}}, Sets)
+    assert told.splitlines() == [
+        "config:",
+        "  files.of.0.source: is required and missing",
+        '  names=["a"]: has 1 and needs 2 or more, such as ["one", "other"]',
+    ]
+    told = refusal(parse, {"files": {"of": []}}, Sets)
+    assert told == "config: files.of=[]: has 0 and needs 1 or more; to have none, set files=null"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weights": {"a": 1, "length": -1}}, "weights['length']=-1: must be greater than or equal to 0"),
+        ({"weights": {"a": "many", "b": 1}}, "weights['a']=\"many\": must be a valid number"),
+        ({"named": {"length": {"source": "x", "lenght": 1}}}, "named['length'].lenght: Data has no field"),
+        ({"named": {"x": {"source": "x", "length": 0}}}, "named['x'].length=0: must be greater than 0; the default is"),
+        ({"named": {3: {"source": "x"}}}, "named[3]=3: must be a valid string"),
+    ],
+)
+def test_an_error_in_a_dictionary_names_the_key(changes, message):
+    assert refusal(parse, changes, Sets).startswith(f"config: {message}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": "x.txt"}, 'data="x.txt": must be Data(source="x.txt"), which is {"source": "x.txt"} in JSON'),
+        ({"data": 3}, "data=3: must be a Data, in JSON an object with some of: source, length, include, note"),
+        ({"stages": [3]}, "stages.0=3: must be an object with its kind, one of: cosine, stable"),
+        ({"stages": {}}, "stages={}: must be a list of Cosine, Stable; the default is []"),
+        ({"width": "many"}, 'width="many": must be a valid integer; the default is 128'),
+        ({"name": "a b"}, 'name="a b": must be a letter or a digit, then letters, digits, ".", "_" or "-"'),
+        ({"label": "A"}, 'label="A": must be a small letter, then small letters, digits or "_"'),
+        ({"weights": 3}, 'weights=3: must be a dictionary, such as {"name": 3}'),
+    ],
+)
+def test_an_error_speaks_no_library_s_words(changes, message):
+    class Named(Run):
+        name: str = pydantic.Field(default="a", pattern=CorpusConfig.model_fields["name"].metadata[0].pattern)
+        label: str = pydantic.Field(default="a", pattern=WordListConfig.model_fields["name"].metadata[0].pattern)
+        weights: dict[str, float] = {"a": 1.0}
+
+    assert refusal(parse, saved(**changes), Named).startswith(f"config: {message}")
 
 
 def test_all_errors_come_in_one_message():
@@ -250,6 +311,14 @@ def test_a_list_that_is_too_short_says_how_long_it_must_be():
     assert message.endswith('data.objective.classes=[]: has 0 and needs 2 or more, such as ["one", "other"]')
 
 
+def test_a_rule_is_blamed_on_what_broke_it_and_not_on_words_that_it_says():
+    stages = [{"step": step, "mixture": {"kind": "temperature"}} for step in (8, 4)]
+    mixture = "data.mixture=" + json.dumps({"kind": "temperature", "stages": stages})
+    message = refusal(load_config, "quickstart", "name=mm15", mixture, "loop.steps=20")
+    assert message.startswith("--set data.mixture=") and "name=mm15" not in message and "loop.steps" not in message
+    assert message.endswith(": data.mixture: stages begin at steps 8 and then 4: name them in their order, each once")
+
+
 def test_what_a_kind_needs_is_told_with_that_kind_alone():
     chosen = ["data.objective.kind=seq2seq", "data.source=x", "loop.steps=3"]
     message = refusal(load_config, "bert_mini", *chosen)
@@ -319,6 +388,20 @@ def test_json_of_a_newer_version_names_the_field_this_one_lacks(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(saved(sparsity=0.5)))
     assert refusal(load, path, Run).startswith(f"{path}: sparsity: Run has no field 'sparsity'")
+
+
+def test_json_without_its_kind_is_told_which_it_is(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"name": "x", "sources": []}')
+    told = f'{path} has the fields of a CorpusConfig, which in JSON says so: add "kind": "corpus"'
+    assert refusal(load, path, (RunConfig, CorpusConfig)) == told
+    path.write_text('{"name": "x", "kind": "corpsu"}')
+    told = f"{path}: kind=\"corpsu\": did you mean 'corpus'? (a RunConfig has none)"
+    assert refusal(load, path, (RunConfig, CorpusConfig)) == told
+    path.write_text('{"kind": ["corpus"]}')
+    assert "kind=[\"corpus\"]: did you mean 'corpus'? (a" in refusal(load, path, (RunConfig, CorpusConfig))
+    path.write_text('{"name": "x", "data": {}, "lines": 3}')
+    assert refusal(load, path, (RunConfig, CorpusConfig)).startswith(f"{path}:\n  data.source: is required")
 
 
 @pytest.mark.parametrize(
@@ -397,7 +480,7 @@ def test_a_difference_shows_what_only_one_side_has():
 def test_what_was_there_before_is_told_and_not_the_default():
     told = refusal(override, Run(data=Data(source="x", length=7), devices=3), ["data.length=0", "devices=0.5"])
     assert "data.length=0: must be greater than 0; it was 7" in told and "; it was 3" in told
-    assert 'name="": must match pattern' in refusal(load_config, "quickstart", "name=")
+    assert 'name="": must be a letter or a digit, then' in refusal(load_config, "quickstart", "name=")
 
 
 def test_a_rule_of_one_class_names_only_what_was_set_in_it():

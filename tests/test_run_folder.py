@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -97,6 +98,12 @@ def test_a_file_above_it_is_named(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(UserError, match="file' is a file: choose another folder"):
         RunFolder(tmp_path / "file" / "deep" / "run").claim(CONFIG, fresh=False)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="a folder in which nobody can make one")
+def test_a_folder_that_cannot_be_made_is_told():
+    with pytest.raises(UserError, match=r"'/proc/x/run' cannot be made: .*: choose another folder with --run-dir"):
+        RunFolder("/proc/x/run").claim(CONFIG, fresh=False)
 
 
 def test_fresh_sets_each_old_run_aside_under_a_name_of_its_own(tmp_path):

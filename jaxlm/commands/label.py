@@ -38,6 +38,8 @@ def main(
     cfg = load(config, LabelConfig, set_ or [])
     if export is not None and export[0] not in sample.FORMATS:
         raise UserError(f"--export {export[0]!r}: {nearest(export[0], sample.FORMATS, 'programs are')}")
+    if export is not None and export[1].suffix not in sample.SUFFIXES:
+        raise UserError(f"--export {export[0]} {export[1]}: its name must end in {' or '.join(sample.SUFFIXES)}")
     with terminal.preparation() as progress:
         made = make(cfg, labels_dir, progress)
         count = sample.export(made, *export) if export is not None else 0

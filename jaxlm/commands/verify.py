@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from jaxlm.commands import terminal
-from jaxlm.errors import Damaged, JaxlmError
+from jaxlm.errors import Damaged, JaxlmError, UserError
 
 
 def main(
@@ -43,8 +43,13 @@ def _of_corpus(folder: Path) -> dict[str, list[str]]:
 
 def _of_run(run: str) -> dict[str, list[str]]:
     from jaxlm.checkpoint_folder import CheckpointFolder
+    from jaxlm.corpus.files import is_corpus
     from jaxlm.run_folder import RunFolder
 
+    if not (Path(run) / "config.json").exists():
+        for above in (*Path(run).parents, *Path(run).absolute().parents):
+            if is_corpus(above):
+                raise UserError(f"{run!r} lies in a corpus: `jaxlm verify {above}` checks it")
     folder = RunFolder(run).require()
     checkpoints = CheckpointFolder(folder.checkpoints)
     problems = {f"checkpoints/{step}": checkpoints.problems(step) for step in checkpoints.committed()}

@@ -25,7 +25,7 @@ import xxhash
 
 from jaxlm.corpus import examples, jsonl
 from jaxlm.corpus.document import Document, Tally
-from jaxlm.corpus.files import File, below, content_hash, matches, one
+from jaxlm.corpus.files import File, below, content_hash, is_corpus, matches, one
 from jaxlm.corpus.formats import csv_table, html, json_records, plain_text, tables, warc, wikipedia
 from jaxlm.corpus.formats.unpack import bare
 from jaxlm.data.dataset import DataConfig
@@ -71,16 +71,19 @@ def source_files(source: str, include: tuple[str, ...], tally: Tally, exclude: P
             enter=lambda name: name.rsplit("/", 1)[-1] not in _NOT_LIBRARY,
             exclude=exclude,
         )
+    if not source:
+        raise UserError(f"{tally.fields.source}='' names nothing: '.' is the folder that you are in")
     path = Path(source).expanduser()
     if not path.exists():
         raise UserError(f"{tally.fields.source}={source!r} does not exist{_nearest(path)}")
     if not path.is_dir():
         return [one(path, source, tally.fields.source)]
+    only = "documents/" if is_corpus(path) else ""  # of a corpus what stays
     return below(
         path,
         tally,
-        keep=lambda name: matches(name, include),
-        enter=lambda name: not name.endswith("__pycache__"),
+        keep=lambda name: name.startswith(only) and matches(name, include),
+        enter=lambda name: f"{name}/".startswith(only) and not name.endswith("__pycache__"),
         exclude=exclude,
     )
 

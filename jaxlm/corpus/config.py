@@ -1,5 +1,6 @@
 """CorpusConfig: what a corpus is made of, and what text has to be to stay in it."""
 
+import itertools
 from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
@@ -125,8 +126,25 @@ class CorpusConfig(Config):
                 )
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _rules_are_asked_once(self) -> "CorpusConfig":
+        asked = [(one.languages, rule) for one in self.quality for rule in one.rules]
+        for (these, rule), (those, other) in itertools.combinations(asked, 2):
+            shared = sorted({*these} & {*those} if these and those else {*these, *those})
+            if _about(rule) == _about(other) and (shared or not (these and those)):
+                raise ValueError(
+                    f"quality has rules of {_about(rule)} twice for documents in "
+                    f"{repr(shared[0]) if shared else 'every language'}, which would count double: leave one of them "
+                    f"out, or give them other languages"
+                )
+        return self
+
     def rules(self) -> list[RulesConfig]:
         return [rule for quality in self.quality for rule in quality.rules]
+
+
+def _about(rule: RulesConfig) -> str:
+    return f"kind {rule.kind!r}" + (f" on words={rule.words!r}" if rule.kind == "word_list" else "")
 
 
 def told(cfg: CorpusConfig) -> dict[str, Any]:

@@ -13,6 +13,14 @@ REPLACED_LIMIT = 1e-3  # of the characters
 CONTROL_LIMIT = 0.1  # of the first bytes
 HEAD_BYTES = 8_000  # as git looks for NUL in
 
+_SIGNS = (  # (place, bytes there, what has them): by their makers' specifications
+    (0, b"PK\3\4", "a zip archive (as .docx, .xlsx and .epub are): unpack it"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it"),
+    (0, b"Rar!\x1a\x07", "a rar archive: unpack it"),
+    (0, b"%PDF-", "a PDF: convert it with pdftotext"),
+    (257, b"ustar\0", "a tar archive: unpack it"),
+    (257, b"ustar  \0", "a tar archive: unpack it"),  # GNU's
+)
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\v\f\r\b\x1b")) + b"\x7f"
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
@@ -36,6 +44,9 @@ def decode(data: bytes) -> tuple[str, int]:
 
 def refuse_binary(head: bytes) -> None:
     """NotText where the first HEAD_BYTES are none of a text in UTF-8."""
+    for place, sign, what in _SIGNS:
+        if head.startswith(sign, place):
+            raise NotText(what)
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise NotText("in UTF-16, convert it with iconv -t UTF-8")
     if len(head) - len(head.translate(None, _CONTROL)) > CONTROL_LIMIT * len(head):

@@ -19,6 +19,8 @@ def clear_errors(folder: Path, what: str, left: str) -> Iterator[None]:
                 f"no space left for {what} in {folder}: {left}; make room, or name another folder, and run the same "
                 f"command again"
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise UserError(f"{what} cannot be written to {folder}: {error.strerror}") from error
+        # Whatever the reason why the folder itself, with the `work` of a corpus, cannot be made.
+        unmade = str(error.filename) in map(str, (folder / "work", folder, *folder.parents))
+        if unmade or error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise UserError(f"{what} cannot be written to {folder}: {error.strerror}: name another folder") from error
         raise

@@ -1,8 +1,8 @@
 """The files below a folder, in an order that no machine changes; and what names their content.
 
-Left out on purpose: names that begin with a dot, what jaxlm itself writes (its folder of shards, and the folders
-of runs, which change while they train), and a folder that was already seen through another link (which also ends
-a circle of links).
+Left out on purpose: names that begin with a dot, what jaxlm itself writes (shards, corpora, and the folders of runs,
+which change while they train), and a folder that was already seen through another link (which also ends a circle of
+links).
 """
 
 import fnmatch
@@ -18,7 +18,7 @@ import xxhash
 
 from jaxlm.corpus.document import Tally
 from jaxlm.errors import UserError
-from jaxlm.hashing import file_hash
+from jaxlm.hashing import file_hash, is_sealed
 
 END = sys.maxsize  # of a file, however long it is
 
@@ -57,6 +57,9 @@ def below(
     while waiting:
         prefix, here = waiting.pop()
         if _identity(here) in seen or (prefix and _is_run(here)):
+            continue
+        if prefix and _is_made(here):
+            tally.skip("made by jaxlm, and needs a source of its own", prefix.rstrip("/"))
             continue
         seen.add(_identity(here))
         for entry in sorted(_entries(here, prefix, tally), key=lambda entry: entry.name, reverse=True):
@@ -146,6 +149,16 @@ def _is_run(folder: Path) -> bool:
     """A folder that `jaxlm train` has claimed: these two are there before it reads any text."""
     config = folder / "config.json"
     return (folder / "lock").is_file() and config.is_file() and b'"format_version"' in config.read_bytes()
+
+
+def is_corpus(folder: Path) -> bool:
+    """A finished one."""
+    return (folder / "documents").is_dir() and is_sealed(folder / "manifest.json")
+
+
+def _is_made(folder: Path) -> bool:
+    """Shards or a corpus: a manifest is there at the end, and of a corpus the lock from the beginning on."""
+    return is_sealed(folder / "manifest.json") or (folder / "work" / ".lock").is_file()
 
 
 def _identity(folder: Path) -> tuple[int, int]:

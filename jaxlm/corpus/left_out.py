@@ -6,6 +6,7 @@
 Rows go to the file as they come, so a file with a million wrong lines needs no more memory than one.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +57,12 @@ def rows(path: Path, source: str) -> Iterator[Rows]:
     """Those of a part, written whole at its end."""
     with table.Writer(path, _ROW) as file:
         yield Rows(file, source)
+
+
+def first(parts: Iterable[Path], count: int) -> list[str]:
+    """`file, place: reason` of the first rows of all parts, in order."""
+    found = itertools.islice((row for part in parts for row in table.each_row(part)), count)
+    return [f"{', '.join(filter(None, (row['source'], row['place'])))}: {row['reason']}" for row in found]
 
 
 def join(planned: Sequence[tuple[str, LeftOut]], parts: Iterable[Path], path: Path) -> None:

@@ -80,7 +80,8 @@ def _make(
     reading = [_collect(part, cfg, sampled=sample_of is not None) for part in planned.parts]
     budget = Budget(cfg.bad_records, len({task.key for task in reading}))
     collected = run(reading, look=budget.read)
-    _check_records(collected, cfg)
+    lost = [task.folder(work) / left_out.NAME for task in reading]
+    _check_records(collected, lost, cfg)
     parts, collecting, documents = _pieces(planned.parts, reading, collected, work)
     lists = word_lists.load(cfg.words)
     annotating = [_annotate(task, documents[n], (identify, lists), cfg) for n, task in enumerate(collecting)]
@@ -110,7 +111,6 @@ def _make(
     pieces = [_piece(part, annotated[n], written[n], notes[n], results[n]) for n, part in enumerate(parts)]
     told = summary.summarise(cfg, read, pieces, copied.facts, scored.facts, planned.files if sample_of else None)
     inputs = [_input(part, notes[n], scored.folders[n], folder) for n, part in enumerate(parts)]
-    lost = [task.folder(work) / left_out.NAME for task in reading]
     left_out.join(planned.left_out, lost, beside(folder, left_out.NAME))
     return commit(cfg, folder, results, leaked.folder if leaked else None, inputs, facts, told)
 
@@ -189,7 +189,7 @@ def _summed(collected: Sequence[dict], planned: Tally) -> dict[str, Any]:
     return found
 
 
-def _check_records(collected: Sequence[dict], cfg: CorpusConfig) -> None:
+def _check_records(collected: Sequence[dict], lost: Sequence[Path], cfg: CorpusConfig) -> None:
     """UserError where more records are bad than the config bears, or where there is no text at all."""
     tally = Tally(budget=cfg.bad_records)
     tally.bad_records = sum(one["bad"] for one in collected)
@@ -199,7 +199,10 @@ def _check_records(collected: Sequence[dict], cfg: CorpusConfig) -> None:
     if not sum(one["counts"]["documents"] for one in collected):
         skipped = tasks.together(collected, "skipped")
         why = "; ".join(f"{count:,} {reason}" for reason, count in skipped.items()) or "the files are empty"
-        raise UserError(f"the sources of {cfg.name!r} hold no text: {why}: name other files")
+        shown = "".join(f"\n  {line}" for line in left_out.first(lost, SHOWN))
+        raise UserError(
+            f"the sources of {cfg.name!r} hold no text: {why}: name other files{shown and '; the first are'}{shown}"
+        )
 
 
 def _write(annotating: Task, documents: Path, notes: Path, told: Ledger, cfg: CorpusConfig) -> Task:

@@ -1,6 +1,7 @@
 """`jaxlm label`: what it prints, the folder it fills, and mistakes in a line."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -50,13 +51,16 @@ def test_a_sample_is_written_for_people(jaxlm, drinks, tmp_path):
     "options, message",
     [
         (("--export", "label_studi", "x"), "--export 'label_studi': did you mean 'label_studio'?"),
+        (("--export", "argilla", "x.csv"), "--export argilla x.csv: its name must end in .jsonl or .json"),
         (("--set", "model.kind=mayority"), "did you mean 'majority'?"),
         (("--set", "source=nowhere"), "source='nowhere' does not exist"),
+        (("--set", "include=['*.md']", "--set", "source=."), "no text: there is no file: name"),
         (("--set", "text_field=body"), "set text_field to one of its fields: 'text'"),
         (("--set", "rules=[{'kind': 'word'}]"), "did you mean 'words'?"),
     ],
-    ids=["program", "model", "source", "field", "rule"],
+    ids=["program", "suffix", "model", "source", "nothing", "field", "rule"],
 )
 def test_a_mistake_is_one_message(jaxlm, drinks, options, message):
     answer = jaxlm("label", drinks, *options)
     assert (answer.code, answer.out) == (2, "") and message in answer.err and "Traceback" not in answer.err
+    assert not Path("labels/drinks").exists()

@@ -114,6 +114,8 @@ def test_verify_finds_a_corpus_good_and_then_each_harm_to_it(jaxlm, config, tmp_
     jaxlm("prepare", config, "--workers", 1)
     corpus = tmp_path / "corpora" / "small"
     assert jaxlm("verify", corpus).out == f"{corpus}: good\n"
+    answer = jaxlm("verify", corpus / "documents")
+    assert answer.code == 2 and f"lies in a corpus: `jaxlm verify {corpus}` checks it" in answer.err
     injector.flip_byte(corpus / "documents" / "00000.parquet", seed=0)
     (corpus / "left_out.parquet").unlink()
     answer = jaxlm("verify", corpus, "--json")

@@ -16,6 +16,7 @@ from jaxlm.corpus.formats import html
 from jaxlm.data.dataset import DataConfig
 from jaxlm.data.examples import Classification
 from jaxlm.errors import UserError
+from jaxlm.hashing import seal
 from tests.faults import hostile
 
 
@@ -144,6 +145,28 @@ def test_a_run_inside_the_source_is_left_out_and_a_folder_like_it_is_not(folder)
     assert hashed(folder) == before
     (folder / "runs" / "mine" / "config.json").write_text("{}")
     assert hashed(folder) != before, "somebody else's two files of these names"
+
+
+def test_a_corpus_inside_the_source_is_left_out_and_one_that_is_the_source_gives_its_documents(folder):
+    before, one = hashed(folder), folder / "corpora" / "one"
+    for name in ("documents", "cut", "work"):
+        (one / name).mkdir(parents=True)
+        (one / name / "0.parquet").write_bytes(hostile.parquet([name]))
+    assert hashed(folder) != before
+    (one / "manifest.json").write_text('{"xxh3_128": "of somebody else"}')
+    assert hashed(folder) != before
+    (one / "manifest.json").write_bytes(seal({"format_version": 1}))
+    assert hashed(folder) == before and collected(one)[0] == {"documents/0.parquet:1": "documents"}
+    assert collected(one / "documents")[0] == {"0.parquet:1": "documents"}
+    assert collected(folder)[1].skipped["made by jaxlm, and needs a source of its own"] == 1
+    (one / "manifest.json").unlink()
+    (one / "work" / ".lock").touch()
+    assert hashed(folder) == before, "one that is being made"
+
+
+def test_a_source_named_by_nothing_is_no_folder():
+    with pytest.raises(UserError, match=r"data.source='' names nothing: '.' is the folder that you are in"):
+        collected("")
 
 
 def test_the_library_is_python_files_and_help_topics():

@@ -62,6 +62,21 @@ def test_random_bytes_executables_and_images_are_left_out():
         decode(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\1\0")
 
 
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        (b"PK\3\4\24\0", r"a zip archive \(as .docx, .xlsx and .epub are\): unpack it"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it"),
+        (b"Rar!\x1a\x07\x01\0", "a rar archive: unpack it"),
+        (b"a.txt".ljust(257, b"\0") + b"ustar\0", "a tar archive: unpack it"),
+        (b"%PDF-1.7\n%", "a PDF: convert it with pdftotext"),
+    ],
+)
+def test_a_file_of_files_is_told_by_its_first_bytes(head, reason):
+    with pytest.raises(NotText, match=f"^{reason}$"):
+        decode(head + b"a readable text " * 99 + b"\xff" * 99)
+
+
 @hypothesis.given(st.binary())
 def test_no_bytes_crash_it(data):
     try:

@@ -254,6 +254,21 @@ def test_a_source_without_files_is_named(source, tmp_path):
         make(config(source, sources=(missing,)), tmp_path / "corpora")
 
 
+def test_sources_without_text_are_told_by_the_files_that_they_hold(tmp_path):
+    (tmp_path / "texts").mkdir()
+    for number in range(7):
+        (tmp_path / "texts" / f"{number}.txt").write_bytes(b"PK\3\4" if number else b"")
+    with pytest.raises(UserError, match="the sources of 'planted' hold no text: 6 a zip") as caught:
+        make(config(tmp_path / "texts"), tmp_path / "corpora")
+    first, *shown = str(caught.value).splitlines()
+    assert first.endswith(": name other files; the first are")
+    assert shown[:2] == [
+        "  texts/0.txt: empty",
+        "  texts/1.txt: a zip archive (as .docx, .xlsx and .epub are): unpack it",
+    ]
+    assert len(shown) == 5
+
+
 def test_web_pages_are_read_by_the_library_that_a_source_names(tmp_path, monkeypatch):
     stand_in = ModuleType("trafilatura")
     monkeypatch.setattr(stand_in, "extract", lambda page, **_: f"By another reader. {text(1)}", raising=False)

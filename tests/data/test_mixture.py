@@ -51,7 +51,7 @@ STAGE = {"step": 5, "mixture": {"kind": "weights", "weights": {"web": 1}}}
     ("mixture", "message"),
     [
         ({"kind": "weights", "weights": {"web": 0, "books": 0}}, r"mixture.weights: asks for nothing at all"),
-        ({"kind": "weights", "weights": {"web": -1}}, r"mixture.weights=-1.*greater than or equal to 0"),
+        ({"kind": "weights", "weights": {"web": -1}}, r"mixture\.weights\['web'\]=-1.*greater than or equal to 0"),
         ({"kind": "weight"}, "did you mean 'weights'"),
         ({"kind": "temperature", "temperature": 0}, r"temperature=0.*greater than 0"),
         ({"kind": "temperature", "by": "licence"}, r"mixture.by=\"licence\""),

@@ -18,7 +18,7 @@ from jaxlm.corpus import jsonl, table
 from jaxlm.corpus.collect import source_files
 from jaxlm.corpus.contamination.config import EvaluationSet
 from jaxlm.corpus.decode import NotText, decode
-from jaxlm.corpus.document import Fields, Tally
+from jaxlm.corpus.document import Fields, LeftOut, Tally
 from jaxlm.corpus.files import File
 from jaxlm.corpus.formats.unpack import bare, unpacked, whole
 from jaxlm.errors import UserError
@@ -106,6 +106,13 @@ def _text(file: File) -> str:
     raise AssertionError("a tally without a budget raises")
 
 
+def _jsonl(file: File) -> Iterator[tuple[int, Any]]:
+    def refuse(one: LeftOut) -> None:
+        raise UserError(f"{file.path}, line {one.where.rpartition(':')[2]}: {one.reason}: save it as UTF-8 text")
+
+    return jsonl.records(file.path, file.name, Tally(note=refuse))
+
+
 def _json(file: File) -> Iterator[tuple[int, Any]]:
     try:
         found = json.loads(_text(file) or "[]")
@@ -144,8 +151,7 @@ def _lines(file: File) -> Iterator[tuple[int, Any]]:
 
 
 _READERS: dict[str, Callable[[File], Iterator[tuple[int, Any]]]] = {
-    ".jsonl": lambda file: jsonl.records(file.path, file.name, Tally()),
-    ".json": _json, ".parquet": _parquet, ".csv": _rows(strict=True),
+    ".jsonl": _jsonl, ".json": _json, ".parquet": _parquet, ".csv": _rows(strict=True),
     ".tsv": _rows(delimiter="\t", quoting=csv.QUOTE_NONE), ".txt": _lines,
 }  # fmt: skip
 

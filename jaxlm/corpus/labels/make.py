@@ -114,7 +114,7 @@ def label(cfg: LabelConfig, root: Path, progress: Progress) -> Labels:
     names = _rules(cfg) + sorted({who for said in people.values() for who in said})
     ids, rows = _voted(cfg, _items(cfg, root, tally, texts_given), names, people, progress)
     if not ids:
-        raise UserError(f"source={cfg.source!r} holds no text: {tally or 'its files are empty'}: name another one")
+        raise UserError(f"source={cfg.source!r} holds no text: {str(tally) or 'there is no file'}: name another one")
     if elsewhere := len(people.keys() - set(ids)):
         log.warning(
             "%d of %d texts that people looked at are not in source=%r: their votes count for nothing; keep the id "

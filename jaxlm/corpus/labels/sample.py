@@ -13,6 +13,7 @@ from jaxlm.corpus.labels.config import SampleConfig
 from jaxlm.corpus.labels.make import Labels
 from jaxlm.errors import UserError
 
+SUFFIXES = (".jsonl", ".json")
 FORMATS = {"label_studio": label_studio.task, "argilla": argilla.record}
 
 

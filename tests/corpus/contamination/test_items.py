@@ -80,6 +80,8 @@ BROKEN = {
     "holds no objects": ("test.jsonl", b"3\n", r"record 1: a int, but must be an object"),
     "has a broken line": ("test.jsonl", b'{"question": "x"}\n{"questi', r"test.jsonl, line 2: not JSON"),
     "is cut short": ("test.parquet", b"PAR1", r"test.parquet: damaged or cut short"),
+    "is no text": ("test.jsonl", b"\xd0\xe9\xf1" * 50, r"test.jsonl, line 1: not UTF-8.*: save it as UTF-8 text"),
+    "has a line that is no text": ("test.jsonl", b'{"question": "x"}\n\0\1\2\n', r"test.jsonl, line 2: binary"),
     "is binary": ("test.csv", b"\x89PNG\0\0\0", r"test.csv: .*save it as UTF-8"),
 }
 
