@@ -99,6 +99,13 @@ class Session:
         mixed = Mixed(self.shards, "train", self.cfg.data)
         lines = mixed.told(self.cfg.loop.steps)
         log.info("the mixture by %s, over %d steps:\n%s", mixed.by, self.cfg.loop.steps, as_text(lines))
+        stages = mixed.stages(self.cfg.loop.steps)
+        for start, stop in stages if len(stages) > 1 else ():
+            log.info("of these the steps %d to %d:\n%s", start, stop - 1, as_text(mixed.told(stop, start)))
+        for said in mixed.scaled(self.cfg.loop.steps):
+            log.info("data.mixture: %s", said)
+        if len(lines) == 1:
+            log.warning("%s", _of_one(mixed.by, lines[0]["component"], self.cfg.data.source))
         for line in lines:
             if line["epochs"] > mixed.most_epochs:
                 log.warning(
@@ -146,6 +153,17 @@ class Session:
     def evaluate(self, state: Any) -> dict[str, float]:
         params = weights(self.parts.compiled.leave(state))
         return evaluation_metrics(self.cfg, self.parts, self.shards, params)
+
+
+def _of_one(by: str, name: str, source: str) -> str:
+    if by == "language":
+        mend = (
+            f"documents of data.source={source!r} that say no language are 'und'; make a corpus of them first, as "
+            f"`jaxlm prepare` tells languages, or use data.mixture.by=source"
+        )
+    else:
+        mend = f"a source is a folder right below data.source={source!r}, or what a record says: leave data.mixture out"
+    return f"data.mixture.by={by!r} mixes nothing, as all text is of one component, {name!r}: {mend}"
 
 
 def weights(state: TrainState) -> Any:

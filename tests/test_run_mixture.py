@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from jaxlm import run, score
+from jaxlm import run, score, session
 from jaxlm.errors import Interrupted, UserError
 from jaxlm.run_folder import RunFolder, read_json
 from tests import tiny_run
@@ -56,7 +56,14 @@ def test_a_run_tells_its_mixture_and_warns_of_what_it_reads_too_often(whole):
     assert prose["share"] == pytest.approx(0.75 * 12 / 20, abs=0.02)
     assert digits["epochs"] == pytest.approx(20 * 64 * digits["share"] / digits["tokens"], rel=0.1)
     assert "the mixture by source, over 20 steps:\n  component" in whole.said
+    assert "of these the steps 0 to 11:\n  component" in whole.said
+    assert "of these the steps 12 to 19:\n  component" in whole.said and "mixes nothing" not in whole.said
     assert "'digits' is read" in whole.said and "over data.mixture.most_epochs=0.1" in whole.said
+
+
+def test_a_mixture_of_one_component_is_warned_of_with_the_mend():
+    assert "say no language are 'und'; make a corpus of them first" in session._of_one("language", "und", "texts")
+    assert "leave data.mixture out" in session._of_one("source", ".", "texts")
 
 
 def test_each_component_is_evaluated_and_all_of_them_together(whole):

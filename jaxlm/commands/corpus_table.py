@@ -25,7 +25,17 @@ def stages(manifest: Mapping[str, Any]) -> str:
     kept = share(stay["documents"], documents["documents"])
     end = f"{stay['documents']:,} of {documents['documents']:,} documents stay ({kept}), {size(stay['bytes'])} of text"
     lines = terminal.table(("stage", "in", "out", "most for"), rows, left=(0, 3))
-    return "\n".join([*(f"  {line}" for line in lines), end])
+    return "\n".join([*(f"  {line}" for line in lines), *_leaks(manifest), end])
+
+
+_DONE = {"report": "reported", "mask": "masked", "drop": "dropped"}
+
+
+def _leaks(manifest: Mapping[str, Any]) -> Iterator[str]:
+    for name, one in manifest["stages"].get("contamination", {}).items():
+        done = _DONE[manifest["config"]["contamination"]["mode"]]
+        items = f"{one['found']:,} of the {one['items']:,} items"
+        yield f"contamination: {one['documents']:,} documents hold {items} of {name} ({done})"
 
 
 def _two(entered: int, left: int) -> tuple[str, str]:

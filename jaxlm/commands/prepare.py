@@ -85,7 +85,8 @@ def _check_cluster(cluster: str, workers: int | None, of_corpus: bool) -> None:
 
 
 def _explain(cfg, root: Path, beginning: str, as_json: bool) -> None:
-    from jaxlm.corpus.config import CorpusConfig
+    from jaxlm.config import difference
+    from jaxlm.corpus.config import CorpusConfig, told
     from jaxlm.corpus.finished import Corpus
     from jaxlm.corpus.rules import measured
     from jaxlm.corpus.story import stories
@@ -93,10 +94,15 @@ def _explain(cfg, root: Path, beginning: str, as_json: bool) -> None:
 
     if not isinstance(cfg, CorpusConfig):
         raise UserError("--explain tells of documents of a corpus, and this is the config of a run")
-    found = stories(Corpus.open(root / cfg.name), beginning)
+    corpus = Corpus.open(root / cfg.name)
+    found, changed = stories(corpus, beginning), difference(corpus.manifest["config"], told(cfg))
     if as_json:
-        terminal.print_json({"documents": [story._asdict() for story in found]})
+        terminal.print_json({"documents": [story._asdict() for story in found], "config_changed": changed})
         return
+    if changed:
+        more = f" and {len(changed) - _CHANGES:,} more fields" if len(changed) > _CHANGES else ""
+        some = ", ".join(changed[:_CHANGES])
+        print(f"this corpus was made with another config: {some}{more}; run `jaxlm prepare` to apply it")
     for story in found:
         print(f"{story.source}  {story.id}\n  {' '.join(story.begins.split())[:100]}")
         if story.note:
@@ -106,7 +112,8 @@ def _explain(cfg, root: Path, beginning: str, as_json: bool) -> None:
                 print(f"  score {name}: {'not asked for' if score is None else f'{score:.4g}'}")
         for leak in story.leaks:
             places = ", ".join(f"{start} to {end}" for start, end in leak["spans"])
-            print(f"  {leak['share']:.0%} of {leak['place']} of {leak['set']} is in it: characters {places}")
+            why = f"; {_COMMON}" if leak["common"] else ""
+            print(f"  {leak['share']:.0%} of {leak['place']} of {leak['set']} is in it: characters {places}{why}")
         for why in story.reasons:
             evidence = why["evidence"] or measured(why["reason"], story.note.get("measures", {}))
             print(f"  removed by {why['stage']}: {why['reason']}{f' ({evidence})' if evidence else ''}")
@@ -115,6 +122,10 @@ def _explain(cfg, root: Path, beginning: str, as_json: bool) -> None:
             print(f"{told} ({cut['evidence']}): {' '.join(cut['sample'].split())[:60]}")
         if story.stays:
             print("  stays")
+
+
+_CHANGES = 3  # fields of the config that are named: chosen, a line
+_COMMON = "no leak, as over contamination.common documents hold its phrases: raise that if it is one"
 
 
 def _dry_run(cfg, root: Path, workers: int | None, cluster: str | None, as_json: bool) -> None:

@@ -7,8 +7,10 @@ import errno
 import functools
 import json
 import logging
+import signal
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,7 +33,8 @@ def guarded(app: Callable[..., Any]) -> None:
     logging.basicConfig(format="jaxlm: %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("jaxlm").setLevel(logging.INFO)
     try:
-        sys.exit(app(prog_name="jaxlm", standalone_mode=False))
+        with _ended_as_interrupted():
+            sys.exit(app(prog_name="jaxlm", standalone_mode=False))
     except TyperException as error:
         context, message = getattr(error, "ctx", None), error.format_message()
         end = "" if message.endswith((".", "?")) else "."
@@ -53,8 +56,26 @@ def guarded(app: Callable[..., Any]) -> None:
         sys.exit(1)
 
 
+@contextmanager
+def _ended_as_interrupted() -> Iterator[None]:
+    """SIGTERM is as Ctrl-C, once: what is being ended is not ended again. Training handles both itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+
+    def end(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def interruptible(verb: Callable[..., Any]) -> Callable[..., Any]:
-    """`verb`, whose Ctrl-C is Interrupted: typer would end without a word."""
+    """`verb`, whose Ctrl-C and SIGTERM are Interrupted: typer would end without a word."""
 
     @functools.wraps(verb)
     def told(*arguments: Any, **options: Any) -> Any:

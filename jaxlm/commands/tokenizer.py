@@ -1,7 +1,13 @@
 """What tokenizers are, and what they make of a text: bytes and words a token, what they spell by bytes, what they lose.
 
 Each WHAT is a run, a folder of shards, or a folder with a tokenizer of jaxlm's or of Hugging Face's. Several stand side
-by side. With --text they are measured on a file or folder of text, for each language and source in it.
+by side. With --text they are measured on a file or folder of text, or a corpus, for each language and source in it.
+
+Columns: `used`, of the vocabulary what stands in the text at all; `tokens/word`, words being what white space parts,
+for languages that write it; `by bytes`, of the tokens those that are a byte or a part of a character; `unknown`, of the
+tokens those for what the tokenizer does not know; `own`, of the characters those that, alone, are neither bytes nor
+unknown nor dropped; `exact`, of the documents those that come back to the last character. [1], [2] are the tokenizers
+of the first table.
 """
 
 from pathlib import Path
@@ -44,7 +50,8 @@ def _show(found: list[dict[str, Any]]) -> None:
     for one in found:
         print(f"\n{one['name']}\n  longest: {_tokens(one['longest'])}")
         if "unused" in one:
-            print(f"  never used: {one['unused']:,} of {one['vocab']:,}, such as {_tokens(one['unused_first'])}")
+            first = f", such as {_tokens(one['unused_first'])}" if one["unused_first"] else ""
+            print(f"  never used: {one['unused']:,} of {one['vocab']:,}{first}")
         if change := one.get("first_change"):
             print(f"  does not come back: {change['source']}: {change['text']!r} is {change['back']!r}")
 

@@ -53,9 +53,13 @@ def documents(cfg: DataConfig, tally: Tally | None = None, exclude: Path | None 
         yield Document.of(text, name)
 
 
-def fingerprint(cfg: DataConfig, exclude: Path | None, progress: Progress) -> str:
-    """A hash that changes when any file of the source changes; reads every byte, parses nothing."""
-    hasher = xxhash.xxh3_128(content_hash(source_files(cfg.source, cfg.include, Tally(), exclude), progress).encode())
+def fingerprint(cfg: DataConfig, exclude: Path | None, progress: Progress, hashes: dict[str, str] | None = None) -> str:
+    """A hash that changes when any file of the source changes; reads every byte, parses nothing.
+
+    `hashes` learns that of each file by its name.
+    """
+    files = source_files(cfg.source, cfg.include, Tally(), exclude)
+    hasher = xxhash.xxh3_128(content_hash(files, progress, hashes).encode())
     for name, text in _topics(cfg):
         hasher.update(f"{name}\0{text}\0".encode())
     return hasher.hexdigest()

@@ -98,12 +98,11 @@ class Processes:
         return concurrent.futures.as_completed(futures)
 
     def cancel(self, futures: Iterable[Any]) -> None:
-        for future in futures:
-            future.cancel()
+        pass  # `close` ends what runs; the pool's thread fails at a future that was cancelled when its workers end
 
     def close(self) -> None:
         """End the workers where they stand: all is done, or what they are at is not wanted, and any may be killed."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False)
         for worker in self._started:
             worker.kill()
 
@@ -112,21 +111,25 @@ class Processes:
 def _without_interrupts() -> Iterator[None]:
     """What is started here never sees a Ctrl-C, which a terminal sends to all: who started it ends it, and says so.
 
-    Our own waits until the end of the block: a pool that is interrupted while it starts a worker waits for it for ever.
+    Our own, and a SIGTERM that somebody handles, waits until the end of the block: a pool that is interrupted while it
+    starts a worker waits for it for ever.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread is interrupted, and may say how
         return
     came: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))  # other threads may be sent it
+    handled = [number for number in (signal.SIGINT, signal.SIGTERM) if callable(signal.getsignal(number))]
+    # other threads may be sent it
+    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in handled}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is started inherits this
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if came:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(came[0])
 
 
 def _end_with_parent() -> None:

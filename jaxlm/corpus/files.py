@@ -115,14 +115,18 @@ def matches(name: str, patterns: tuple[str, ...]) -> bool:
     return not patterns or any(fnmatch.fnmatchcase(part, p) for p in patterns for part in (name, last))
 
 
-def content_hash(files: list[File], progress: Callable[[int, int | None, str], None]) -> str:
-    """xxh3_128 of names, sizes and bytes; what cannot be read counts as such."""
+def content_hash(
+    files: list[File], progress: Callable[[int, int | None, str], None], hashes: dict[str, str] | None = None
+) -> str:
+    """xxh3_128 of names, sizes and bytes; what cannot be read counts as such. `hashes` learns that of each file."""
     hasher, total, done = xxhash.xxh3_128(), sum(file.size for file in files), 0
     for file in files:
         try:
             content = file_hash(file.path)
         except OSError as error:
             content = f"not readable, {error.strerror}"
+        if hashes is not None:
+            hashes[file.name] = content
         for part in (os.fsencode(file.name), str(file.size).encode(), content.encode()):
             hasher.update(len(part).to_bytes(8, "little") + part)
         done += file.size

@@ -3,7 +3,8 @@
 documents/00000.parquet ...   what stays: id, text, source, language, url, date, licence, title
 removed/00000.parquet ...     what went: stage, reason, evidence, the beginning of its text
 cut/00000.parquet ...         what was cut out of those that stay: the same, and its place
-contamination/                report.json, leaks.parquet, phrases.parquet: what of the evaluation sets was found where
+contamination/                report.json, leaks.parquet, phrases.parquet, whole.parquet: what of the evaluation
+                              sets was found where
 left_out.parquet              what gave no document: file, place, reason
 datasheet.html .md .json      of what the manifest says (report/datasheet.py)
 manifest.json                 sealed: config, versions, inputs, counts of each stage and reason, samples, hashes
@@ -12,7 +13,7 @@ manifest.json                 sealed: config, versions, inputs, counts of each s
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,8 @@ from jaxlm.corpus import left_out, libraries, stages, tasks
 from jaxlm.corpus.config import CorpusConfig
 from jaxlm.corpus.config import told as told_config
 from jaxlm.corpus.contamination import report
-from jaxlm.errors import UserError
+from jaxlm.corpus.files import is_corpus
+from jaxlm.errors import Damaged, UserError
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -59,8 +61,10 @@ class Corpus(NamedTuple):
         return cls(folder, manifest)
 
     def verify(self) -> list[str]:
-        """`file: what is wrong`, for every file that is not as it was written, and a datasheet of another corpus."""
-        return [*hashing.folder_problems(self.folder, self.manifest["files"]), *self._datasheet_problem()]
+        """`file: what is wrong`: files that are not as they were written, or that are beside them and of nobody, and a
+        datasheet of another corpus."""
+        strange = (f"{name}: not of this corpus, but read with it: remove it" for name in self._strangers())
+        return [*hashing.folder_problems(self.folder, self.manifest["files"]), *strange, *self._datasheet_problem()]
 
     def _datasheet_problem(self) -> Iterator[str]:
         try:
@@ -72,6 +76,41 @@ class Corpus(NamedTuple):
             return
         if wrong:
             yield f"{DATASHEET}: of another corpus: run the same `jaxlm prepare` again"
+
+    def _strangers(self) -> list[str]:
+        """Files beside those of the corpus, but for hidden ones, which nothing reads."""
+        every = (path for name in FOLDERS for path in (self.folder / name).rglob("*") if path.is_file())
+        there = {path.relative_to(self.folder).as_posix() for path in every if not path.name.startswith(".")}
+        return sorted(there - self.manifest["files"].keys())
+
+
+def check(source: Path, hashes: Mapping[str, str], *, whole: bool) -> None:
+    """Damaged where files, {name: hash}, of a corpus' documents are not as it wrote them; `whole`: they are all.
+
+    `source` is the corpus' folder or its documents; any other is not looked at.
+    """
+    folder = corpus_of(source)
+    if folder is None:
+        return
+    below = "" if folder == source.absolute() else "documents/"
+    there = {below + name: hash_ for name, hash_ in hashes.items()}
+    files = Corpus.open(folder).manifest["files"]
+    known = {name: hash_ for name, (_, hash_) in files.items() if name.startswith("documents/")}
+    for name in sorted({*there, *known}) if whole else sorted(there):
+        if there.get(name) == known.get(name):
+            continue
+        why = "is missing" if name not in there else "is not as it was written" if name in known else "is not of it"
+        raise Damaged(
+            f"{folder / name} {why}, says {folder / MANIFEST}: run `jaxlm prepare` again, or copy the documents "
+            f"elsewhere if they were changed on purpose"
+        )
+
+
+def corpus_of(path: Path) -> Path | None:
+    """The folder of the corpus that `path` is, or whose documents it is; None of any other."""
+    path = path.absolute()
+    folder = path.parent if path.name == "documents" else path
+    return folder if is_corpus(folder) else None
 
 
 def beside(folder: Path, name: str) -> Path:
@@ -98,7 +137,7 @@ def commit(
         for name, file in FOLDERS.items()
     }
     if leaked is not None:
-        made["contamination"] = {name: leaked / name for name in (report.LEAKS, report.PHRASES, report.REPORT)}
+        made["contamination"] = {name: leaked / name for name in report.FILES}
     for name, parts in made.items():
         building = beside(folder, name)
         shutil.rmtree(building, ignore_errors=True)

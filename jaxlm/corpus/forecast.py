@@ -11,6 +11,7 @@ from typing import Any
 from jaxlm.corpus import table
 from jaxlm.corpus.config import CorpusConfig
 from jaxlm.corpus.finished import Corpus
+from jaxlm.corpus.summary import nothing_left
 
 LEAST = 20  # documents of a source in the sample: chosen; the share of fewer says little
 _BEFORE = ("language", "quality", "personal", "score")  # stages
@@ -25,6 +26,8 @@ def would_end(cfg: CorpusConfig, made: Corpus) -> list[str]:
         said.append(
             f"{share} are bad, more than bad_records={cfg.bad_records:g} bears: mend or remove them, or raise it"
         )
+    if why := nothing_left(cfg.name, made.manifest["summary"]):
+        said.append(f"{why.partition('; --dry-run')[0]}, or the run ends without a corpus")
     return [*said, *_over_caps(cfg, made)]
 
 

@@ -25,7 +25,7 @@ from jaxlm.corpus.files import File
 from jaxlm.corpus.ledger import Counts, Ledger
 from jaxlm.corpus.tasks import Task
 
-VERSION = 3  # of the results of this stage
+VERSION = 4  # of the results of this stage
 
 
 class Leaks(NamedTuple):

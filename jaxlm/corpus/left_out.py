@@ -7,15 +7,20 @@ Rows go to the file as they come, so a file with a million wrong lines needs no 
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from jaxlm.corpus import table
 from jaxlm.corpus.document import LeftOut
 from jaxlm.corpus.files import File
 
 NAME = "left_out.parquet"
+# How reasons begin that tell of no loss: archives hold records that are no pages, exports pages that are no articles,
+# and lines that are cut may be all of a text.
+_EXPECTED = ("a web record", "a web response", "a wiki page", "a description or cache", "no text")
 _DETAIL = 500  # characters: an error may hold the whole record
 _ROW = table.schema(source="string", place="string", bad="bool", reason="string", detail="string")
 
@@ -73,3 +78,19 @@ def join(planned: Sequence[tuple[str, LeftOut]], parts: Iterable[Path], path: Pa
             Rows(file, source)(one)
     table.join([before, *parts], path, _ROW)
     before.unlink()
+
+
+def lost(path: Path) -> dict[str, dict[str, Any]]:
+    """{source: count, the commonest reason, its count and the first file} of a joined file, but for what has to go."""
+    reasons: dict[str, Counter[str]] = {}
+    first: dict[tuple[str, str], str] = {}
+    for row in table.each_row(path, ["source", "reason"]):
+        if not row["reason"].startswith(_EXPECTED):
+            name = row["source"].partition("/")[0]
+            reasons.setdefault(name, Counter())[row["reason"]] += 1
+            first.setdefault((name, row["reason"]), row["source"])
+    found = {}
+    for name, counts in reasons.items():
+        ((reason, most),) = counts.most_common(1)
+        found[name] = {"count": counts.total(), "reason": reason, "most": most, "first": first[name, reason]}
+    return found

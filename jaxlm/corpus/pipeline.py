@@ -50,7 +50,7 @@ def make(
 
     `workers` are processes of this machine, unless `cluster` is the address of a Dask scheduler; "local" makes one of
     them. `scorers` has a model for the name of each of the config's `scores`. UserError where the input or the config
-    is wrong, where too many records are bad, or where a source would lose too much to duplicates.
+    is wrong, where too many records are bad, where a source would lose too much to duplicates, or where nothing stays.
     With `sample_of`, the folder that the corpus would have, it is made of a sample of the sources (corpus/sample.py).
     """
     scorers = scorers or {}
@@ -110,8 +110,12 @@ def _make(
     read = [_read(part, counts) for part, counts in zip(planned.parts, collected, strict=True)]
     pieces = [_piece(part, annotated[n], written[n], notes[n], results[n]) for n, part in enumerate(parts)]
     told = summary.summarise(cfg, read, pieces, copied.facts, scored.facts, planned.files if sample_of else None)
+    if sample_of is None and (why := summary.nothing_left(cfg.name, told)):
+        raise UserError(f"{why}. Nothing was written")
     inputs = [_input(part, notes[n], scored.folders[n], folder) for n, part in enumerate(parts)]
     left_out.join(planned.left_out, lost, beside(folder, left_out.NAME))
+    for name, some in left_out.lost(beside(folder, left_out.NAME)).items():
+        told["sources"][name]["left_out"] = some
     return commit(cfg, folder, results, leaked.folder if leaked else None, inputs, facts, told)
 
 

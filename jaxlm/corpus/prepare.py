@@ -20,6 +20,7 @@ from typing import Any
 import xxhash
 
 from jaxlm.config import dump
+from jaxlm.corpus import finished
 from jaxlm.corpus.collect import Progress, documents, fingerprint
 from jaxlm.corpus.disk import clear_errors
 from jaxlm.corpus.document import Document, Tally
@@ -58,7 +59,9 @@ def prepare(
     root, progress = Path(root), progress or (lambda done, total, what: None)
     if root.exists() and os.path.exists(cfg.source) and os.path.samefile(root, cfg.source):
         raise UserError(f"data.source={cfg.source!r} is also the folder for shards: name another one for them")
-    input_hash = fingerprint(cfg, root, progress)
+    hashes: dict[str, str] = {}
+    input_hash = fingerprint(cfg, root, progress, hashes)
+    finished.check(Path(cfg.source).expanduser(), hashes, whole=not cfg.include)
     folder = root / _key(cfg, input_hash)
     made = _finished(folder)
     if made is None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxlm.corpus import scores, stages, table
-from jaxlm.corpus.contamination.report import LEAKS
+from jaxlm.corpus.contamination.report import LEAKS, WHOLE
 from jaxlm.corpus.finished import FOLDERS, Corpus
 from jaxlm.errors import UserError
 
@@ -23,7 +23,9 @@ class Story(NamedTuple):
     stays: bool
     reasons: list[dict[str, str]]  # stage, reason, evidence: why it went
     cuts: list[dict[str, Any]]  # of one that stays what was cut out of it: the same, start, end, sample
-    leaks: list[dict[str, Any]]  # items of evaluation sets in it, whatever is done about them: set, place, share, spans
+    # Items of evaluation sets in it, whatever is done about them: set, place, share, spans; common: whether it is a
+    # phrase of over `contamination.common` documents, which is no leak.
+    leaks: list[dict[str, Any]]
     note: dict[str, Any]  # language, probability, measures, scores, personal data by kind; {} where work/ is gone
     begins: str  # with this text
 
@@ -37,7 +39,7 @@ def stories(corpus: Corpus, beginning: str) -> list[Story]:
     if len(ids) > 1:
         named = ", ".join(ids[:_SHOWN]) + (", ..." if len(ids) > _SHOWN else "")
         raise UserError(f"{len(ids):,} ids of {corpus.folder} begin with {beginning!r}: {named}: give more of one")
-    notes, leaks = _notes(corpus, ids[0]), _leaks(corpus.folder / "contamination" / LEAKS, ids[0])
+    notes, leaks = _notes(corpus, ids[0]), _leaks(corpus.folder / "contamination", ids[0])
     found = []
     for row in stay:
         cuts = [{name: one[name] for name in _CUT} for one in cut if one["source"] == row["source"]]
@@ -55,12 +57,13 @@ def _rows(folder: Path, beginning: str) -> list[dict[str, Any]]:
     return [row for path in sorted(folder.glob("*.parquet")) for row in table.rows_of(path, beginning)]
 
 
-def _leaks(path: Path, id_: str) -> dict[str, list[dict[str, Any]]]:
+def _leaks(folder: Path, id_: str) -> dict[str, list[dict[str, Any]]]:
     """{source: what of evaluation sets is in it} of the documents with this id."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for row in table.rows_of(path, id_) if path.is_file() else []:
-        leak = {name: row[name] for name in _LEAK}
-        found.setdefault(row["source"], []).append(leak | {"spans": json.loads(row["spans"])})
+    for name in (LEAKS, WHOLE):
+        for row in table.rows_of(folder / name, id_) if (folder / name).is_file() else []:
+            leak = {name: row[name] for name in _LEAK} | {"spans": json.loads(row["spans"]), "common": name == WHOLE}
+            found.setdefault(row["source"], []).append(leak)
     return found
 
 

@@ -22,6 +22,9 @@ from jaxlm.corpus.rules import possible
 
 STAGES = ("language", "quality", "personal", "score", "duplicates", "contamination")  # in their order
 BEGINS = 100  # characters of a document that has many copies
+# Of a source's files and records. Chosen: single ones are damaged or empty in any source; a tenth is another encoding,
+# a wrong field, or files of another kind.
+LOST = 0.1
 _NAMED = 3  # rules of a kind that a warning names
 _WITH_THRESHOLDS = ("quality", "score")  # a corpus without copies, personal data or bad lines is no mistake
 _NOTHING = {"documents": 0, "bytes": 0, "first": 0, "first_bytes": 0, "alone": 0}
@@ -166,8 +169,24 @@ def _rules(taken: Facts, judged: Mapping[str, int], shown: Facts) -> list[dict[s
 
 def _config(cfg: CorpusConfig, stage: str) -> Any:
     """What of the config a stage goes by."""
-    name = {"language": "languages", "score": "scores"}.get(stage, stage)
-    return told(cfg).get(name)
+    return told(cfg).get(_FIELDS.get(stage, stage))
+
+
+_FIELDS = {"language": "languages", "score": "scores"}  # of the config, of stages that are called otherwise
+
+
+def nothing_left(name: str, summary: Facts) -> str | None:
+    """What took most of a corpus of which no document stays; None of any other."""
+    if summary["profiles"]["stay"]["totals"].get("documents"):
+        return None
+    most = max(summary["flow"], key=lambda stage: stage["in"]["documents"] - stage["out"]["documents"])
+    entered, rule = most["in"]["documents"], max(most["rules"], key=lambda rule: rule["first"])
+    field = _FIELDS.get(most["stage"], most["stage"])
+    return (
+        f"no document of {name!r} stays: of {entered:,}, {most['stage']} removed "
+        f"{entered - most['out']['documents']:,}, {rule['first']:,} of them for {rule['reason']!r}: change {field}; "
+        f"--dry-run shows samples"
+    )
 
 
 def warnings(manifest: Facts) -> list[str]:
@@ -198,11 +217,43 @@ def warnings(manifest: Facts) -> list[str]:
             f"{damaged:,} of the files are damaged: what they held behind the damage is missing, and counts as one bad "
             f"record each; left_out.parquet names them"
         )
+    said += [*_lost(manifest["summary"]["sources"]), *_left_as_common(manifest)]
     if idle:
         said.append(f"rules that removed nothing: {_named(idle)} (check their thresholds)")
     if unasked:
         where = "see quality.languages, words.languages and scores.languages"
         said.append(f"{_named(unasked)} judged no document, since none is in their languages: {where}")
+    return said
+
+
+def _lost(sources: Facts) -> list[str]:
+    """Of each source that gave few documents for its files and records, why."""
+    said = []
+    for name, one in sources.items():
+        lost = one.get("left_out", {"count": 0})
+        total = lost["count"] + one["documents"]
+        if lost["count"] > LOST * total:
+            said.append(
+                f"source {name!r}: {lost['count']:,} of {total:,} files and records ({lost['count'] / total:.0%}) gave "
+                f"no document, {lost['most']:,} of them as {lost['reason']!r}, the first {lost['first']}: "
+                f"left_out.parquet names all"
+            )
+    return said
+
+
+def _left_as_common(manifest: Facts) -> list[str]:
+    """Of each evaluation set the items that stay in documents as whole as they are, since many hold them."""
+    said, asked = [], manifest["config"]["contamination"]
+    for name, one in manifest["stages"].get("contamination", {}).items():
+        if not one["whole"]["items"]:
+            continue
+        first, others = one["whole"]["most"][0], one["whole"]["items"] - 1
+        more = f", and {others:,} more items in others" if others else ""
+        said.append(
+            f"contamination: {first['whole']:,} documents hold nearly all of {first['place']} of {name}{more}, and "
+            f"were let be, as phrases in over contamination.common={asked['common']} documents are no evidence: look "
+            f"at contamination/phrases.parquet, and raise contamination.common if these are leaks"
+        )
     return said
 
 

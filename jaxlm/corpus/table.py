@@ -71,10 +71,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return pq.read_table(path).to_pylist()
 
 
-def each_row(path: Path) -> Iterator[dict[str, Any]]:
-    """The same, some at a time."""
+def each_row(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows one after the other, of some columns or of all."""
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(_ROWS):
+        for batch in file.iter_batches(_ROWS, columns=columns and list(columns)):
             yield from batch.to_pylist()
 
 

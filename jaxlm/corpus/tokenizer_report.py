@@ -25,7 +25,8 @@ import numpy as np
 
 from jaxlm.corpus.characters import UNSPACED_LANGUAGES
 from jaxlm.corpus.collect import Progress, documents
-from jaxlm.corpus.document import Document, Tally
+from jaxlm.corpus.document import Document, Tally, component
+from jaxlm.corpus.finished import corpus_of
 from jaxlm.corpus.language import Identifier
 from jaxlm.data import tokenizer as tokenizers
 from jaxlm.data import tokenizer_huggingface
@@ -199,9 +200,11 @@ def compare(
         return [about(name, tokenizer) for name, tokenizer in named.items()]
     if not str(text) or not Path(text).expanduser().exists():
         raise UserError(f"--text {str(text)!r} does not exist: name a file or folder of text")
+    folder = corpus_of(Path(text).expanduser())
+    source = str(text if folder is None else folder / "documents")
     tally, readings = Tally(), [Reading(name, tokenizer) for name, tokenizer in named.items()]
     identify, done = Identifier().identify, 0
-    for batch in _batches(documents(DataConfig(source=str(text), length=1, batch=1), tally)):
+    for batch in _batches(documents(DataConfig(source=source, length=1, batch=1), tally)):
         with_language = [(document, identify(document.text)[0]) for document in batch]
         for reading in readings:
             reading.read(with_language)
@@ -231,7 +234,9 @@ def _sizes(tokenizer: Tokenizer) -> np.ndarray:
 
 
 def _source(document: Document) -> str:
-    """The file or folder right below the text that a document is from."""
+    """The source that a document names, as those of a corpus do; else the file or folder right below the text."""
+    if "source" in document.marks:
+        return component(document)[0]
     return re.sub(r":\d+$", "", document.source.split("/")[0]) or document.source
 
 

@@ -4,6 +4,8 @@ The documents of each component have rows of their own, which are shuffled by th
 it is says data/interleave.py. So position p needs no memory, and any number of processes reads the same rows.
 """
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +13,7 @@ import numpy as np
 
 from jaxlm.data.dataset import DataConfig
 from jaxlm.data.interleave import Interleave, turns
-from jaxlm.data.mixture import token_shares
+from jaxlm.data.mixture import Epochs, token_shares
 from jaxlm.data.objectives import row_plan
 from jaxlm.data.order import Blocks, Shuffled
 from jaxlm.data.pack import Part, bases
@@ -91,6 +93,7 @@ class Mixed:
         shares = [token_shares(one, all_names, all_tokens, where)[: len(names)] for one in asked]
         counts = [turns(share * rows / tokens) for share in shares]
         self.interleave = Interleave([step * config.batch for step in self.steps], counts)
+        self._of_pass = [_pass(one, names, rows) for one in asked]
         keys = [f"{shards.digest} {config.seed} {name}" for name in names]
         self._orders = [Shuffled(count, key) for count, key in zip(rows.tolist(), keys, strict=True)]
         self._blocks = Blocks(self._compute)
@@ -108,10 +111,16 @@ class Mixed:
             rows[here] = self.components.first[number] + self._orders[number].at(before[here])
         return rows
 
-    def told(self, steps: int) -> list[Mapping[str, Any]]:
-        """Of each component what it is and how often a run of so many steps reads it, the largest share first."""
+    def stages(self, steps: int) -> list[tuple[int, int]]:
+        """The first step of each stage, and behind its last, of a run of so many."""
+        return list(itertools.pairwise([*self.steps, steps]))
+
+    def told(self, steps: int, start: int = 0) -> list[Mapping[str, Any]]:
+        """Of each component what it is and how often the steps from `start` to `steps` - 1 read it, the largest share
+        first."""
         names, documents, tokens, _ = self.components[1:]
-        rows, read = self.components.rows, self.interleave.before(steps * self._batch)
+        before, after = (self.interleave.before(step * self._batch) for step in (start, steps))
+        rows, read = self.components.rows, after - before
         share = read * tokens / rows
         lines = [
             {
@@ -120,3 +129,25 @@ class Mixed:
             } for i in range(len(names))
         ]  # fmt: skip
         return sorted(lines, key=lambda line: (-line["share"], line["component"]))
+
+    def scaled(self, steps: int) -> list[str]:
+        """Where epochs are asked for that the steps of a stage do not come to, how many would."""
+        said = []
+        for (start, stop), rows in zip(self.stages(steps), self._of_pass, strict=True):
+            if rows and abs((stop - start) * self._batch / rows - 1) > _AS_ASKED:
+                there, needed = stop - start, math.ceil(rows / self._batch)
+                said.append(
+                    f"epochs are read in proportion: the {there:,} steps from step {start:,} on are "
+                    f"{there / needed:.3g} of the {needed:,} that would read documents as often as asked"
+                )
+        return said
+
+
+_AS_ASKED = 0.01  # of a pass that steps may lack or have too much: chosen, less than a table shows
+
+
+def _pass(asked: Any, names: Sequence[str], rows: np.ndarray) -> float | None:
+    """Rows to read where epochs are asked for; None elsewhere."""
+    if not isinstance(asked, Epochs):
+        return None
+    return float(np.dot([asked.epochs.get(name, 0) for name in names], rows))

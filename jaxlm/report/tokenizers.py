@@ -27,10 +27,11 @@ MEASURES = {  # what a column is called -> the measure of a row
 SHARES = {"by_bytes", "unknown", "own", "exact"}
 SIDE_BY_SIDE = ("bytes/token", "tokens/word", "own")  # of several tokenizers, so that a row fits
 LEGEND = (
-    "tokens/word: words are what white space parts, for languages that write it. by bytes: tokens that are a byte or a "
-    "part of a character. unknown: tokens for what the tokenizer does not know. own: characters that, when they stand "
-    "alone, are neither bytes nor unknown nor dropped. exact: documents that come back to the last character; where "
-    "they do not, bytes/token counts what is lost as well."
+    "used: of the vocabulary, what stands in the text at all. bytes/token, characters/token: of the text. tokens/word: "
+    "words are what white space parts, for languages that write it. by bytes: tokens that are a byte or a part of a "
+    "character. unknown: tokens for what the tokenizer does not know. own: characters that, when they stand alone, are "
+    "neither bytes nor unknown nor dropped. exact: documents that come back to the last character; where they do not, "
+    "bytes/token counts what is lost as well."
 )
 
 
@@ -39,8 +40,8 @@ def summary(found: Found) -> tuple[list[str], list[list[str]]]:
     measured = "whole" in found[0]
     heads = ["tokenizer", "kind", "vocab", *(["used", *MEASURES] if measured else ["bytes", "lossless"])]
     rows = []
-    for one in found:
-        row = [one["name"], one["kind"], f"{one['vocab']:,}"]
+    for number, one in enumerate(found, start=1):
+        row = [one["name"] + _mark(found, number), one["kind"], f"{one['vocab']:,}"]
         if measured:
             row += [_share(one["used"] / one["vocab"]), *_cells(one["whole"], MEASURES)]
         else:
@@ -52,14 +53,18 @@ def summary(found: Found) -> tuple[list[str], list[list[str]]]:
 def groups(found: Found, kind: str) -> tuple[list[str], list[list[str]]]:
     """Heads and rows: a language or source in each, and in its columns what each tokenizer makes of it."""
     chosen = tuple(MEASURES) if len(found) == 1 else SIDE_BY_SIDE
-    mark = lambda n: f" [{n}]" if len(found) > 1 else ""
     heads = [kind.removesuffix("s"), "documents", "bytes"]
-    heads += [name + mark(n) for n in range(1, len(found) + 1) for name in chosen]
+    heads += [name + _mark(found, n) for n in range(1, len(found) + 1) for name in chosen]
     rows = []
     for name, first in found[0][kind].items():
         cells = [cell for one in found for cell in _cells(one[kind][name], chosen)]
         rows.append([name, f"{first['documents']:,}", compact(first["bytes"]), *cells])
     return heads, rows
+
+
+def _mark(found: Found, number: int) -> str:
+    """What a tokenizer is called in the heads of tables, where there are several."""
+    return f" [{number}]" if len(found) > 1 else ""
 
 
 def _cells(row: dict[str, Any], chosen: Sequence[str] | dict[str, str]) -> list[str]:
@@ -159,10 +164,8 @@ def _tokens(one: dict[str, Any]) -> str:
     ]
     body = table(heads, rows)
     if "unused" in one:
-        body += (
-            f'<p class="note">{one["unused"]:,} of {one["vocab"]:,} tokens are never used here, the first of them '
-            f"{' '.join(map(quoted, one['unused_first'])) or NONE}</p>"
-        )
+        first = f", such as {' '.join(map(quoted, one['unused_first']))}" if one["unused_first"] else ""
+        body += f'<p class="note">{one["unused"]:,} of {one["vocab"]:,} tokens are never used here{first}</p>'
     if change := one.get("first_change"):
         body += (
             f'<p class="note">The first text that does not come back is of {escape(change["source"])}: '

@@ -98,6 +98,11 @@ def test_a_leak_of_an_evaluation_set_is_told_of_a_document_that_stays(jaxlm, con
     id_ = next(row["id"] for row in documents if row["source"] == "texts/2.txt")
     answer = jaxlm("prepare", config, "--explain", id_)
     assert re.search(r"\n  \d+% of quiz.txt:1 of quiz is in it: characters 1\d\d to \d+\n  stays\n", answer.out)
+    assert "another config" not in answer.out
+    answer = jaxlm("prepare", config, "--explain", id_, "--set", "contamination.mode=drop")
+    assert answer.out.startswith(
+        'this corpus was made with another config: contamination.mode: "report" -> "drop"; run `jaxlm prepare` to'
+    )
 
 
 def test_options_that_would_be_ignored_are_refused(jaxlm, config, tmp_path):
@@ -116,7 +121,18 @@ def test_verify_finds_a_corpus_good_and_then_each_harm_to_it(jaxlm, config, tmp_
     assert jaxlm("verify", corpus).out == f"{corpus}: good\n"
     answer = jaxlm("verify", corpus / "documents")
     assert answer.code == 2 and f"lies in a corpus: `jaxlm verify {corpus}` checks it" in answer.err
+    (corpus / "documents" / "00009.parquet").write_bytes((corpus / "documents" / "00000.parquet").read_bytes())
+    answer = jaxlm("verify", corpus)
+    assert answer.code == 4 and "documents/00009.parquet: not of this corpus" in answer.out
+    for source in (corpus / "documents", corpus):
+        answer = jaxlm("prepare", "quickstart", "--set", f"data.source={source}")
+        assert answer.code == 4 and "documents/00009.parquet is not of it" in answer.err
+    (corpus / "documents" / "00009.parquet").unlink()
     injector.flip_byte(corpus / "documents" / "00000.parquet", seed=0)
+    answer = jaxlm("prepare", "quickstart", "--set", f"data.source={corpus}/documents")
+    assert answer.code == 4 and "documents/00000.parquet is not as it was written" in answer.err
+    assert "copy the documents elsewhere if they were changed on purpose" in answer.err
+    assert not list((tmp_path / "shards").glob("*"))
     (corpus / "left_out.parquet").unlink()
     answer = jaxlm("verify", corpus, "--json")
     assert answer.code == 4 and answer.json["checked"] == [str(corpus)]

@@ -1,5 +1,7 @@
 """What people see while they wait, where standard error is no terminal."""
 
+import signal
+
 import pytest
 
 from jaxlm.commands import eval as eval_
@@ -47,6 +49,14 @@ def test_an_interrupt_while_modules_are_imported_is_one_line(capsys):
     with pytest.raises(SystemExit, match="75"):
         terminal.guarded(interrupted)
     assert capsys.readouterr().err == f"jaxlm: {terminal.INTERRUPTED}\n"
+
+
+def test_a_request_to_end_is_one_line_and_who_asked_before_is_heard_again(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit, match="75"):
+        terminal.guarded(lambda **_: signal.raise_signal(signal.SIGTERM))
+    assert capsys.readouterr().err == f"jaxlm: {terminal.INTERRUPTED}\n"
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize("lossless, ends", [(True, "1.5000"), (False, "not comparable with those of others)")])

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import distributed
@@ -145,6 +146,23 @@ def test_an_address_where_nobody_or_somebody_else_listens_is_told(monkeypatch):
     for wrong in (unused(), "nonsense", "tcp://127.0.0.1", "tcp://127.0.0.1:99999"):
         with pytest.raises(UserError, match=rf"--cluster {wrong}: no Dask scheduler answers"):
             executor.executor(1, wrong)
+
+
+def test_tasks_that_wait_when_workers_are_ended_raise_nothing_in_a_thread(monkeypatch):
+    raised = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    engine = executor.Processes(1)
+    futures = [engine.submit(time.sleep, 60) for _ in range(9)]
+    while sum(future.running() for future in futures) < 3:  # the pool's queue is full
+        time.sleep(0.01)
+    engine.cancel(futures)
+    for worker in engine._started:  # before the pool is told that it ends, as a signal to a whole group may
+        worker.kill()
+    manager = engine._pool._executor_manager_thread
+    assert manager is not None
+    manager.join(20)
+    engine.close()
+    assert not manager.is_alive() and not raised
 
 
 def test_an_interrupt_while_workers_start_waits_and_they_never_see_it(monkeypatch):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from jaxlm import hashing
+from jaxlm.commands import corpus_table
 from jaxlm.config import dump, override, parse
 from jaxlm.corpus import leaks, libraries, stages, table
 from jaxlm.corpus.config import CorpusConfig, SourceConfig
@@ -15,6 +16,7 @@ from jaxlm.corpus.executor import Here
 from jaxlm.corpus.pipeline import make
 from jaxlm.corpus.quality import measure
 from jaxlm.corpus.story import stories
+from jaxlm.corpus.summary import warnings
 from jaxlm.corpus.words import lexicon
 from jaxlm.errors import UserError
 from jaxlm.report import datasheet
@@ -67,7 +69,10 @@ def test_a_report_tells_owners_of_sets_where_which_item_leaked(cfg, root):
     assert [one["place"] for one in told["orchard"]["samples"]] == ["orchard.jsonl:2", "orchard.jsonl:3"]
     assert len(rows(made, "documents")) == 6  # a report removes nothing
     story, *others = stories(made, leaks[0]["id"])
-    told = [{"set": "orchard", "place": "orchard.jsonl:3", "share": 1.0, "spans": json.loads(leaks[0]["spans"])}]
+    told = [
+        {"set": "orchard", "place": "orchard.jsonl:3", "share": 1.0, "spans": json.loads(leaks[0]["spans"]),
+         "common": False}
+    ]  # fmt: skip
     assert not others and story.stays and story.leaks == told
     clean = next(row["id"] for row in rows(made, "documents") if row["source"] == "texts/0.txt")
     assert stories(made, clean)[0].leaks == []
@@ -125,6 +130,30 @@ def test_a_masked_document_of_which_too_little_is_left_goes(cfg, tmp_path):
     assert told["texts/all.txt"][0] == reason and told["texts/all.txt"][1][0] == "0"
     assert told.keys() == {"texts/all.txt", "texts/second.txt"}
     assert all(len(row["text"]) >= 200 for row in rows(made, "documents"))
+
+
+def test_an_item_that_is_let_be_as_many_documents_hold_it_is_warned_of_and_explained(cfg, tmp_path):
+    texts = {str(n): amid(OTHER, n) for n in range(4)} | {"clean": text(9)}
+    asked = ["contamination.mode=drop", "contamination.common=3"]
+    made = make(override(short(cfg, tmp_path / "texts", texts), asked), tmp_path)
+    assert len(rows(made, "documents")) == 5
+    (said,) = [one for one in warnings(made.manifest) if one.startswith("contamination")]
+    assert said.startswith("contamination: 4 documents hold nearly all of orchard.jsonl:2 of orchard, and were let be")
+    assert "over contamination.common=3 documents" in said
+    told = {row["source"]: stories(made, row["id"])[0].leaks for row in rows(made, "documents")}
+    assert [one["common"] for one in told["texts/2.txt"]] == [True] and told["texts/clean.txt"] == []
+    made = make(override(short(cfg, tmp_path / "again", texts), [*asked, "contamination.common=4"]), tmp_path)
+    assert len(rows(made, "documents")) == 1 and not [one for one in warnings(made.manifest) if "let be" in one]
+
+
+@pytest.mark.parametrize("mode", ["report", "mask", "drop"])
+def test_the_table_of_stages_tells_what_leaked_in_every_mode(cfg, tmp_path, mode):
+    texts = {"leak": amid(OTHER, 1), "clean": text(9)}
+    asked = [f"contamination.mode={mode}", "contamination.around=20"]
+    made = make(override(short(cfg, tmp_path / "texts", texts), asked), tmp_path)
+    done = {"report": "reported", "mask": "masked", "drop": "dropped"}[mode]
+    told = corpus_table.stages(made.manifest)
+    assert f"contamination: 1 documents hold 1 of the 3 items of orchard ({done})" in told
 
 
 def test_a_cut_is_told_of_the_sets_whose_items_it_covers(cfg, tmp_path):

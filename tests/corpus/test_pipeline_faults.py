@@ -82,6 +82,18 @@ def test_killed_at_random_moments_the_same_command_gives_the_same_bytes(config, 
     assert not list((tmp_path / "planted" / "work").glob("*/.*.building"))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("send", [os.kill, os.killpg])
+def test_a_signal_to_a_run_or_to_its_group_is_one_line_and_its_workers_end(config, tmp_path, number, send):
+    process = prepare(config, tmp_path, "--workers", "2")
+    wait_until_it_collects(process, tmp_path)
+    send(process.pid, number)
+    _, errors = process.communicate(timeout=60)  # returns when nobody holds its stdout any more
+    assert process.returncode == 75 and "Traceback" not in errors, errors
+    assert errors.splitlines()[-1] == "jaxlm: interrupted: nothing is lost; the same command goes on"
+
+
 class Recorded(Here):
     """Knows the folders of the tasks that it was asked to run."""
 

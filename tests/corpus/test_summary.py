@@ -12,12 +12,14 @@ from jaxlm.corpus.bigscience import BigScience
 from jaxlm.corpus.config import CorpusConfig, DuplicatesConfig, LanguagesConfig, QualityConfig, SourceConfig
 from jaxlm.corpus.duplicates.config import CapConfig, ExactConfig, NearConfig
 from jaxlm.corpus.finished import Corpus
+from jaxlm.corpus.forecast import would_end
 from jaxlm.corpus.pii import PiiConfig
 from jaxlm.corpus.pipeline import make
 from jaxlm.corpus.rules import Bounds
 from jaxlm.corpus.score_config import ProbabilityConfig
 from jaxlm.corpus.summary import warnings
 from jaxlm.corpus.word_lists import WordList, WordListConfig
+from jaxlm.errors import UserError
 from tests.corpus.test_pipeline import text
 
 LENIENT = CapConfig(share=1)
@@ -120,16 +122,45 @@ def test_what_gave_no_document_is_a_row_with_its_file_and_place(corpus):
 
 
 def test_rules_that_take_nothing_too_much_or_judge_none_are_told(corpus, tmp_path):
-    (idle,) = warnings(corpus.manifest)
+    lost, idle = warnings(corpus.manifest)
+    assert lost.startswith("source 'texts': 4 of 14 files and records (29%) gave no document, 2 of them as 'empty'")
     assert idle.startswith("rules that removed nothing: Gopher.bullet_lines above 0.9, ")
     assert idle.endswith("more rules (check their thresholds)") and "duplicate" not in idle
     source = plant(tmp_path / "texts")
     klingon = QualityConfig(languages=("tlh",))
-    wanted = LanguagesConfig(keep=("xx",), probability=0.0)
+    wanted = LanguagesConfig(keep=("xx",), probability=0.0)  # of a sample, as nothing stays
     off = DuplicatesConfig(exact=None, near=None)
-    said = warnings(make(config(source, quality=(klingon,), languages=wanted, duplicates=off), tmp_path).manifest)
+    asked = config(source, quality=(klingon,), languages=wanted, duplicates=off)
+    said = warnings(make(asked, tmp_path, sample_of=tmp_path / "planted").manifest)
     assert said[0] == "languages removed 10 of the 10 documents it judged (100%): look at its samples"
-    assert "judged no document, since none is in their languages: see quality.languages" in said[1]
+    assert "judged no document, since none is in their languages: see quality.languages" in said[2]
+
+
+def test_a_corpus_of_which_nothing_stays_is_an_error_that_names_what_took_most(tmp_path):
+    source = plant(tmp_path / "texts")
+    made = make(config(source), tmp_path / "corpora")
+    wanted = config(source, languages=LanguagesConfig(keep=("xx",), probability=0.0))
+    with pytest.raises(UserError, match=r"of 10, language removed 10, \d of them for 'in pcm': change languages;"):
+        make(wanted, tmp_path / "corpora")
+    assert made.verify() == [] and not list(made.folder.glob(".*"))  # the one before is as it was
+    sampled = make(wanted, tmp_path / "sample", sample_of=tmp_path / "corpora" / "planted")
+    assert "change languages, or the run ends without a corpus" in would_end(wanted, sampled)[0]
+
+
+def test_a_source_that_loses_many_files_is_warned_of_and_one_that_loses_few_is_not(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for number in range(10):
+        (folder / f"{number}.txt").write_text(text(number))
+    (folder / "empty.txt").write_text("")
+    assert not [one for one in warnings(make(config(folder), tmp_path).manifest) if "gave no document" in one]
+    (folder / "latin.txt").write_bytes("é à ü ".encode("latin-1") * 50)
+    (folder / "older.txt").write_bytes("è à ü ".encode("latin-1") * 50)
+    (said,) = [one for one in warnings(make(config(folder), tmp_path).manifest) if "gave no document" in one]
+    assert said == (
+        "source 'texts': 3 of 13 files and records (23%) gave no document, 2 of them as 'not UTF-8, convert it with "
+        "iconv -t UTF-8', the first texts/latin.txt: left_out.parquet names all"
+    )
 
 
 def test_a_corpus_without_copies_or_personal_data_is_no_mistake(tmp_path):

@@ -5,6 +5,8 @@ import functools
 import pytest
 
 from jaxlm.corpus import tokenizer_report
+from jaxlm.corpus.config import CorpusConfig, DuplicatesConfig, SourceConfig
+from jaxlm.corpus.pipeline import make
 from jaxlm.corpus.tokenizer_report import compare, opened
 from jaxlm.data import tokenizer as tokenizers
 from jaxlm.data.tokenizer_config import BytesConfig, SentencePieceConfig
@@ -106,6 +108,14 @@ def test_many_sources_are_counted_together(folder, monkeypatch):
     monkeypatch.setattr(tokenizer_report, "MOST_SOURCES", 1)
     one = found(trained("bpe"), folder)
     assert set(one["sources"]) == {"west", "others"} and one["sources"]["others"]["documents"] == 1
+
+
+def test_a_corpus_is_its_documents_and_their_sources_are_its_own(folder, tmp_path):
+    sources = tuple(SourceConfig(name=name, path=str(folder / path)) for name, path in (("w", "west"), ("z", "zh.txt")))
+    none = DuplicatesConfig(near=None)
+    made = make(CorpusConfig(name="c", sources=sources, quality=(), duplicates=none, personal=None), tmp_path)
+    whole, documents = (found(trained("bpe"), where) for where in (made.folder, made.documents))
+    assert whole == documents and set(whole["sources"]) == {"w", "z"}
 
 
 def test_several_read_the_same_text(folder):

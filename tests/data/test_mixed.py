@@ -255,3 +255,20 @@ def test_the_table_tells_how_often_each_component_is_read(shards):
     head, *body = as_text(lines).splitlines()
     assert head.split() == ["component", "documents", "tokens", "share", "epochs"] and len(body) == 3
     assert as_text(lines * 20).splitlines()[-1] == "  and 20 more"
+    stages = mixed.stages(20)
+    assert len(stages) > 1 and stages[0][0] == 0 and stages[-1][1] == 20
+    parts = [{line["component"]: line["epochs"] for line in mixed.told(stop, start)} for start, stop in stages]
+    for line in lines:
+        assert line["epochs"] == pytest.approx(sum(part[line["component"]] for part in parts))
+    assert mixed.scaled(20) == []
+
+
+def test_epochs_that_the_steps_do_not_come_to_are_told_with_those_that_would(shards):
+    asked = {"web": 1, "books": 3, "code": 0}
+    mixed = Mixed(shards, "train", config(mixture=EpochsMixture(epochs=asked)))
+    rows = dict(zip(mixed.components.names, mixed.components.rows.tolist(), strict=True))
+    needed = -(-(rows["web"] + 3 * rows["books"]) // 8)
+    (said,) = mixed.scaled(2)
+    assert said.startswith("epochs are read in proportion: the 2 steps from step 0 on are ")
+    assert f"of the {needed:,} that would read documents as often as asked" in said
+    assert mixed.scaled(needed) == [] and len(mixed.scaled(2 * needed)) == 1

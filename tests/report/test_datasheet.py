@@ -38,6 +38,7 @@ def corpus(tmp_path_factory) -> Corpus:
     (folder / "texts" / "b.txt").write_text(
         "the and of that " * 5 + "sentences of words to be read with the rest. " * 9
     )
+    (folder / "texts" / "c.txt").write_text(text(0))
     about = AboutConfig(title="A <b> corpus", motivation=f"To test. {HOSTILE}", contact="nobody")
     source = SourceConfig(name="texts", path=str(folder / "texts"))
     cfg = CorpusConfig(name="hostile", sources=(source,), about=about)

@@ -25,7 +25,7 @@ from jaxlm.corpus.document import Document
 from jaxlm.corpus.duplicates.arrays import load, save
 from jaxlm.corpus.ledger import Ledger, Removal
 
-COMMON, FINDINGS, PHRASES = "common.npy", "findings.parquet", "phrases.parquet"
+COMMON, FINDINGS, PHRASES, WHOLE = "common.npy", "findings.parquet", "phrases.parquet", "whole.parquet"
 _WHOLE = 0.8  # of an item; above it Llama 2 calls one dirty (section A.6)
 _AT_ONCE = 1_000_000  # pairs of an n-gram found and an item it is of; chosen: some 100 MB
 _AROUND, _SHOWN = 60, 300  # characters shown before a leak, and in all
@@ -33,7 +33,8 @@ _FINDING = table.schema(
     row="int64", id="string", source="string", set="string", item="int64", place="string", share="double",
     spans="string", sample="string",
 )  # fmt: skip
-_PHRASE = table.schema(item="int64", documents="int64")
+_PHRASE = table.schema(item="int64", documents="int64", whole="int64")
+HELD = table.schema(id="string", source="string", set="string", place="string", share="double", spans="string")
 
 
 class Found(NamedTuple):
@@ -68,25 +69,42 @@ def judge(
     personal: Sequence[pii.Kind] = (),
 ) -> dict:
     """Of a part the leaks by row and item, findings.parquet; in how many documents an item is none but a common phrase,
-    phrases.parquet; and a ledger of what `cfg.mode` makes of the leaks.
+    phrases.parquet, and those that hold nearly all of it, whole.parquet; and a ledger of what `cfg.mode` makes of it.
 
     `decided` says what of its documents is no longer there; samples have tags in the place of `personal` data.
     """
     leaks: dict[int, list[Found]] = {}
     phrases: Counter[int] = Counter()
+    whole: dict[int, list[Found]] = {}
     for one in findings(_left(matches, decided), Index.open(index_folder), load(common_folder / COMMON), cfg):
         if one.common:
             phrases[one.item] += 1
+            if one.share >= _WHOLE:
+                whole.setdefault(one.row, []).append(one)
         else:
             leaks.setdefault(one.row, []).append(one)
-    counts = [{"item": item, "documents": phrases[item]} for item in sorted(phrases)]
+    held = Counter(one.item for some in whole.values() for one in some)
+    counts = [{"item": item, "documents": phrases[item], "whole": held[item]} for item in sorted(phrases)]
     table.write_rows(folder / PHRASES, counts, _PHRASE)
-    items = table.read_rows(index_folder / ITEMS) if leaks else []
+    items = table.read_rows(index_folder / ITEMS) if leaks or whole else []
+    _write_whole(folder / WHOLE, documents, whole, items)
     shown = _shown(documents, leaks)
     rows_of = {row: list(_rows(shown[row], leaks[row], items, personal)) for row in leaks}
     rows = [*itertools.chain.from_iterable(rows_of.values())]
     table.write_rows(folder / FINDINGS, rows, _FINDING)
     return {"findings": len(rows), "removed": _removed(folder, shown, rows_of, decided, cfg)}
+
+
+def _write_whole(
+    path: Path, documents: Path, whole: Mapping[int, Sequence[Found]], items: Sequence[dict[str, Any]]
+) -> None:
+    with table.Writer(path, HELD) as file:
+        every = enumerate(table.read_documents(documents / stages.DOCUMENTS)) if whole else ()
+        for one, document in ((one, document) for row, document in every for one in whole.get(row, ())):
+            file.add({
+                "id": document.id, "source": document.source, "set": items[one.item]["set"],
+                "place": items[one.item]["place"], "share": round(one.share, 4), "spans": json.dumps(one.spans),
+            })  # fmt: skip
 
 
 def _rows(

@@ -7,7 +7,7 @@ from pathlib import Path
 from jaxlm.corpus import stages, table
 from jaxlm.corpus.collect import read, source_files
 from jaxlm.corpus.document import Tally
-from jaxlm.corpus.finished import MANIFEST, Corpus
+from jaxlm.corpus.finished import Corpus, corpus_of
 from jaxlm.corpus.labels.config import LabelConfig
 from jaxlm.corpus.labels.rules import Item
 
@@ -16,9 +16,9 @@ def texts(cfg: LabelConfig, tally: Tally, exclude: Path | None = None) -> Iterat
     """Each text of the source once, in the same order everywhere; `tally` counts what is left out, `exclude` is a
     folder to stay out of."""
     assert cfg.source is not None
-    folder = Path(cfg.source).expanduser()
+    folder = corpus_of(Path(cfg.source).expanduser())
     seen: set[str] = set()
-    for item in _of_corpus(folder) if (folder / MANIFEST).is_file() else _of_files(cfg, tally, exclude):
+    for item in _of_files(cfg, tally, exclude) if folder is None else _of_corpus(folder):
         if not item.text.strip():
             tally.skip("no text", item.source)
         elif item.id in seen:

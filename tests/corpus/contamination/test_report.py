@@ -28,7 +28,9 @@ def told(tmp_path) -> Path:
             for row, some in enumerate(([ITEMS], [13, 14], range(13), [])) for n in some
         ]  # fmt: skip
         table.write_rows(part / judge.FINDINGS, leaks, judge._FINDING)
-        table.write_rows(part / judge.PHRASES, [{"item": 3, "documents": 20}], judge._PHRASE)
+        table.write_rows(part / judge.PHRASES, [{"item": 3, "documents": 20, "whole": 9}], judge._PHRASE)
+        held = {"id": "x", "source": part.name, "set": "many", "place": "x:3", "share": 1.0, "spans": "[]"}
+        table.write_rows(part / judge.WHOLE, [held] * 9, judge.HELD)
     report.report(tmp_path, parts, tmp_path, {"many": {"items": ITEMS}, "few": {"items": 1}})
     return tmp_path
 
@@ -47,8 +49,9 @@ def test_leaks_are_in_the_order_of_documents_and_phrases_are_counted_over_all_pa
     assert len(leaks) == 2 * (ITEMS + 1) and [row["source"] for row in leaks] == sorted(row["source"] for row in leaks)
     assert [row["begins"] for row in leaks[:4]] == ["item 15", "item 13", "item 14", "item 0"]
     assert table.read_rows(told / report.PHRASES) == [
-        {"set": "many", "place": "x:3", "begins": "item 3", "documents": 40}
+        {"set": "many", "place": "x:3", "begins": "item 3", "documents": 40, "whole": 18}
     ]
+    assert len(table.read_rows(told / report.WHOLE)) == 18
 
 
 def test_no_more_is_in_memory_than_the_findings_of_a_part(told, tmp_path, monkeypatch):

@@ -207,6 +207,8 @@ def test_a_corpus_lends_its_notes_to_the_rules(tmp_path, monkeypatch):
     )
     make(LabelConfig(name="n", classes=("a", "b"), source=str(corpus.folder), rules=rules), tmp_path / "labels")
     found = {row["source"]: row for row in lines(tmp_path / "labels/n/examples.jsonl")}
+    make(LabelConfig(name="m", classes=("a", "b"), source=str(corpus.documents), rules=rules), tmp_path / "labels")
+    assert lines(tmp_path / "labels/m/examples.jsonl") == list(found.values()), "its documents are the corpus too"
     assert {source: row["label"] for source, row in found.items()} == {"t/a.txt": "a", "t/b.txt": "b"}
     assert "<EMAIL>" in found["t/a.txt"]["text"], "as the corpus writes it, under the id of what was collected"
     assert found["t/a.txt"]["id"] == Document.of((tmp_path / "texts/a.txt").read_text(), "").id
