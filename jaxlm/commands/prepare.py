@@ -8,6 +8,7 @@ folder is printed. What is there already is not made again.
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -41,12 +42,10 @@ def main(
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    from jaxlm.config import load
     from jaxlm.corpus.config import CorpusConfig
     from jaxlm.errors import UserError
-    from jaxlm.run_config import RunConfig
 
-    cfg = load(config, (RunConfig, CorpusConfig), set_ or [])
+    cfg = _load(config, set_ or [])
     if explain is not None and dry_run:
         raise UserError("--explain tells of a finished corpus, --dry-run of a sample: leave one of them out")
     if explain is not None:
@@ -82,6 +81,20 @@ def _check_cluster(cluster: str, workers: int | None, of_corpus: bool) -> None:
         raise UserError(
             f"--workers counts processes of this machine, and --cluster {cluster} has workers of its own: leave it out"
         )
+
+
+def _load(config: str, assignments: Sequence[str]):
+    """A CorpusConfig or a RunConfig; that of a run imports jax, two seconds for which a corpus has no use."""
+    from jaxlm.config import load
+    from jaxlm.corpus.config import CorpusConfig
+    from jaxlm.errors import UserError
+
+    try:
+        return load(config, CorpusConfig, assignments)
+    except UserError:  # it is of a run, or wrong, which is told of both
+        from jaxlm.run_config import RunConfig
+
+        return load(config, (RunConfig, CorpusConfig), assignments)
 
 
 def _explain(cfg, root: Path, beginning: str, as_json: bool) -> None:

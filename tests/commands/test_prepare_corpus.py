@@ -2,6 +2,8 @@ import gzip
 import io
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,6 +46,13 @@ def test_a_corpus_is_told_in_a_table_and_stdout_is_the_folder_of_documents(jaxlm
     found = jaxlm("prepare", config, "--workers", 1, "--json").json
     assert (tmp_path / "corpora" / "small" / "datasheet.json").is_file()
     assert found["datasheet"].endswith("datasheet.html") and len(found["warnings"]) == 1
+
+
+def test_a_corpus_is_made_without_jax(config, tmp_path):
+    code = "import sys; from jaxlm import cli\ntry: cli.main()\nfinally: print('jax' in sys.modules)"
+    command = [sys.executable, "-c", code, "prepare", config, "--workers", "1", "--corpora-dir", tmp_path / "corpora"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.splitlines()[1] == "False", done.stderr
 
 
 def test_a_dry_run_shows_what_would_go_and_keeps_nothing(jaxlm, config, tmp_path, monkeypatch):
