@@ -4,10 +4,8 @@
     jaxlm train quickstart --set data.source=corpora/corpus_demo/documents --set data.tokenizer.kind=byte_bpe
 
 Expect 12,271 of 12,371 documents to stay, 8.6 MB of text, in 20 s on 2 cores of an AMD EPYC, and 2.62 bits/byte of the
-400 steps, in three minutes. JAXLM_DATA is a folder with the folders below, packed or not. (byte_bpe, as thousands of
-Chinese characters leave 4,096 pieces of SentencePiece no room for words.) A template: name your own sources, each with its
-licence; thresholds of what stays have their sources in corpus/rules.py and corpus/duplicates/config.py; English rules judge
-English texts alone.
+400 steps, in three minutes. JAXLM_DATA has the folders below, packed or not. (byte_bpe, as thousands of Chinese
+characters leave 4,096 pieces of SentencePiece no room for words.) A template: name your own sources and licences.
 """
 
 import os

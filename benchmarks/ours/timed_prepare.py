@@ -10,6 +10,7 @@ is there before the clock starts. The last line of its output is one JSON object
 import argparse
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,10 @@ from pathlib import Path
 from jaxlm.hashing import hash_folder
 
 WORKERS = 2
+AS_LAUNCHED = {  # launch/README.md
+    "MALLOC_TRIM_THRESHOLD_": "4294967296", "MALLOC_MMAP_MAX_": "0",
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+}  # fmt: skip
 
 
 def main() -> None:
@@ -56,7 +61,8 @@ def engine(name: str) -> Iterator[list[str]]:
         address = next(line.split()[-1] for line in scheduler.stderr if "Scheduler at" in line)
         worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        started += [subprocess.Popen(worker, **quiet) for _ in range(WORKERS)]
+        env = {**os.environ, **AS_LAUNCHED}
+        started += [subprocess.Popen(worker, env=env, **quiet) for _ in range(WORKERS)]
         _wait_for_workers(address)
         yield ["--cluster", address]
     finally:

@@ -12,6 +12,8 @@ set -eu
 # A port of this job's own: two jobs may share the first node.
 address="tcp://$(hostname -f):$((20000 + SLURM_JOB_ID % 10000))"
 
+# Workers keep memory that they free, where Dask tells them to hand it back at once, and have no profiler.
+export MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_MMAP_MAX_=0 DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False
 dask scheduler --port "${address##*:}" --no-dashboard &
 scheduler=$!
 trap 'kill $scheduler' EXIT
