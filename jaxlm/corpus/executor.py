@@ -256,7 +256,7 @@ def _alike(wanted: dict[str, str | None], function: Callable[..., Any], *argumen
 
 
 LOCAL = "local"  # instead of an address
-_WORKERS = {  # Dask would have them hand back at once what they free, and look at their frames: a sixth of their time
+_WORKERS = {  # Dask would have them hand back at once what they free, and look at their frames: a seventh of their time
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 32,
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_MAX_": 0,
     "distributed.worker.profile.enabled": False,
