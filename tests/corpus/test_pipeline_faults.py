@@ -55,8 +55,16 @@ def finish(process: subprocess.Popen) -> None:
     assert process.returncode == 0, errors
 
 
+HEED = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs behind a shell inherits that it is ignored
+from jaxlm.cli import main
+main()
+"""
+
+
 def prepare(config: Path, folder: Path, *options: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "jaxlm", "prepare", str(config), "--corpora-dir", str(folder), *options]
+    command = [sys.executable, "-c", HEED, "prepare", str(config), "--corpora-dir", str(folder), *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
