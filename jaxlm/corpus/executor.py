@@ -5,7 +5,6 @@ known from files (corpus/tasks.py) and not from an executor, so losing one costs
 """
 
 import concurrent.futures
-import importlib
 import logging
 import multiprocessing
 import multiprocessing.process
@@ -221,7 +220,9 @@ class Local(Cluster):
         distributed = _dask(LOCAL)
         logging.getLogger("distributed").setLevel(logging.WARNING)  # a scheduler tells of each connection
         # Any port instead of Dask's own, which another may have; no limit of memory, as Processes have none.
-        with importlib.import_module("dask.config").set(_WORKERS):
+        import dask.config
+
+        with dask.config.set(_WORKERS):
             self._cluster = distributed.LocalCluster(
                 n_workers=workers, threads_per_worker=1, memory_limit=None,
                 scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},

@@ -33,7 +33,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     try:
         yield building
         for path in [*building.rglob("*"), building]:
-            _sync(path)
+            sync(path)
         require_free(target)  # it may have come meanwhile
         os.rename(building, target)
         sync(target.parent)
@@ -43,11 +43,3 @@ def new_folder(target: Path) -> Iterator[Path]:
             with suppress(OSError):  # somebody else uses it now
                 above.rmdir()
         raise
-
-
-def _sync(path: Path) -> None:
-    if path.is_dir():
-        sync(path)
-        return
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
