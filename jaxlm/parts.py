@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from jaxlm import mesh as meshes
 from jaxlm.batch import Batch
@@ -24,7 +25,8 @@ from jaxlm.training import state as states
 from jaxlm.training.compile import Compiled, compile_step, place, state_shardings
 from jaxlm.training.layout import Layout
 from jaxlm.training.state import TrainState
-from jaxlm.training.step import make_step
+from jaxlm.training.step import make_step, make_update
+from jaxlm.training.strict import compile_strict, sums_by_part
 
 POSITIONS = ("position", "encoder/position", "decoder/position")  # learned tables, in decoders and encoders or both
 
@@ -58,36 +60,43 @@ def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
             trigger=asgd.fresh(cfg.optimizer.patience) if cfg.optimizer.kind == "nt_asgd" else (),
         )
 
+    loss, seed = make_loss(family, cfg.loss), cfg.seed if cfg.model.noisy else None
+    average = optimizers.moving_average(cfg.optimizer)
+
     def make(axis: str | None):
         return make_step(
-            make_loss(family, cfg.loss),
-            optimizer,
-            rate=rate,
-            seed=cfg.seed if cfg.model.noisy else None,
-            microbatches=cfg.step.microbatches,
-            average=optimizers.moving_average(cfg.optimizer),
-            axis=axis,
+            loss, optimizer, rate=rate, seed=seed, microbatches=cfg.step.microbatches, average=average, axis=axis
         )
 
     shapes = jax.eval_shape(init)
     meshes.check_divides(mesh, family.axes, shapes.params)
     shardings = state_shardings(mesh, shapes, family.axes)
     abstract = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
-    if layout.compile != "jit":  # each device cuts the rows it has
-        check_microbatches(cfg, meshes.row_shards(mesh))
     batch = abstract_batch(cfg)
-    compiled = compile_step(make, layout.compile, mesh, abstract, shardings, batch)
-    on_rows = meshes.batch_shardings(mesh, batch)
+    if layout.compile == "strict":
+        update = make_update(optimizer, rate=rate, average=average)
+        compiled = compile_strict(loss, update, seed=seed, parts=cfg.step.parts, mesh=mesh, state=abstract, batch=batch)
+        sums = sums_by_part(perplexity.row_sums(family), mesh, cfg.step.parts, abstract, batch)
+        place_rows = compiled.place
+    else:
+        if layout.compile != "jit":  # each device cuts the rows it has
+            check_microbatches(cfg, meshes.row_shards(mesh))
+        compiled = compile_step(make, layout.compile, mesh, abstract, shardings, batch)
+        on_rows = meshes.batch_shardings(mesh, batch)
+        sums = jax.jit(
+            perplexity.row_sums(family),
+            in_shardings=(shardings.params, on_rows, shardings.carry),
+            out_shardings=(NamedSharding(mesh, P()), shardings.carry),  # scores everywhere: any process reads them
+        )
+        sums, place_rows = in_mesh(sums, mesh), lambda batch: place(batch, on_rows)
     return Parts(
         family=family,
         mesh=mesh,
         init=jax.jit(init, out_shardings=shardings),
         abstract=abstract,
         compiled=compiled,
-        sums=in_mesh(
-            jax.jit(perplexity.row_sums(family), in_shardings=(shardings.params, on_rows, shardings.carry)), mesh
-        ),
-        place=lambda batch: place(batch, on_rows),
+        sums=sums,
+        place=place_rows,
     )
 
 

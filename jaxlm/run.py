@@ -168,7 +168,9 @@ def choose_layout(cfg: RunConfig, folder: RunFolder, vocab: int) -> Layout:
     on_cpu = host.computes_on_cpu()
     cores = host.cores() if on_cpu else None
     way = cfg.step.compile
-    if cfg.mesh.layout == "auto" and on_cpu:
+    if cfg.step.deterministic == "strict":
+        layout = layouts.strict(cfg.mesh, cfg.step.parts, cores)
+    elif cfg.mesh.layout == "auto" and on_cpu:
         layout = layouts.choose(dump(cfg), layouts.candidates(cfg.mesh, way, host.cores(), cfg.data.batch), vocab)
     else:
         layout = layouts.told(cfg.mesh, way, cores)

@@ -4,6 +4,7 @@
     shard_map   each device runs the step on its rows, one all-reduce joins them; replicated state only, and
                 on CPU much faster than what the compiler makes of a small model
     pmap        the same by `jax.pmap`, for those who compare
+    strict      the same bits on any number of devices: training/strict.py
 
 The program is compiled ahead of time, once; running it can therefore never compile again.
 """
@@ -21,7 +22,7 @@ from jaxlm.errors import UserError
 from jaxlm.training.state import TrainState
 from jaxlm.training.step import Step
 
-Way = Literal["jit", "shard_map", "pmap"]
+Way = Literal["jit", "shard_map", "pmap", "strict"]
 
 
 class Compiled(NamedTuple):

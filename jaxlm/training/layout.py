@@ -53,6 +53,19 @@ def told(cfg: MeshConfig, way: Way | Literal["auto"], cores: int | None) -> Layo
     return Layout(cfg, devices, chosen, "the config says so", {})
 
 
+def strict(cfg: MeshConfig, parts: int, cores: int | None) -> Layout:
+    """Replicated state on as many devices as `parts` of the batch divide over; "single" stays single.
+
+    `cores` is None where jax does not run on CPU; all its devices are used there.
+    """
+    wanted = cfg.devices or (1 if cfg.layout == "single" else cores)
+    if cores is not None and cfg.devices is None and cfg.layout != "single":
+        wanted = max(n for n in range(1, cores + 1) if parts % n == 0)
+    kind = "single" if wanted == 1 else "replicated"
+    mesh = cfg.model_copy(update={"layout": kind, "devices": wanted if kind == "replicated" else None})
+    return Layout(mesh, None if cores is None else wanted, "strict", "step.deterministic='strict' replicates", {})
+
+
 def cpu_devices(cfg: MeshConfig, cores: int) -> int:
     if cfg.layout == "axes":
         return cfg.data * cfg.fsdp * cfg.tensor * cfg.sequence
