@@ -126,7 +126,7 @@ class Session:
             start=start,
             seconds=seconds,
             evaluate=self.evaluate if held_out else lambda state: {},
-            evaluated=lambda state, evaluation: asgd.evaluated(state, evaluation["loss"]),
+            evaluated=self.evaluated,
             save=self.save,
             log=self.log,
             stop=stop,
@@ -149,6 +149,13 @@ class Session:
             meta={"shards": self.shards.digest, "seconds": seconds, "jaxlm": __version__},
             metrics={f"eval/{name}": value for name, value in evaluation.items()},
         )
+
+    def evaluated(self, state: Any, evaluation: Mapping[str, float]) -> Any:
+        """The state to go on with: NT-ASGD's knows of the loss, all others stay as they are."""
+        if self.cfg.optimizer.kind != "nt_asgd":
+            return state
+        compiled = self.parts.compiled
+        return compiled.enter(asgd.evaluated(compiled.leave(state), evaluation["loss"]))
 
     def evaluate(self, state: Any) -> dict[str, float]:
         params = weights(self.parts.compiled.leave(state))

@@ -28,10 +28,10 @@ Way = Literal["jit", "shard_map", "pmap", "strict"]
 class Compiled(NamedTuple):
     """A step to run, and the way in and out of the form its state has on devices."""
 
-    step: Step
+    step: Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
     enter: Callable[[TrainState], Any]
     leave: Callable[[Any], TrainState]
-    place: Callable[[Batch], Batch]  # this process's rows -> arrays on devices
+    place: Callable[[Batch], Any]  # this process's rows -> what `step` takes, on devices
     executable: Any  # jax.stages.Compiled
 
 
@@ -111,11 +111,11 @@ def _by_pmap(make, mesh: Mesh, state: TrainState, batch: Batch) -> Compiled:
     )
 
 
-def place(batch: Batch, shardings: Batch) -> Batch:
-    """This process's rows as its part of the global arrays; `shardings` has one for each array."""
+def place(rows: Any, shardings: Any) -> Any:
+    """This process's rows, a tree of arrays, as its part of the global arrays; `shardings` has one for each."""
     if jax.process_count() == 1:
-        return jax.device_put(batch, shardings)
-    return jax.tree.map(lambda x, s: jax.make_array_from_process_local_data(s, x), batch, shardings)
+        return jax.device_put(rows, shardings)
+    return jax.tree.map(lambda x, s: jax.make_array_from_process_local_data(s, x), rows, shardings)
 
 
 def state_shardings(mesh: Mesh, state: TrainState, axes: Any) -> TrainState:
