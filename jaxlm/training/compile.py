@@ -28,7 +28,7 @@ Way = Literal["jit", "shard_map", "pmap", "strict"]
 class Compiled(NamedTuple):
     """A step to run, and the way in and out of the form its state has on devices."""
 
-    step: Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
+    step: Callable[[Any, Any], tuple[Any, dict[str, jax.Array]]]  # of the form that `enter` gives
     enter: Callable[[TrainState], Any]
     leave: Callable[[Any], TrainState]
     place: Callable[[Batch], Any]  # this process's rows -> what `step` takes, on devices

@@ -163,10 +163,8 @@ def compile_strict(
 
 def enter(shares: Plan, state: TrainState) -> list[TrainState]:
     """A state for each device of this process; its carry is one for each of the device's parts."""
-    of_parts = lambda carry: tuple(jax.tree.map(lambda x: jnp.split(x, shares.rounds)[n], carry)
-                                   for n in range(shares.rounds))  # fmt: skip
     states = shares.split(state)
-    return [one._replace(carry=of_parts(one.carry) if one.carry != () else ()) for one in states]
+    return [one._replace(carry=_cut(one.carry, shares.rounds)) for one in states]
 
 
 def leave(shares: Plan, states: list[TrainState]) -> TrainState:
@@ -218,8 +216,17 @@ def _carries(shares: Plan, carry: Any) -> Sequence[Any]:
     if isinstance(carry, tuple) and isinstance(carry[0], list):
         return carry
     placed = jax.device_put(carry, NamedSharding(shares.mesh, P("data")))
-    return [[jax.tree.map(lambda x: jnp.split(x, shares.rounds)[n], one) for n in range(shares.rounds)]  # noqa: B023
-            for one in shares.split(placed)]  # fmt: skip
+    return [_cut(one, shares.rounds) for one in shares.split(placed)]
+
+
+def _cut(carry: Any, rounds: int) -> tuple[Any, ...]:
+    """A device's carry -> that of each of its parts; () stays ()."""
+    if carry == ():
+        return ()
+    leaves, structure = jax.tree.flatten(carry)
+    return tuple(
+        jax.tree.unflatten(structure, cut) for cut in zip(*(jnp.split(x, rounds) for x in leaves), strict=True)
+    )
 
 
 def _butterfly(mesh: Mesh, flat: jax.ShapeDtypeStruct) -> Callable[[jax.Array], jax.Array]:
