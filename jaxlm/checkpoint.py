@@ -26,8 +26,8 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 
+from jaxlm import ranks
 from jaxlm.checkpoint_folder import CheckpointConfig, CheckpointFolder
 from jaxlm.errors import Damaged, JaxlmError, UserError
 from jaxlm.flat import flatten, kinds, require_same, unflatten
@@ -103,12 +103,17 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Return when nothing is being saved any more; raises what went wrong."""
-        if self._finisher is not None:
-            self._finisher.join()
-            self._finisher = None
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
+        if self._finisher is None:
+            return
+        self._finisher.join()
+        failure, self._finisher, self._failure = self._failure, None, None
+
+        def told() -> None:
+            if failure is not None:
+                raise failure
+
+        ranks.first(told, "a checkpoint")  # whose manifest process 0 has written when this returns
+        told()
 
     def close(self) -> None:
         """`wait`; after that another writer may use the folder."""
@@ -155,10 +160,7 @@ class Checkpoints:
             wanted = "no checkpoint" if step is None else f"no checkpoint step {step}"
             raise UserError(f"{self.folder.root}: {wanted}; steps there: {there or 'none'}")
         candidates = there[::-1] if step is None else [step]
-        valid = self.folder.first_valid(candidates) if jax.process_index() == 0 else None
-        if jax.process_count() > 1:
-            told = int(multihost_utils.broadcast_one_to_all(np.int32(-1 if valid is None else valid)))
-            valid = None if told < 0 else told
+        valid = ranks.first(lambda: self.folder.first_valid(candidates), "a valid checkpoint")
         if valid is None:
             raise Damaged(
                 f"{self.folder.root}: no valid checkpoint in steps {candidates}, the warnings say why: bring the "
@@ -170,7 +172,7 @@ class Checkpoints:
         """In a thread: when Orbax has committed, write the manifest; then remove what need not stay."""
         try:
             writer.close()  # waits
-            if jax.process_index() == 0:
+            if ranks.rank() == 0:
                 self.folder.finish(step, facts)
         except Exception as error:  # raised again by the next `save`, `wait` or `close`
             self._failure = error  # in case that even explaining it fails
@@ -178,13 +180,13 @@ class Checkpoints:
             self._failure.__cause__ = error
             return
         try:
-            if jax.process_index() == 0:
+            if ranks.rank() == 0:
                 self.folder.remove_old(self.cfg)
         except OSError as error:
             self._failure = JaxlmError(f"checkpoint step {step} is saved, but old steps stay: {error}")
 
     def _not_saved(self, step: int, needed: int, why: object) -> JaxlmError:
-        if jax.process_index() == 0:
+        if ranks.rank() == 0:
             with contextlib.suppress(OSError):  # the next writer removes it
                 self.folder.remove_failed(step)
         free = _free_bytes(self.folder.root)
@@ -221,7 +223,4 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 def _on_process_0(action: Any) -> None:
     """Act on process 0; the others go on when it is done."""
-    if jax.process_index() == 0:
-        action()
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("jaxlm checkpoints")
+    ranks.first(action, "checkpoints")

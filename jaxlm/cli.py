@@ -23,6 +23,7 @@ VERBS = {
     "prepare": Verb("jaxlm.commands.prepare", "Dirty text to a clean corpus, or text to token shards."),
     "label": Verb("jaxlm.commands.label", "Votes of rules and people to labelled examples, and who agrees with whom."),
     "train": Verb("jaxlm.commands.train", "Train a config, or go on with its run; prepares the text first."),
+    "launch": Verb("jaxlm.commands.launch", "Run `train` as several processes of this host, watched and restarted."),
     "eval": Verb("jaxlm.commands.eval", "Score a run: nats a token, perplexity, bits a byte, beside gzip and xz."),
     "generate": Verb("jaxlm.commands.generate", "Let a run continue one or several prompts."),
     "import": Verb("jaxlm.commands.import_model", "Make a run of a Hugging Face model in a folder."),
@@ -36,7 +37,8 @@ VERBS = {
 
 EPILOG = (
     "Exit codes: 0 done; 1 failed; 2 your mistake (the message says how to mend it); 3 training diverged; "
-    "4 damaged files; 75 interrupted, nothing is lost: run the same command again."
+    "4 damaged files; 5 the same failure came again (jaxlm launch); 75 interrupted, nothing is lost: run the same "
+    "command again."
 )
 
 

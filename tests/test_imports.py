@@ -22,7 +22,7 @@ FLOORS = (
     "run run_config run_folder session score scorers parts saved misfit exchange warm_start",
     "training evaluation",
     "data corpus generation interop interpret compress checkpoint checkpoint_folder losses host",
-    "models mesh config config_errors batch errors hashing flat bits",
+    "models mesh config config_errors batch errors hashing flat bits ranks beat",
 )
 
 # Library -> the only places of jaxlm that import it. Where a library is not here, anybody may.

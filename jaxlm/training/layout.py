@@ -26,10 +26,11 @@ class Layout(NamedTuple):
     """A decided MeshConfig; what layout.json holds."""
 
     mesh: MeshConfig
-    devices: pydantic.PositiveInt | None  # CPU devices to start jax with; None: not a CPU
+    devices: pydantic.PositiveInt | None  # CPU devices to start jax with, in each process; None: not a CPU
     compile: Way
     why: str
     measured: dict[str, float | str]  # candidate -> median ms a step, or why it has none
+    processes: pydantic.PositiveInt = 1
 
     def dump(self) -> dict[str, Any]:
         return {**self._asdict(), "mesh": self.mesh.model_dump(mode="json")}
@@ -64,6 +65,24 @@ def strict(cfg: MeshConfig, parts: int, cores: int | None) -> Layout:
     kind = "single" if wanted == 1 else "replicated"
     mesh = cfg.model_copy(update={"layout": kind, "devices": wanted if kind == "replicated" else None})
     return Layout(mesh, None if cores is None else wanted, "strict", "step.deterministic='strict' replicates", {})
+
+
+def shared(cfg: MeshConfig) -> MeshConfig:
+    """What "auto" is for several processes on CPUs, whose layouts are not measured."""
+    return cfg.model_copy(update={"layout": "replicated"})
+
+
+def among(layout: Layout, processes: int) -> Layout:
+    """`layout`, whose CPU devices are those of all processes together, with the share of each."""
+    if layout.devices is None or processes == 1:
+        return layout._replace(processes=processes)
+    if layout.devices % processes:
+        raise UserError(
+            f"mesh.layout={layout.mesh.layout!r} with {layout.devices} devices does not divide over {processes} "
+            f"processes: use {-(-layout.devices // processes) * processes} (mesh.devices, or the sizes of the axes), "
+            f"or start another number of processes"
+        )
+    return layout._replace(devices=layout.devices // processes, processes=processes)
 
 
 def cpu_devices(cfg: MeshConfig, cores: int) -> int:

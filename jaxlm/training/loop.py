@@ -40,6 +40,7 @@ def fit(
     log: Callable[[int, Mapping[str, float]], None] = lambda *_: None,
     stop: Callable[[], bool] = lambda: False,
     fetch: Callable[[Any], Any] = jax.device_get,
+    enter: Callable[[str, int], None] = lambda *_: None,
 ) -> TrainState:
     """Run `step` from step `start` to `cfg.steps` and return the last state.
 
@@ -47,16 +48,19 @@ def fit(
     `log_every` steps, after the next step was dispatched, so that the device does not wait for the host; a
     divergence is therefore raised late. `evaluated` makes of a state and its evaluation the state to go on with.
     `stop` ends the loop early, after a save. `save` gets the step, the state, the evaluation of this very step if
-    there was one, and the seconds of training until then.
+    there was one, and the seconds of training until then. `enter` is told the section that begins: data, step, eval
+    or save, and the step.
     """
     n, in_flight = start, deque()
     meter = Meter(start, seconds, log, fetch)
     evaluation: Mapping[str, float]
     while n < cfg.steps:
         evaluation = {}
+        enter("data", n)
         batch = meter.next(batches)
         if batch is None:
             raise UserError(f"the data ended at step {n} of {cfg.steps}: lower loop.steps, or give more data")
+        enter("step", n)
         state, metrics = step(state, batch)  # returns at once; the device works on
         in_flight.append(metrics)
         if len(in_flight) > IN_FLIGHT:
@@ -70,6 +74,7 @@ def fit(
             meter.report()
             jax.block_until_ready(metrics)  # what is still under way is training time
             meter.pause()
+            enter("eval", n)
             evaluation = evaluate(state)
             if evaluation:  # there may be nothing held out
                 log(n, {f"eval/{name}": value for name, value in evaluation.items()})
@@ -79,6 +84,7 @@ def fit(
             meter.report()
             jax.block_until_ready(metrics)
             meter.pause()
+            enter("save", n)
             save(n, state, evaluation, meter.seconds)
             meter.resume()
         if stopping:

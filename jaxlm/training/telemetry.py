@@ -107,6 +107,22 @@ class Telemetry:
             self._wandb.finish()
 
 
+class Silent:
+    """A Telemetry that says nothing, as that of all processes but one."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def write(self, step: int, metrics: Mapping[str, float | None]) -> None:
+        pass
+
+    def sync(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 def _board(folder: Path, start: int) -> Any:
     from tensorboardX import SummaryWriter  # here, as it imports torch wherever that is installed: seconds
 
