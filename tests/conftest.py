@@ -65,6 +65,16 @@ def forget_programs():
     gc.freeze()
 
 
+@pytest.fixture(scope="module")
+def build_once():
+    """The runs of a module share what was built for a run of the same shape."""
+    from tests import tiny_run  # not before the hook above: it imports jaxlm
+
+    with pytest.MonkeyPatch.context() as patch:
+        tiny_run.build_once(patch)
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder JAXLM_DATA names; a test that asks for it is skipped without one."""

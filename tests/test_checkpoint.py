@@ -15,6 +15,7 @@ from jaxlm.checkpoint import Checkpoints
 from jaxlm.checkpoint_folder import MANIFEST, CheckpointConfig, CheckpointFolder
 from jaxlm.errors import Damaged, JaxlmError, UserError
 from tests.faults import injector
+from tests.rows import short
 
 META = {"jaxlm": "0", "data": {"step": 7, "seeds": [1, 2]}}
 
@@ -211,12 +212,13 @@ def test_a_step_that_is_not_there_is_a_mistake_and_no_damage(tmp_path):
 # --- damage
 
 
-def test_none_of_200_flipped_bytes_is_silent(tmp_path, caplog):
+@pytest.mark.parametrize("flips", [30, pytest.param(200, marks=pytest.mark.slow)])
+def test_none_of_the_flipped_bytes_is_silent(tmp_path, caplog, flips):
     save_steps(tmp_path, 10, 20)
     files = injector.files_below(tmp_path / "20")
-    assert len(files) > 8
+    assert 8 < len(files) <= flips
     checkpoints, older, wanted = reader(tmp_path), make_state(10), abstract()
-    for seed in range(200):
+    for seed in range(flips):
         path = files[seed % len(files)]
         caplog.clear()
         with injector.mended_after(path), caplog.at_level(logging.WARNING, "jaxlm"):
@@ -291,7 +293,7 @@ def large(seed):
     return {"w": jnp.asarray(np.random.default_rng(seed).standard_normal(1 << 18).astype(np.float32))}
 
 
-@pytest.mark.parametrize("size", [0, 100, 1000, 1 << 18])
+@pytest.mark.parametrize("size", short([0, 100, 1000, 1 << 18], 0, 1 << 18))
 def test_a_disk_that_fills_up_in_a_save_leaves_the_older_step_and_says_so(tmp_path, size):
     with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
         checkpoints.save(1, large(1), meta={})
@@ -325,7 +327,7 @@ def test_what_a_failed_save_writes_late_is_removed_too(tmp_path, monkeypatch):
     assert due == math.inf and list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("left", [1 << 19, 1 << 12])
+@pytest.mark.parametrize("left", short([1 << 19, 1 << 12], 1 << 12))
 def test_a_small_disk_of_its_own_fills_up(tmp_path, left, monkeypatch):
     disk = tmp_path / "disk"
     with injector.small_disk(disk, 4 << 20):
@@ -391,7 +393,7 @@ def test_killed_while_orbax_writes(tmp_path):
 @pytest.mark.parametrize(
     ("moment", "expected"),
     [
-        ("jaxlm.hashing:os.replace", 1),
+        pytest.param("jaxlm.hashing:os.replace", 1, marks=pytest.mark.slow),  # as in tests/faults/test_kill.py
         ("jaxlm.checkpoint_folder:shutil.rmtree", 2),
     ],
 )

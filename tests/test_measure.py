@@ -13,7 +13,7 @@ from tests import tiny_run
 
 @pytest.fixture
 def cfg(tmp_path):
-    return tiny_run.config(tmp_path / "no_text_is_read.txt")
+    return tiny_run.config(tmp_path / "no_text_is_read.txt", "model.layers=1", "model.width=8", "model.ff_width=8")
 
 
 def test_a_child_measures_a_layout_on_devices_of_its_own(cfg, tmp_path, monkeypatch):

@@ -22,6 +22,8 @@ from tests import tiny_run
 from tests.faults import injector
 from tests.rows import short
 
+pytestmark = pytest.mark.usefixtures("build_once")
+
 
 class Unbroken:
     """The run that others are compared with, and what was counted while it ran."""
@@ -523,7 +525,21 @@ def test_microbatches_and_ways_of_compiling_train_the_same_run(unbroken, tmp_pat
 # --- configs that come with jaxlm
 
 
-@pytest.mark.parametrize("name", [name for name in configs.shipped() if not name.startswith(("corpus_", "label_"))])
+SHIPPED = [name for name in configs.shipped() if not name.startswith(("corpus_", "label_"))]
+# Of each family and each head one, the smallest; tests/commands/test_train.py reads every one in the short suite too.
+SMALLEST = (
+    "quickstart",
+    "awd_lstm",
+    "war_and_peace_mingru",
+    "bert_mini",
+    "war_and_peace_t5",
+    "tag",
+    "answer",
+    "quality",
+)
+
+
+@pytest.mark.parametrize("name", short(SHIPPED, *SMALLEST))
 def test_a_shipped_config_builds(name):
     cfg = configs.load(name, RunConfig)
     assert cfg.name == name

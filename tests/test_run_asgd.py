@@ -11,7 +11,10 @@ from jaxlm.errors import Interrupted, UserError
 from jaxlm.flat import parameters_sha256
 from jaxlm.run_config import RunConfig
 from tests import tiny_run
+from tests.rows import short
 from tests.test_run_recurrent import LAYOUTS, stopping_after
+
+pytestmark = pytest.mark.usefixtures("build_once")
 
 # So fast that the held-out loss goes up and down.
 NT_ASGD = {"kind": "nt_asgd", "peak_rate": 4.0, "patience": 1, "clip": 1.0}
@@ -66,7 +69,7 @@ def test_averaging_begins_by_the_held_out_losses(unbroken):
     assert start == step < 14, losses
 
 
-@pytest.mark.parametrize("place", ["before it began", "when it began", "after it began"])
+@pytest.mark.parametrize("place", short(["before it began", "when it began", "after it began"], "when it began"))
 def test_a_run_that_stopped_goes_on_with_the_same_bits(place, source, unbroken, tmp_path, monkeypatch):
     step = begun(unbroken / "run") + {"before it began": -2, "when it began": 0, "after it began": 3}[place]
     monkeypatch.setattr(session, "stop_on_signals", stopping_after(step))

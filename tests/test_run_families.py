@@ -23,6 +23,8 @@ from tests import tiny_run
 from tests.rows import short
 from tests.training.tiny import assert_same_bits, relative_distance
 
+pytestmark = pytest.mark.usefixtures("build_once")
+
 SMALL = {"layers": 1, "heads": 2, "width": 16, "precision": "float32", "dropout": 0.1}
 CELL = {"kind": "recurrent", "layers": 1, "width": 16, "precision": "float32", "dropout": 0.1}
 DECODER = {"kind": "decoder", **SMALL}
@@ -54,7 +56,7 @@ FAMILIES = {
     "half": (T5 | {"activation": "geglu", "tied": False}, {"kind": "prefix", "share": 0.5, "source": True}, "chunked"),
 }  # fmt: skip
 LABELLED = ("classification", "tagging", "extraction", "seq2seq")
-SHARED = ("mingru", "bert")  # in the fast suite; the others are slow,
+SHARED = ("mingru", "linear")  # in the fast suite, as are stacks in tests/models/test_build.py; the others are slow,
 RESUMED = ("bert",)  # as all but these are
 
 

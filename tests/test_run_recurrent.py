@@ -11,6 +11,9 @@ from jaxlm.models.recurrent import RecurrentConfig
 from jaxlm.run_config import RunConfig
 from jaxlm.training import optimizer
 from tests import tiny_run
+from tests.rows import short
+
+pytestmark = pytest.mark.usefixtures("build_once")
 
 AWD = {  # AWD-LSTM's regularisers, all at once
     "dropout": 0.1, "input_dropout": 0.1, "hidden_dropout": 0.1, "word_dropout": 0.1, "weight_drop": 0.2,
@@ -69,10 +72,7 @@ def stopping_after(steps):
     return patched
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name if name in ("jit", "microbatches") else pytest.param(name, marks=pytest.mark.slow) for name in LAYOUTS],
-)
+@pytest.mark.parametrize("name", short(LAYOUTS, "jit"))
 def test_every_layout_learns_the_same(name, source, unbroken, tmp_path):
     """Masks, penalties and carried states included."""
     run.train(config(source, **LAYOUTS[name]), tmp_path / "run", shards_dir=unbroken / "shards")
@@ -106,7 +106,7 @@ def of(model, params, hidden_BLD, batch) -> float:
     return float(((log_z - np.take_along_axis(logits_BLV, batch.target[..., None], -1)[..., 0]) * batch.weight).sum())
 
 
-@pytest.mark.parametrize("cell", ["lstm", *(pytest.param(cell, marks=pytest.mark.slow) for cell in ("gru", "mingru"))])
+@pytest.mark.parametrize("cell", short(["lstm", "gru", "mingru"], "lstm"))
 def test_muon_knows_the_recurrent_weights(cell, source, unbroken, tmp_path):
     model = {"kind": "recurrent", "cell": cell, "width": 32, "precision": "float32"}
     cfg = config(source, model=model, optimizer={"kind": "muon", "schedule": {"kind": "wsd", "warmup": 2}})

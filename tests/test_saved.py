@@ -55,10 +55,10 @@ def test_another_step_can_be_opened(trained):
 def test_a_model_that_was_opened_predicts_as_it_scored(trained):
     """The score spelled out: the mean of -log p over the held-out bytes, from plain logits."""
     model, params, _, cfg, _ = saved.load(trained)
-    nats = weight = 0.0
+    nats, weight, hidden = 0.0, 0.0, jax.jit(model.hidden)
     source = evaluation_batches(Shards.open(read_json(RunFolder(trained).data)["shards"]), cfg.data)
     for batch in map(jax.device_put, source):
-        logits = np.asarray(model.hidden(params, batch) @ model.head(params).T, np.float64)
+        logits = np.asarray(hidden(params, batch) @ model.head(params).T, np.float64)
         log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
         of_target = np.take_along_axis(log_p, np.asarray(batch.target)[..., None], -1)[..., 0]
         nats -= (of_target * batch.weight).sum()

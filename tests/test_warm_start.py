@@ -24,6 +24,8 @@ from jaxlm.models.transformer import TransformerConfig
 from jaxlm.run_config import RunConfig, load_config
 from tests import tiny_run
 
+pytestmark = pytest.mark.usefixtures("build_once")
+
 SMALL = {"layers": 1, "width": 16, "precision": "float32"}
 DECODER, ENCODER = SMALL | {"kind": "decoder", "heads": 2}, SMALL | {"kind": "encoder", "heads": 2}
 CLASSES = {"kind": "classification", "classes": ["old", "new"]}
@@ -78,8 +80,8 @@ def both(path):
          {"head_b", "transform", "transform_norm"}),
         pytest.param(DECODER, {"kind": "next_token"}, CLASSES | {"at": "last"}, {"classifier", "classifier_b"}, set(),
                      marks=pytest.mark.slow),
-        (DECODER | {"tied": False}, {"kind": "next_token"}, CLASSES | {"at": "last"},
-         {"classifier", "classifier_b"}, {"head"}),
+        pytest.param(DECODER | {"tied": False}, {"kind": "next_token"}, CLASSES | {"at": "last"},
+                     {"classifier", "classifier_b"}, {"head"}, marks=pytest.mark.slow),
         (DECODER, {"kind": "next_token"}, {"kind": "prefix"}, set(), set()),
     ],
 )  # fmt: skip
@@ -98,7 +100,11 @@ def test_the_body_is_kept_and_the_heads_are_those_of_the_task(tmp_path, caplog, 
     assert np.isfinite(score.evaluate(tuned)["loss"])
 
 
-@pytest.mark.parametrize("classes", [["old", "new", "unknown"], ["new", "old"], ["old", "new"]], ids=str)
+@pytest.mark.parametrize(
+    "classes",
+    [pytest.param(["old", "new", "unknown"], marks=pytest.mark.slow), ["new", "old"], ["old", "new"]],
+    ids=str,
+)
 def test_a_head_is_kept_only_where_it_tells_the_same_apart(tmp_path, begun, classes):
     begun = begun(ENCODER, CLASSES)
     tuned = train(tmp_path, "tuned", ENCODER, CLASSES | {"classes": classes}, init=begun)
@@ -140,7 +146,11 @@ def test_an_encoder_decoder_keeps_the_ids_of_hidden_spans_and_its_positions(tmp_
 
 @pytest.mark.parametrize(
     "change",
-    [pytest.param({"width": 32}, marks=pytest.mark.slow), {"layers": 2}, {"activation": "relu2", "bias": False}],
+    [
+        pytest.param({"width": 32}, marks=pytest.mark.slow),
+        pytest.param({"layers": 2}, marks=pytest.mark.slow),
+        {"activation": "relu2", "bias": False},
+    ],
     ids=str,
 )
 def test_another_body_is_refused_before_anything_is_trained_and_the_name_is_free(tmp_path, begun, change):

@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from jaxlm import run as runs
 from jaxlm.checkpoint import Checkpoints
 from jaxlm.checkpoint_folder import CheckpointConfig
 from jaxlm.config import override
@@ -50,6 +53,24 @@ def config(source: Path, *overrides: str) -> RunConfig:
         telemetry=TelemetryConfig(tensorboard=False),
     )
     return override(cfg, overrides)
+
+
+def build_once(patch: pytest.MonkeyPatch) -> None:
+    """Let runs of one shape share what the first of them built: to trace and compile is most of a tiny run.
+
+    A run that goes on in a process of its own compiles anew: tests/faults/test_kill.py has those.
+    """
+    built, build = {}, runs.build
+
+    def once(cfg: RunConfig, layout, vocab: int):
+        data, shapes = cfg.data.model_dump(mode="json"), ("objective", "rows", "length", "batch")
+        told = cfg.model_dump(mode="json", include={"model", "optimizer", "loss", "step", "seed"})
+        key = json.dumps([told, {name: data[name] for name in shapes}, cfg.loop.steps, layout.dump(), vocab])
+        if key not in built:
+            built[key] = build(cfg, layout, vocab)
+        return built[key]
+
+    patch.setattr(runs, "build", once)
 
 
 def parameters(run: Path, step: int | None = None) -> str:

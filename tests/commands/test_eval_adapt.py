@@ -48,12 +48,19 @@ def test_a_cache_and_dynamic_evaluation_say_how(jaxlm, lanes):
     assert found["dynamic"] == {"kind": "rms", "rate": 0.002, "decay": 1e-3, "eps": 1e-3, "batches": 100}
 
 
-def test_what_adapts_by_nothing_is_the_plain_score_bit_for_bit(jaxlm, lanes):
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(["--cache", "50", "--cache-weight", "0"], marks=pytest.mark.slow),
+        pytest.param(["--dynamic", "sgd", "--dynamic-rate", "0"], marks=pytest.mark.slow),
+        ["--dynamic", "rms", "--dynamic-rate", "0", "--cache", "9", "--cache-weight", "0"],
+    ],
+    ids=str,
+)
+def test_what_adapts_by_nothing_is_the_plain_score_bit_for_bit(jaxlm, lanes, options):
     plain = jaxlm("eval", lanes, "--json").json
-    for options in (["--cache", "50", "--cache-weight", "0"], ["--dynamic", "sgd", "--dynamic-rate", "0"],
-                    ["--dynamic", "rms", "--dynamic-rate", "0", "--cache", "9", "--cache-weight", "0"]):  # fmt: skip
-        found = jaxlm("eval", lanes, "--json", *options).json
-        assert {name: found[name] for name in SAME} == {name: plain[name] for name in SAME}
+    found = jaxlm("eval", lanes, "--json", *options).json
+    assert {name: found[name] for name in SAME} == {name: plain[name] for name in SAME}
 
 
 @pytest.mark.slow

@@ -9,6 +9,8 @@ from jaxlm.config import dump, load, shipped
 from jaxlm.run_config import RunConfig
 from tests import tiny_run
 
+pytestmark = pytest.mark.usefixtures("build_once")
+
 
 def mistake(answer, *words):
     """Exit code 2, a message with these words, nothing on stdout and no traceback."""

@@ -338,6 +338,7 @@ def test_killed_at_any_step_the_same_command_gives_the_same_bytes(corpus, tmp_pa
     assert {path.name for path in root.iterdir()} == {shards.folder.name, f".{shards.folder.name}.lock"}
 
 
+@pytest.mark.slow  # the steps that are named above are of every suite
 def test_killed_at_random_moments_the_same_command_gives_the_same_bytes(corpus, tmp_path):
     corpus.write_text(corpus.read_text() * 40)
     cfg, root = config(corpus), tmp_path / "shards"

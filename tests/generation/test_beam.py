@@ -80,9 +80,7 @@ def test_with_beams_enough_it_finds_the_best_of_all_sequences(penalty):
         assert_same(found[8 * n : 8 * n + 8], sorted(everything, reverse=True)[:8], three, penalty)
 
 
-@pytest.mark.parametrize(
-    "name", short(["lstm", "gru", "mingru", "gpt2", "llama", "scanned"], "lstm", "mingru", "llama")
-)
+@pytest.mark.parametrize("name", short(["lstm", "gru", "mingru", "gpt2", "llama", "scanned"], "lstm", "llama"))
 def test_every_family_finds_what_the_search_spelled_out_finds(name):
     family, params, log_p = of_table(name)
     cfg = BeamConfig(beams=3, best=3, length_penalty=0.8)
@@ -130,7 +128,7 @@ def test_any_search_is_the_search_spelled_out(seed, beams, penalty, tokens, prom
     "name",
     short(
         ["lstm", "gru_before", "minlstm", "projected", "gpt2", "gemma", "bloom", "scanned", "t5_scanned"],
-        "lstm", "minlstm", "gpt2", "t5_scanned",
+        "lstm", "gpt2",
     ),
 )  # fmt: skip
 def test_one_beam_without_a_penalty_is_greedy(name):
@@ -152,7 +150,7 @@ def test_one_beam_of_a_single_prompt_is_greedy_with_rounded_weights():
     np.testing.assert_allclose(found.log_probability, greedy.log_probability, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["gru", "scanned"])
+@pytest.mark.parametrize("name", short(["gru", "lstm", "scanned"], "lstm"))
 def test_a_prompt_finds_the_same_whatever_is_searched_beside_it(name):
     family, params, _ = of_table(name)
     cfg = BeamConfig(beams=3, best=2)

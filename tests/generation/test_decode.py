@@ -18,6 +18,7 @@ from jaxlm.models.encoder_decoder import EncoderDecoderConfig
 from jaxlm.models.family import Family
 from jaxlm.models.transformer import TransformerConfig
 from tests.generation.letters import Letters
+from tests.rows import crossed, short
 
 GREEDY = SamplingConfig(temperature=0)
 HOT = SamplingConfig(temperature=5.0)  # close to uniform: rows soon differ, and stop at different times
@@ -82,7 +83,7 @@ def run(name: str, prompts=PROMPTS, cfg=GREEDY, tokens=24, seed=0, **more):
     return generate(family, params, Letters(), prompts, cfg, tokens=tokens, seed=seed, **more)
 
 
-@pytest.mark.parametrize("name", FLOAT32)
+@pytest.mark.parametrize("name", short(FLOAT32, "learned", "rotary_grouped", "window_softcap"))
 def test_cached_generation_is_the_full_forward_again_and_again(name):
     for completion in run(name):
         tokens, mean = greedy_by_definition(name, completion.prompt, tokens=24)
@@ -90,7 +91,7 @@ def test_cached_generation_is_the_full_forward_again_and_again(name):
         np.testing.assert_allclose(completion.log_probability, mean, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ROUNDED)
+@pytest.mark.parametrize("name", short(ROUNDED, "bfloat16_operands"))
 def test_weights_rounded_once_are_weights_rounded_at_each_step(name, monkeypatch):
     once = run(name)
     in_full = lambda model, params: prompts.Weights(params, model.head(params), None)
@@ -310,8 +311,14 @@ def test_a_diverged_model_is_reported():
         generate(family, broken, Letters(), ["a"], SamplingConfig(), tokens=2, seed=0)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16_operands"])
-@pytest.mark.parametrize("kind", ["decoder", "encoder_decoder"])
+@pytest.mark.parametrize(
+    "kind, precision",
+    crossed(
+        ["decoder", "encoder_decoder"],
+        ["float32", "bfloat16_operands"],
+        fast=lambda kind, precision: (kind == "decoder") == (precision == "float32"),
+    ),
+)
 def test_a_step_copies_neither_cache_nor_source(kind, precision):
     rows, slots, heads, width = 4, 4096, 4, 8
     config = {"decoder": TransformerConfig, "encoder_decoder": EncoderDecoderConfig}[kind]

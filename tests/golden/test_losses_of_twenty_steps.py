@@ -12,6 +12,7 @@ import pytest
 
 from jaxlm.run import train
 from tests import tiny_run
+from tests.rows import short
 
 CASES = {
     "adamw": [],
@@ -24,7 +25,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", short(CASES, "adamw", "muon"))
 def test_twenty_steps_have_the_losses_they_had(name, tmp_path):
     cfg = tiny_run.config(tiny_run.write_text(tmp_path), "loop.log_every=1", *CASES[name])
     train(cfg, tmp_path / "run", shards_dir=tmp_path / "shards")

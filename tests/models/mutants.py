@@ -187,6 +187,7 @@ def tests(mutant: Mutant | None) -> Iterator[tuple[str, Callable[[], None]]]:
             if not values:
                 yield name, test
             for value in values:
+                (value,) = getattr(value, "values", (value,))  # of a row with a mark
                 yield f"{name}[{value}]", functools.partial(test, value)
 
 

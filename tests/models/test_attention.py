@@ -18,6 +18,7 @@ from jaxlm.models.attention_choice import announce
 from jaxlm.models.attention_einsum import chunk_length, einsum_attention, einsum_attention_in_chunks
 from jaxlm.models.attention_gpu import cudnn_attention, triton_attention
 from jaxlm.models.attention_tpu import splash_attention
+from tests.rows import crossed
 
 
 def random_heads(B=2, L=6, M=6, G=2, R=2, K=4, seed=0):
@@ -62,25 +63,34 @@ LATE = (
 )
 
 
-@pytest.mark.parametrize("groups, queries", [(4, 1), (2, 2), (1, 4)], ids=["multi-head", "grouped", "multi-query"])
+HEADS = {"multi-head": (4, 1), "grouped": (2, 2), "multi-query": (1, 4)}
+CASES = [
+    {},
+    {"causal": False},
+    {"window": 3},
+    {"window": 2, "causal": False},
+    {"segments": (TWO_DOCUMENTS, TWO_DOCUMENTS)},
+    {"segments": (TWO_DOCUMENTS, TWO_DOCUMENTS), "window": 2},
+    {"positions": LATE},
+    {"positions": LATE, "window": 4},
+    {"scale": 1.0},
+    {"prefix": PREFIX},
+    {"prefix": PREFIX, "segments": (TWO_DOCUMENTS, TWO_DOCUMENTS), "window": 3},
+]
+
+
+def named(value) -> str:
+    """Of a row: a kernel, a number, or a case by what it sets."""
+    return getattr(value, "__name__", None) or ("+".join(value) or "plain" if isinstance(value, dict) else str(value))
+
+
 @pytest.mark.parametrize(
-    "case",
-    [
-        {},
-        {"causal": False},
-        {"window": 3},
-        {"window": 2, "causal": False},
-        {"segments": (TWO_DOCUMENTS, TWO_DOCUMENTS)},
-        {"segments": (TWO_DOCUMENTS, TWO_DOCUMENTS), "window": 2},
-        {"positions": LATE},
-        {"positions": LATE, "window": 4},
-        {"scale": 1.0},
-        {"prefix": PREFIX},
-        {"prefix": PREFIX, "segments": (TWO_DOCUMENTS, TWO_DOCUMENTS), "window": 3},
-    ],
-    ids=lambda case: "+".join(case) or "plain",
+    "heads, case",
+    crossed(HEADS, CASES, fast=lambda heads, case: heads == "grouped" or not case),
+    ids=named,
 )
-def test_attend_is_its_definition(groups, queries, case):
+def test_attend_is_its_definition(heads, case):
+    groups, queries = HEADS[heads]
     q, k, v = random_heads(G=groups, R=queries)
     got = jax.jit(lambda *qkv: attend(*qkv, precision="float32", **case))(q, k, v)
     np.testing.assert_allclose(got, in_loops(*map(np.asarray, (q, k, v)), **case), rtol=1e-5, atol=1e-6)
@@ -146,7 +156,7 @@ def test_fewer_queries_than_keys_attend_as_the_last_of_them():
     np.testing.assert_allclose(got, attend(q, k, v, precision="float32")[:, 4:], rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("B, L", [(1, 1), (2, 1), (1, 2)])
+@pytest.mark.parametrize("B, L", [(1, 1), (2, 1), pytest.param(1, 2, marks=pytest.mark.slow)])
 def test_a_lone_query_of_a_lone_row_attends_as_others_do(B, L):
     q, k, v = random_heads(B=B, L=L)
     at = (jnp.full((B, L), 3), jnp.arange(6)[None].repeat(B, 0))
@@ -196,8 +206,11 @@ CASES_OF_CHUNKS = [
 ]
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 12], ids="chunk={}".format)
-@pytest.mark.parametrize("case", CASES_OF_CHUNKS, ids=lambda case: "+".join(case) or "plain")
+@pytest.mark.parametrize(
+    "case, chunk",
+    crossed(CASES_OF_CHUNKS, [1, 7, 12], fast=lambda case, chunk: chunk == 7 or not case),
+    ids=named,
+)
 def test_chunks_of_queries_change_neither_output_nor_gradient(chunk, case):
     q, k, v = random_heads(L=23, M=23)
     if "segments" in case:
@@ -309,22 +322,22 @@ def triton_interpreted(*args, **rest):
 
 
 FUSED = [
-    (cudnn_by_xla, {}),
+    pytest.param(cudnn_by_xla, {}, marks=pytest.mark.slow),
     (cudnn_by_xla, {"causal": False}),
-    (cudnn_by_xla, {"window": 20}),
-    (cudnn_by_xla, {"segments": True}),
+    pytest.param(cudnn_by_xla, {"window": 20}, marks=pytest.mark.slow),
+    pytest.param(cudnn_by_xla, {"segments": True}, marks=pytest.mark.slow),
     (cudnn_by_xla, {"segments": True, "window": 20}),
-    (splash_interpreted, {}),
+    pytest.param(splash_interpreted, {}, marks=pytest.mark.slow),
     (splash_interpreted, {"causal": False}),
-    (splash_interpreted, {"causal": False, "window": 20}),
+    pytest.param(splash_interpreted, {"causal": False, "window": 20}, marks=pytest.mark.slow),
     (splash_interpreted, {"segments": True, "window": 20}),
     (triton_interpreted, {}),
-    (triton_interpreted, {"segments": True}),
+    pytest.param(triton_interpreted, {"segments": True}, marks=pytest.mark.slow),
     (triton_interpreted, {"segments": True, "causal": False}),
 ]
 
 
-@pytest.mark.parametrize("kernel, case", FUSED, ids=lambda x: getattr(x, "__name__", None) or "+".join(x) or "plain")
+@pytest.mark.parametrize("kernel, case", FUSED, ids=named)
 def test_fused_kernels_and_their_gradients_equal_einsum(kernel, case):
     L = 256
     q, k, v = random_heads(L=L, M=L, K=16)
@@ -338,8 +351,15 @@ def test_fused_kernels_and_their_gradients_equal_einsum(kernel, case):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kernel", [splash_interpreted, triton_interpreted])
-@pytest.mark.parametrize("segmented", [False, True])
+@pytest.mark.parametrize(
+    "segmented, kernel",
+    crossed(
+        [False, True],
+        [splash_interpreted, triton_interpreted],
+        fast=lambda segmented, kernel: segmented == (kernel is splash_interpreted),
+    ),
+    ids=named,
+)
 def test_pallas_kernels_run_on_the_rows_and_heads_of_each_device(kernel, segmented):
     q, k, v = random_heads(B=4, L=128, M=128, K=16)
     segments = (jnp.arange(512).reshape(4, 128) // 50,) * 2 if segmented else None

@@ -12,6 +12,7 @@ from jaxlm.models.build import build
 from jaxlm.models.encoder import EncoderConfig
 from jaxlm.models.encoder_decoder import EncoderDecoderConfig
 from jaxlm.models.transformer import TransformerConfig
+from tests.rows import short
 
 FAMILIES = {
     "gpt2": TransformerConfig(layers=2, heads=4, width=16, bias=True, precision="float32"),
@@ -35,7 +36,7 @@ FAMILIES = {
 }
 
 
-@pytest.fixture(params=FAMILIES, name="model", scope="module")
+@pytest.fixture(params=short(FAMILIES, "llama", "bert"), name="model", scope="module")
 def _model(request):
     model = build(FAMILIES[request.param], vocab=16, length=8, packed=False, platform="cpu")
     return model._replace(init=jax.jit(model.init))
@@ -66,6 +67,7 @@ def test_parameters_are_a_plain_dict_of_float32_arrays(model):
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.float32)}
 
 
+@pytest.mark.parametrize("model", FAMILIES, indirect=True)
 def test_every_dimension_of_every_parameter_has_a_name_with_a_rule(model):
     params = jax.eval_shape(model.init, jax.random.key(0))
     named = jax.tree.map(lambda names, leaf: len(names) == len(leaf.shape), model.axes, params, is_leaf=is_names)

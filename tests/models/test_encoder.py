@@ -1,5 +1,7 @@
 """The encoder's own: parts of an example, the order of sentences, where its head runs."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +19,7 @@ VOCAB, LENGTH = 11, 8
 BERT = dict(layers=2, heads=2, width=16, std=0.3, precision="float32")
 
 
+@functools.cache
 def family(packed=True, **switches):
     model = build(EncoderConfig(**BERT | switches), vocab=VOCAB, length=LENGTH, packed=packed, platform="cpu")
     return model, jax.jit(model.init)(jax.random.key(0)), jax.jit(model.apply)

@@ -18,6 +18,7 @@ from jaxlm.models.family import Head
 from jaxlm.models.layers import Noise
 from jaxlm.models.recurrent import RecurrentConfig
 from jaxlm.models.transformer import TransformerConfig
+from tests.rows import crossed, short
 
 VOCAB, LENGTH = 11, 8
 SMALL = {"layers": 1, "width": 16, "precision": "float32"}
@@ -32,7 +33,7 @@ MODELS = {
 TOKENS = Head()
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=short(MODELS, "encoder", "recurrent"))
 def cfg(request):
     return MODELS[request.param]
 
@@ -104,6 +105,7 @@ def test_an_encoder_reads_a_class_at_the_first_token_unless_told_where():
     np.testing.assert_array_equal(hidden_of(model, params, rows()), hidden_of(model, params, first))
 
 
+@pytest.mark.parametrize("cfg", short(MODELS, "encoder", "decoder"), indirect=True)
 def test_each_document_of_a_packed_row_has_a_class_of_its_own(cfg):
     model = family(cfg, Head("classes", 3))
     params = model.init(jax.random.key(0))
@@ -146,7 +148,24 @@ def test_a_span_begins_and_ends_at_real_tokens_of_the_part_that_answers(cfg):
         assert learns(model, params, batch)
 
 
-@pytest.mark.parametrize("head", [Head("classes", 3), Head("tags", 3), Head("span")], ids=lambda head: head.kind)
+def each(*heads: Head, fast: tuple[str, ...]) -> list:
+    """Every model with every head; in the short suite those of `fast`."""
+    return crossed(MODELS, heads, fast=lambda name, head: f"{name}-{head.kind}" in fast)
+
+
+def kind(value) -> str | None:
+    return getattr(value, "kind", None)
+
+
+@pytest.mark.parametrize(
+    "cfg, head",
+    each(
+        Head("classes", 3), Head("tags", 3), Head("span"),
+        fast=("encoder-span", "decoder-classes", "recurrent-tags", "bidirectional-span"),
+    ),
+    indirect=["cfg"],
+    ids=kind,
+)  # fmt: skip
 def test_a_model_with_the_head_of_a_task_does_not_write_and_trains_with_noise(cfg, head):
     model = family(cfg, head)
     assert model.decode is None
@@ -182,7 +201,12 @@ def test_an_encoder_decoder_has_no_head_of_a_task():
         family(EncoderDecoderConfig(heads=2, **SMALL), Head("tags", 3))
 
 
-@pytest.mark.parametrize("head", [TOKENS, Head("tags", 3), Head("span")], ids=lambda head: head.kind)
+@pytest.mark.parametrize(
+    "cfg, head",
+    each(TOKENS, Head("tags", 3), Head("span"), fast=("encoder-span", "decoder-tokens", "recurrent-tags")),
+    indirect=["cfg"],
+    ids=kind,
+)
 def test_logits_are_what_the_losses_see(cfg, head):
     model = family(cfg, head)
     params = jax.tree.map(lambda x: x + 0.1, model.init(jax.random.key(0)))  # no bias of 0

@@ -18,6 +18,7 @@ from jaxlm.models.build import build
 from jaxlm.models.layers import Noise
 from jaxlm.models.recurrent import RecurrentConfig
 from jaxlm.parts import make_loss
+from tests.rows import short
 
 VOCAB, ROWS, LENGTH, WIDTH = 40, 8, 10, 16
 RATE = 0.25  # not its own complement
@@ -115,7 +116,7 @@ def weight_masks(settings, noise):
     return {name: np.asarray(layer["w"] != 0) for name, layer in grads.items() if name.startswith("layer")}, grads
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", short(KINDS, "gru", "projected"))
 def test_weight_drop_is_one_mask_of_recurrent_weights_for_all_rows_and_positions(kind):
     settings = KINDS[kind] | {"weight_drop": RATE}
     (params, apply), (_, plain) = built(**settings), built(**KINDS[kind])
@@ -236,10 +237,13 @@ def test_words_and_weights_are_not_dropped_by_one_draw():
 # --- penalties
 
 
-@pytest.mark.parametrize("weights", [(2.0, 0.0), (0.0, 3.0), (2.0, 3.0)], ids=["activation", "temporal", "both"])
-def test_penalties_are_their_definition(weights):
+PENALTIES = {"activation": (2.0, 0.0), "temporal": (0.0, 3.0), "both": (2.0, 3.0)}
+
+
+@pytest.mark.parametrize("name", short(PENALTIES, "both"))
+def test_penalties_are_their_definition(name):
     """Merity et al. 2017: of what the head reads, dropout included; of the change of what the last layer made."""
-    activation, temporal = weights
+    activation, temporal = PENALTIES[name]
     settings = {"cell": "gru", "layers": 3, "hidden_dropout": RATE}
     with_penalty = {"activation_penalty": activation, "temporal_penalty": temporal, "dropout": RATE}
     (params, apply), (_, raw) = built(**settings, **with_penalty), built(**settings)
@@ -270,7 +274,7 @@ def test_what_is_minimised_is_the_loss_and_the_penalty():
 # --- nothing where nothing is to be
 
 
-@pytest.mark.parametrize("cell", ["lstm", "mingru"])
+@pytest.mark.parametrize("cell", short(["lstm", "mingru"], "lstm"))
 def test_evaluation_knows_nothing_of_them(cell):
     regularisers = {k: v for k, v in REGULARISERS.items() if cell == "lstm" or k != "weight_drop"}
     (params, apply), (_, plain) = built(cell=cell, **regularisers), built(cell=cell)

@@ -1,5 +1,7 @@
 """Where the state lies and who partitions the step change nothing: losses and gradients agree."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -25,9 +27,15 @@ LAYOUTS = {
 FAST = ("2x2x2", "8 devices by shard_map", "8 devices by pmap")  # every axis of a mesh, and every way
 
 
-def trained(cfg, way, **options):
+@functools.cache
+def compiled_on(name):
+    """(Compiled, what makes its first state), once for all tests of a layout."""
+    return tiny.compiled_on(*LAYOUTS[name])
+
+
+def trained(compiled, begin):
     """(first state, losses, gradient of step 1, gradient of the last step) with dropout, under plain SGD."""
-    compiled, first = tiny.on_mesh(cfg, way, **options)
+    first = begin()
     start = jax.tree.map(np.asarray, first)
     state, losses, gradients = compiled.enter(first), [], []
     for n in range(STEPS):
@@ -40,12 +48,12 @@ def trained(cfg, way, **options):
 
 @pytest.fixture(scope="module")
 def on_one_device():
-    return trained(ONE, "jit")
+    return trained(*tiny.compiled_on(ONE))
 
 
 @pytest.mark.parametrize("name", short(LAYOUTS, *FAST))
 def test_losses_and_gradients_are_those_of_one_device(name, on_one_device):
-    start, losses, first, last = trained(*LAYOUTS[name])
+    start, losses, first, last = trained(*compiled_on(name))
     tiny.assert_same_bits(start.params, on_one_device[0].params)
     np.testing.assert_allclose(losses, on_one_device[1], rtol=1e-5)
     assert tiny.relative_distance(first, on_one_device[2]) < 1e-5
@@ -56,11 +64,11 @@ def test_the_losses_that_are_compared_move_and_feel_dropout(on_one_device):
     """Else equal losses would say nothing."""
     _, losses, _, _ = on_one_device
     assert losses[-1] < losses[0] - 0.01
-    _, other, _, _ = trained(ONE, "jit", model=tiny.family(dropout=0.0), seed=None)
+    _, other, _, _ = trained(*tiny.compiled_on(ONE, model=tiny.family(dropout=0.0), seed=None))
     assert np.abs(np.array(other) - losses).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["8 devices by shard_map", "2x2x2"])
+@pytest.mark.parametrize("name", short(["8 devices by shard_map", "2x2x2"], "8 devices by shard_map"))
 def test_microbatches_on_a_mesh_are_the_big_batch(name, on_one_device):
     cfg, way = LAYOUTS[name]
     rows = 16
@@ -75,7 +83,8 @@ def test_microbatches_on_a_mesh_are_the_big_batch(name, on_one_device):
 
 @pytest.mark.parametrize("name", ["8 devices by shard_map", "8 devices by pmap", "2x2x2"])
 def test_a_row_that_is_not_finite_on_one_device_costs_the_step_on_all(name):
-    compiled, state = tiny.on_mesh(*LAYOUTS[name])
+    compiled, begin = compiled_on(name)
+    state = begin()
     before = jax.tree.map(np.asarray, state.params)
     bad = tiny.batch()
     bad.weight[5, 0] = np.nan
@@ -87,7 +96,8 @@ def test_a_row_that_is_not_finite_on_one_device_costs_the_step_on_all(name):
 
 @pytest.mark.parametrize("name", short(LAYOUTS, *FAST))
 def test_a_state_that_enters_leaves_as_it_was(name):
-    compiled, state = tiny.on_mesh(*LAYOUTS[name])
+    compiled, begin = compiled_on(name)
+    state = begin()
     before = jax.tree.map(np.asarray, state)
     left = compiled.leave(compiled.enter(state))
     tiny.assert_same_bits(jax.tree.map(np.asarray, left), before)
@@ -97,7 +107,7 @@ def test_fsdp_and_tensor_split_the_state_and_data_copies_it():
     share = lambda name: max(
         sum(shard.data.nbytes for leaf in jax.tree.leaves(state.params) for shard in leaf.addressable_shards
             if shard.device == device)
-        for state in [tiny.on_mesh(*LAYOUTS[name])[1]]
+        for state in [compiled_on(name)[1]()]
         for device in jax.devices()
     )  # fmt: skip
     whole = share("8 devices as data")

@@ -74,8 +74,14 @@ def start(model, optimizer, *, averaged=False, seed=0):
     return states.start(model.init(jax.random.key(seed)), optimizer, averaged=averaged)
 
 
-def on_mesh(cfg: MeshConfig, way="jit", *, model=None, optimizer=None, rows=ROWS, **options):
+def on_mesh(cfg: MeshConfig, way="jit", **options):
     """(Compiled, state on the mesh) of the tiny model."""
+    compiled, begin = compiled_on(cfg, way, **options)
+    return compiled, begin()
+
+
+def compiled_on(cfg: MeshConfig, way="jit", *, model=None, optimizer=None, rows=ROWS, **options):
+    """(Compiled, what makes its first state on the mesh) of the tiny model."""
     model, optimizer = model or family(), optimizer or keeping_sgd()
     mesh = meshes.build(cfg)
     shapes = jax.eval_shape(lambda: start(model, optimizer))
@@ -83,8 +89,7 @@ def on_mesh(cfg: MeshConfig, way="jit", *, model=None, optimizer=None, rows=ROWS
     abstract = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
     make = lambda axis: step_of(model, optimizer, axis=axis, **options)
     compiled = compile_step(make, way, mesh, abstract, shardings, shapes_of(batch(rows=rows)))
-    state = jax.jit(lambda: start(model, optimizer), out_shardings=shardings)()
-    return compiled, state
+    return compiled, jax.jit(lambda: start(model, optimizer), out_shardings=shardings)
 
 
 def shapes_of(tree):
