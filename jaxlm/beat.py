@@ -44,7 +44,7 @@ class Beat:
         path.write_bytes(bytes(_FORM.size))
         with open(path, "r+b") as file:
             self._map = mmap.mmap(file.fileno(), _FORM.size)
-        self._stack = open(path.with_suffix(".stack"), "w")  # noqa: SIM115  (open as long as the process)
+        self._stack = open(path.with_suffix(".stack"), "w")  # noqa: SIM115  (open until close)
         faulthandler.register(signal.SIGUSR1, self._stack, all_threads=True)
         self._section, self._step, self._longest = 0, 0, [0.0] * len(SECTIONS)
         self._since = time.time()
@@ -57,6 +57,11 @@ class Beat:
         self._step = self._step if step is None else step
         self._write()
 
+    def close(self) -> None:
+        faulthandler.unregister(signal.SIGUSR1)
+        self._stack.close()
+        self._map.close()
+
     @property
     def section(self) -> str:
         return SECTIONS[self._section]
@@ -68,11 +73,12 @@ class Beat:
 _own: Beat | None = None
 
 
-def begin() -> None:
-    """Say the first word, if somebody watches."""
+def begin() -> bool:
+    """Say the first word, if somebody watches; does somebody?"""
     global _own
     if _own is None and os.environ.get(BEAT):
         _own = Beat(Path(os.environ[BEAT]))
+    return _own is not None
 
 
 def enter(section: str, step: int | None = None) -> None:

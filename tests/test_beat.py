@@ -22,16 +22,19 @@ def test_a_word_says_section_step_process_and_the_longest_stay(tmp_path):
     assert word.longest["data"] >= 0.05
     assert word.longest["eval"] == 0
     assert first.since <= word.since <= time.time()
+    own.close()
 
 
 def test_during_a_section_it_is_in_that_and_then_back(tmp_path, monkeypatch):
     path = tmp_path / "beat"
-    monkeypatch.setattr(beat, "_own", beat.Beat(path))
+    own = beat.Beat(path)
+    monkeypatch.setattr(beat, "_own", own)
     beat.enter("eval", 3)
     with pytest.raises(ZeroDivisionError), beat.during("barrier"):
         assert beat.read(path).section == "barrier"
         raise ZeroDivisionError
     assert beat.read(path).section == "eval"
+    own.close()
 
 
 def test_where_nobody_watches_nothing_is_written(tmp_path, monkeypatch):

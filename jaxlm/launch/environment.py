@@ -1,8 +1,11 @@
 """Which processes form this run, as whoever started them says: jaxlm launch, SLURM, MPI, Kubernetes or a TPU pod."""
 
+import ctypes
 import logging
 import os
 import re
+import signal
+import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -41,7 +44,8 @@ def found(environment: Mapping[str, str]) -> Cluster | None:
 
 def join(environment: Mapping[str, str] = os.environ) -> None:
     """Become one of the processes that `environment` tells of; nothing where it tells of none. Before jax starts."""
-    beat.begin()
+    if beat.begin():
+        _end_with_parent()
     cluster = found(environment)
     if cluster is None or cluster.count == 1:
         return
@@ -53,6 +57,12 @@ def join(environment: Mapping[str, str] = os.environ) -> None:
     else:
         ranks.join(cluster.coordinator, cluster.count, cluster.rank, bind=environment.get(BIND))
     log.info("process %d of %d, as %s says", ranks.rank(), ranks.count(), cluster.source)
+
+
+def _end_with_parent() -> None:
+    """On Linux: when the supervisor is killed, so is this process. Nobody would end it, and its run has a lock."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of prctl(2)
 
 
 def _ours(environment: Mapping[str, str]) -> Cluster:

@@ -9,7 +9,6 @@ Left out: other hosts. There each has its own supervisor; the processes of all o
 """
 
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -256,9 +255,3 @@ def core_shares(processes: int) -> list[set[int]]:
     cores = sorted(os.sched_getaffinity(0))
     share = len(cores) // processes
     return [set(cores[rank * share : (rank + 1) * share]) for rank in range(processes)]
-
-
-def die_with_parent() -> None:
-    """On Linux, end this process when the one that started it ends: no orphan trains on."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of prctl(2)

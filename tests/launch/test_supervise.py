@@ -17,8 +17,8 @@ from jaxlm.launch.supervise import Failure
 from tests import tiny_run
 
 
-def word(section="step", step=5, ago=0.0, **longest):
-    return beat.Word(time.time() - ago, step, section, 1, dict.fromkeys(beat.SECTIONS, 0.0) | longest)
+def word(section="step", step=5, ago=0.0, longest=None):
+    return beat.Word(time.time() - ago, step, section, 1, dict.fromkeys(beat.SECTIONS, 0.0) | (longest or {}))
 
 
 class Fake(supervise.Process):
@@ -44,21 +44,21 @@ def test_a_section_may_last_ten_times_its_longest_and_never_over_the_timeout(lon
 
 
 def test_nobody_is_stuck_who_is_within_what_others_took():
-    others = [Fake(0, word("eval", ago=50, eval=0.0)), Fake(1, word("step", eval=6.0))]
+    others = [Fake(0, word("eval", ago=50)), Fake(1, word("step", longest={"eval": 6.0}))]
     assert supervise.find_stuck(others, 1800.0) is None
     others[0] = Fake(0, word("eval", ago=61))
     assert supervise.find_stuck(others, 1800.0).rank == 0
 
 
 def test_the_one_that_is_least_far_holds_the_others_up():
-    waiting, late = Fake(0, word("step", 9, ago=50, data=1.0)), Fake(1, word("data", 7, ago=50, data=0.5))
-    late._word.longest["step"] = 0.1
+    longest = {"step": 0.1, "data": 0.5}
+    waiting, late = Fake(0, word("step", 9, 50, longest)), Fake(1, word("data", 7, 50, longest))
     assert supervise.find_stuck([waiting, late], 1800.0).rank == 1
 
 
 def test_a_process_that_a_signal_holds_is_named_before_those_that_wait_for_it():
-    held = Fake(1, word("step", 9, ago=50, step=0.1), stopped=True)
-    waiting = Fake(0, word("step", 8, ago=50, step=0.1))
+    held = Fake(1, word("step", 9, 50, {"step": 0.1}), stopped=True)
+    waiting = Fake(0, word("step", 8, 50, {"step": 0.1}))
     assert supervise.find_stuck([waiting, held], 1800.0).rank == 1
 
 
