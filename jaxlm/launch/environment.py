@@ -105,7 +105,7 @@ def _require_mpi4py(cluster: Cluster) -> None:
     if cluster.method != "mpi4py":
         return
     try:
-        import mpi4py  # noqa: F401
+        import mpi4py  # type: ignore[import-not-found]  # noqa: F401  (jax imports it)
     except ImportError:
         raise UserError(
             f"MPI started {cluster.count} processes, and to find each other they need mpi4py: pip install mpi4py, "
