@@ -55,6 +55,9 @@ class MeshConfig(Config):
     fsdp: int = pydantic.Field(default=1, gt=0)
     tensor: int = pydantic.Field(default=1, gt=0)
     sequence: int = pydantic.Field(default=1, gt=0)
+    # How keys and values come to the queries of other devices, where `sequence` splits rows. gather: all of them, of
+    # one layer at a time. ring: block by block, for rows so long that a layer's do not fit.
+    attention: Literal["gather", "ring"] = "gather"
 
     @pydantic.model_validator(mode="after")
     def _sizes_need_axes(self):
@@ -64,6 +67,11 @@ class MeshConfig(Config):
             raise ValueError(
                 f"mesh.layout={self.layout!r} sets the sizes of the axes itself, but {sizes}: "
                 f"use mesh.layout='axes', or leave the sizes at 1"
+            )
+        if self.attention == "ring" and self.sequence == 1:
+            raise ValueError(
+                f"mesh.attention='ring' is for rows that mesh.sequence splits, and mesh.sequence={self.sequence}: "
+                f"raise it, or leave mesh.attention out"
             )
         if self.layout == "single" and self.devices not in (None, 1):
             raise ValueError(
@@ -163,7 +171,12 @@ def batch_shardings(mesh: Mesh, batch: Any) -> Any:
 
 def row_shards(mesh: Mesh | AbstractMesh | None) -> int:
     """Into how many parts the rows of a batch are split."""
-    return 1 if mesh is None else _axis_size(mesh, RULES["batch"])
+    return shards(mesh, "batch")
+
+
+def shards(mesh: Mesh | AbstractMesh | None, name: str) -> int:
+    """Into how many parts a dimension of this logical name is split."""
+    return 1 if mesh is None else _axis_size(mesh, RULES[name])
 
 
 def mesh_in_scope() -> AbstractMesh | None:
@@ -174,6 +187,26 @@ def mesh_in_scope() -> AbstractMesh | None:
     return mesh
 
 
+def whole_rows(table: jax.Array) -> jax.Array:
+    """A table that is looked up or met by hidden states, with its last dimension whole on every device, as FSDP reads.
+
+    Left to itself the compiler splits looked-up rows by width, and can then split them by batch only by a copy of all
+    of them on all devices ("involuntary full rematerialization"); and a table that columns of a bias were joined to
+    had wrong gradients on a mesh of data, fsdp and tensor (jax 0.10.2).
+    """
+    if mesh_in_scope() is None:
+        return table
+    return jax.lax.with_sharding_constraint(table, P(*[P.UNCONSTRAINED] * (table.ndim - 1), None))
+
+
 def constrain(x: jax.Array, names: Sequence[str]) -> jax.Array:
-    """Pin an activation's dimensions to the mesh in scope; nothing where there is none."""
-    return x if mesh_in_scope() is None else jax.lax.with_sharding_constraint(x, spec(names))
+    """Pin an activation's dimensions to the mesh in scope; nothing where there is none.
+
+    A dimension that does not divide stays whole, as the two classes of a head do.
+    """
+    mesh = mesh_in_scope()
+    if mesh is None:
+        return x
+    divides = lambda size, axis: size % _axis_size(mesh, axis) == 0
+    placed = [axis if divides(size, axis) else None for size, axis in zip(x.shape, spec(names), strict=True)]
+    return jax.lax.with_sharding_constraint(x, P(*placed))

@@ -165,6 +165,7 @@ def build_family(cfg: RunConfig, vocab: int, platform: str) -> Family:
         head=head(cfg.data.objective),
         source_length=None if batch.source is None else batch.source.token.shape[1],
         prefix=batch.prefix is not None,
+        ring=cfg.mesh.attention == "ring",
     )
 
 
