@@ -4,6 +4,7 @@ Mesh axes: `data` replicates the state and splits the rows; `fsdp` splits both; 
 feed-forward and vocabulary; `sequence` splits positions. Axes are Auto: the compiler propagates.
 """
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -14,7 +15,10 @@ from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxlm.config import Config
+from jaxlm.device_order import arranged, slices_of
 from jaxlm.errors import UserError
+
+log = logging.getLogger("jaxlm")
 
 AXES = ("data", "fsdp", "tensor", "sequence")
 
@@ -55,6 +59,9 @@ class MeshConfig(Config):
     fsdp: int = pydantic.Field(default=1, gt=0)
     tensor: int = pydantic.Field(default=1, gt=0)
     sequence: int = pydantic.Field(default=1, gt=0)
+    # TPU slices, or hosts of GPUs, that only a slower network joins: `data` alone crosses it. "sharded" is then split
+    # within each slice, and copied between them.
+    slices: int = pydantic.Field(default=1, gt=0)
     # How keys and values come to the queries of other devices, where `sequence` splits rows. gather: all of them, of
     # one layer at a time. ring: block by block, for rows so long that a layer's do not fit.
     attention: Literal["gather", "ring"] = "gather"
@@ -78,6 +85,16 @@ class MeshConfig(Config):
                 f"mesh.devices={self.devices}, but mesh.layout='single' is one: set mesh.layout='replicated' or "
                 f"'sharded', or mesh.devices=none"
             )
+        if self.layout in ("auto", "single") and self.slices > 1:
+            raise ValueError(
+                f"mesh.slices={self.slices}, and mesh.layout={self.layout!r} knows of one: use mesh.layout='sharded', "
+                f"'replicated' or 'axes'"
+            )
+        if self.layout == "axes" and self.data % self.slices:
+            raise ValueError(
+                f"mesh.data={self.data} is what crosses from slice to slice, and does not divide over mesh.slices="
+                f"{self.slices}: make it {-(-self.data // self.slices) * self.slices}"
+            )
         if self.layout == "axes" and self.devices not in (None, product):
             raise ValueError(
                 f"mesh.devices={self.devices} but the axes {sizes} multiply to {product}: "
@@ -92,8 +109,14 @@ def sizes(cfg: MeshConfig, available: int) -> dict[str, int]:
         wanted = {name: getattr(cfg, name) for name in AXES}
     else:
         count = 1 if cfg.layout == "single" else cfg.devices or available
-        split = {"replicated": "data"}.get(cfg.layout, "fsdp")
-        wanted = {name: count if name == split else 1 for name in AXES}
+        if count % cfg.slices:
+            raise UserError(
+                f"mesh.layout={cfg.layout!r} on {count} devices does not divide over mesh.slices={cfg.slices}: set "
+                f"mesh.devices={max(1, count // cfg.slices) * cfg.slices}, or the number of slices that there are"
+            )
+        wanted = dict.fromkeys(AXES, 1) | {"data": cfg.slices, "fsdp": count // cfg.slices}
+        if cfg.layout in ("single", "replicated"):
+            wanted |= {"data": count, "fsdp": 1}
     needed = math.prod(wanted.values())
     if needed > available:
         raise UserError(
@@ -107,8 +130,14 @@ def build(cfg: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     """The mesh of `cfg` over `devices` (default: all of jax's)."""
     devices = list(jax.devices() if devices is None else devices)
     shape = sizes(cfg, len(devices))
-    count = math.prod(shape.values())
-    return jax.make_mesh(tuple(shape.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices[:count])
+    if cfg.slices == 1 and (found := slices_of(devices[: math.prod(shape.values())])) > 1:
+        log.warning(
+            "the devices lie on %d slices, and mesh.slices=1 lets every axis cross the slower network between them: "
+            "set mesh.slices=%d, and mesh.data to a multiple of it",
+            found,
+            found,
+        )
+    return Mesh(arranged(shape, devices, cfg.slices), AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def check_divides(mesh: Mesh, axes: Any, shapes: Any) -> None:
@@ -125,13 +154,13 @@ def check_divides(mesh: Mesh, axes: Any, shapes: Any) -> None:
                 )
 
 
-def check_rows(mesh: Mesh, batch: int, length: int) -> None:
-    """Raise UserError where a batch of (`batch`, `length`) tokens does not divide over `mesh`."""
-    shards, parts = row_shards(mesh), mesh.shape["sequence"]
-    if batch % shards:
+def check_rows(sizes: Mapping[str, int], batch: int, length: int) -> None:
+    """Raise UserError where a batch of (`batch`, `length`) tokens does not divide over axes of these `sizes`."""
+    by_rows, parts = sizes["data"] * sizes["fsdp"], sizes["sequence"]
+    if batch % by_rows:
         raise UserError(
-            f"data.batch={batch} does not divide over {shards} devices of mesh axes 'data' and 'fsdp': "
-            f"make it {-(-batch // shards) * shards}, or use fewer devices"
+            f"data.batch={batch} does not divide over {by_rows} devices of mesh axes 'data' and 'fsdp': "
+            f"make it {-(-batch // by_rows) * by_rows}, or use fewer devices"
         )
     if length % parts:
         raise UserError(

@@ -14,6 +14,7 @@ from jaxlm.errors import UserError
 from jaxlm.evaluation import perplexity
 from jaxlm.flat import shape_of
 from jaxlm.losses import LossConfig, cross_entropy
+from jaxlm.mesh_misfit import check_shapes
 from jaxlm.models import build as models
 from jaxlm.models.family import Family, Head
 from jaxlm.models.stack_config import StackConfig
@@ -44,6 +45,7 @@ class Parts(NamedTuple):
 def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
     """Mesh, model, optimiser and compiled step of `cfg` in `layout`, for `vocab` ids of tokenizer and objective."""
     mesh = meshes.build(layout.mesh)
+    check_shapes(cfg, mesh.shape)
     family = build_family(cfg, vocab, mesh.devices.flat[0].platform)
     rate = optimizers.schedule(cfg.optimizer.schedule, cfg.optimizer.peak_rate, cfg.loop.steps)
     optimizer = optimizers.build(cfg.optimizer, cfg.loop.steps, family.axes, family.precision)

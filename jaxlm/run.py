@@ -16,6 +16,7 @@ from jaxlm.data.loader import asks
 from jaxlm.data.objectives import vocabulary
 from jaxlm.data.shards import Shards
 from jaxlm.errors import UserError
+from jaxlm.mesh_misfit import check_mesh
 from jaxlm.parts import Parts, as_saved, build
 from jaxlm.run_config import RunConfig, imported
 from jaxlm.run_folder import RunFolder, read_json, write_json
@@ -61,6 +62,8 @@ def train(
                     f"loop.steps={cfg.loop.steps} are left: ask for fewer, or train more"
                 )
             with folder.undone(made):
+                if not folder.layout.exists():  # one that is, was of other cores maybe, and is obeyed
+                    check_mesh(cfg, host.cores() if host.computes_on_cpu() else None)
                 warm = cfg.init if not start else None
                 if warm is not None:
                     warm_start.require_checkpoint(warm)  # before text is prepared for it

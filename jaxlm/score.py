@@ -157,7 +157,7 @@ def fitting(mesh: jax.sharding.Mesh, model: Family, params: Any, cfg: RunConfig)
     """`mesh`, or one device where there are now more devices than the model or its batch divide over."""
     try:
         meshes.check_divides(mesh, model.axes, params)
-        meshes.check_rows(mesh, cfg.data.batch, cfg.data.length)
+        meshes.check_rows(mesh.shape, cfg.data.batch, cfg.data.length)
     except UserError as error:
         log.warning("%s; evaluating on one device", error)
         return meshes.build(meshes.MeshConfig(layout="single"))

@@ -83,8 +83,8 @@ def test_a_weight_that_does_not_divide_is_named_with_the_size_that_would():
 )
 def test_rows_that_do_not_divide_name_what_would(sizes, words):
     with pytest.raises(UserError, match=words):
-        mesh.check_rows(mesh.build(axes(**sizes)), 6, 10)
-    mesh.check_rows(mesh.build(axes(**sizes)), 8, 12)
+        mesh.check_rows(mesh.sizes(axes(**sizes), 8), 6, 10)
+    mesh.check_rows(mesh.sizes(axes(**sizes), 8), 8, 12)
 
 
 def test_every_rule_lies_on_axes_that_there_are():

@@ -52,7 +52,7 @@ def attend(
     B, L, G, R, K = q_BLGRK.shape
     M = k_BMGK.shape[1]
     parts = 1 if positions is not None else shards(mesh_in_scope(), "length")
-    split = parts > 1 and L % parts == 0
+    split = parts > 1 and L % parts == M % parts == 0
     case = Case(
         platform=platform,
         precision=precision,

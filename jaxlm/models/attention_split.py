@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxlm.mesh import RULES, mesh_in_scope, shards
+from jaxlm.mesh import RULES
 from jaxlm.models.attention_bias import Bias, Buckets, Slopes, of_run
 from jaxlm.models.attention_einsum import chunk_length, einsum_attention_in_chunks, products, visible, weighted
 from jaxlm.models.layers import HIDDEN, Precision, exact
@@ -59,23 +59,18 @@ def split_attention(
     scale: float,
     bias: Bias | None,
 ) -> Float[Array, "B L G R K"]:
-    """`attend` on a mesh whose axis `sequence` divides the queries; keys that it does not divide are whole already."""
-    divides = k_BMGK.shape[1] % shards(mesh_in_scope(), "length") == 0
+    """`attend` on a mesh whose axis `sequence` divides queries and keys."""
     rows, length, heads = RULES["batch"], RULES["length"], RULES["act_kv"]
-    keys = length if divides else None
     rules = Rules(precision, causal, window, scale, *_kind(bias))
     array = None if bias is None else jnp.asarray(bias[0])
     of_array = {"": None, "slopes": P(heads), "buckets": P(None, heads)}[rules.bias]
     seen = Seen(*(segments or (None, None)), prefix)
-    of_seen = Seen(*(None if x is None else P(rows, at) for x, at in zip(seen, (length, keys, keys), strict=True)))
-    run = functools.partial(_ring if sharing == "ring" and divides else _gathered, rules, divides)
+    of_seen = Seen(*(None if x is None else P(rows, length) for x in seen))
+    run = functools.partial(_ring if sharing == "ring" else _gathered, rules)
+    split = P(rows, length, heads)
     # check_vma: the ring's own gradient does not say over which axes it varies.
-    return jax.shard_map(
-        run,
-        in_specs=(P(rows, length, heads), P(rows, keys, heads), P(rows, keys, heads), of_array, of_seen),
-        out_specs=P(rows, length, heads),
-        check_vma=False,
-    )(q_BLGRK, k_BMGK, v_BMGK, array, seen)
+    on_each = jax.shard_map(run, in_specs=(split, split, split, of_array, of_seen), out_specs=split, check_vma=False)
+    return on_each(q_BLGRK, k_BMGK, v_BMGK, array, seen)
 
 
 def _kind(bias: Bias | None) -> tuple[Literal["", "slopes", "buckets"], int]:
@@ -85,17 +80,15 @@ def _kind(bias: Bias | None) -> tuple[Literal["", "slopes", "buckets"], int]:
 
 
 def _bias(rules: Rules, array: Any) -> Bias | None:
-    return {"": lambda: None, "slopes": lambda: Slopes(array), "buckets": lambda: Buckets(array, rules.reach)}[
-        rules.bias
-    ]()
+    if rules.bias == "buckets":
+        return Buckets(array, rules.reach)
+    return Slopes(array) if rules.bias else None
 
 
-def _gathered(rules: Rules, divides: bool, q_BLGRK, k_BMGK, v_BMGK, array, seen: Seen):
+def _gathered(rules: Rules, q_BLGRK, k_BMGK, v_BMGK, array, seen: Seen):
     """On one device: all keys to its queries."""
     gather = functools.partial(jax.lax.all_gather, axis_name=AXIS, axis=1, tiled=True)
-    if divides:
-        k_BMGK, v_BMGK, of_key, prefix = jax.tree.map(gather, (k_BMGK, v_BMGK, seen.of_key, seen.prefix))
-        seen = seen._replace(of_key=of_key, prefix=prefix)
+    k_BMGK, v_BMGK, of_key, prefix = jax.tree.map(gather, (k_BMGK, v_BMGK, seen.of_key, seen.prefix))
     B, L, G, R, _ = q_BLGRK.shape
     M = k_BMGK.shape[1]
     first = jax.lax.axis_index(AXIS) * L
@@ -104,10 +97,10 @@ def _gathered(rules: Rules, divides: bool, q_BLGRK, k_BMGK, v_BMGK, array, seen:
         k_BMGK,
         v_BMGK,
         chunk=chunk_length(B * G * R, L, M),
-        segments=None if seen.of_key is None else (seen.of_query, seen.of_key),
+        segments=None if of_key is None else (seen.of_query, of_key),
         positions=((first + jnp.arange(L))[None], jnp.arange(M)[None]),
         run=True,
-        prefix=seen.prefix,
+        prefix=prefix,
         bias=_bias(rules, array),
         precision=rules.precision,
         causal=rules.causal,
@@ -116,12 +109,8 @@ def _gathered(rules: Rules, divides: bool, q_BLGRK, k_BMGK, v_BMGK, array, seen:
     )
 
 
-def _ring(rules: Rules, divides: bool, q_BLGRK, k_BMGK, v_BMGK, array, seen: Seen):
-    return _around(rules, q_BLGRK, k_BMGK, v_BMGK, array, seen)
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _around(rules: Rules, q_BLGRK, k_BMGK, v_BMGK, array, seen: Seen):
+def _ring(rules: Rules, q_BLGRK, k_BMGK, v_BMGK, array, seen: Seen):
     return _forward(rules, q_BLGRK, k_BMGK, v_BMGK, array, seen)[0]
 
 
@@ -171,7 +160,7 @@ def _backward(rules: Rules, saved, of_o_BLGRK):
     return like(of_q, q_BLGRK), like(of_k, k_BMGK), like(of_v, v_BMGK), of_array, None
 
 
-_around.defvjp(_forward, _backward)
+_ring.defvjp(_forward, _backward)
 
 
 def _scores(rules: Rules, q_BLGRK, k_BMGK, array, seen: Seen, home) -> Array:

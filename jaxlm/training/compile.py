@@ -43,7 +43,7 @@ def compile_step(
     batch: Batch,
 ) -> Compiled:
     """Compile `make(axis)`; `state` and `batch` are abstract, `batch` that of all processes together."""
-    meshes.check_rows(mesh, *batch.token.shape)
+    meshes.check_rows(mesh.shape, *batch.token.shape)
     if way != "jit" and mesh.shape["data"] != mesh.size:
         raise UserError(
             f"step.compile={way!r} replicates the state, but the mesh is {dict(mesh.shape)}: "
