@@ -6,6 +6,7 @@ feed-forward and vocabulary; `sequence` splits positions. Axes are Auto: the com
 
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -130,14 +131,19 @@ def build(cfg: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     """The mesh of `cfg` over `devices` (default: all of jax's)."""
     devices = list(jax.devices() if devices is None else devices)
     shape = sizes(cfg, len(devices))
-    if cfg.slices == 1 and (found := slices_of(devices[: math.prod(shape.values())])) > 1:
+    told_of_slices(devices[: math.prod(shape.values())], cfg.slices)
+    return Mesh(arranged(shape, devices, cfg.slices), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def told_of_slices(devices: Sequence[Any], slices: int) -> None:
+    """Warn where `devices` lie on several slices and the config knows of one."""
+    if slices == 1 and (found := slices_of(devices)) > 1:
         log.warning(
             "the devices lie on %d slices, and mesh.slices=1 lets every axis cross the slower network between them: "
             "set mesh.slices=%d, and mesh.data to a multiple of it",
             found,
             found,
         )
-    return Mesh(arranged(shape, devices, cfg.slices), AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def check_divides(mesh: Mesh, axes: Any, shapes: Any) -> None:
@@ -196,6 +202,25 @@ def batch_shardings(mesh: Mesh, batch: Any) -> Any:
     divides = lambda x: x.shape[1] % mesh.shape["sequence"] == 0
     lies = lambda x: NamedSharding(mesh, spec(("batch", "length" if divides(x) else "norm")))
     return jax.tree.map(lies, batch)
+
+
+def row_share(sharding: NamedSharding) -> tuple[int, int]:
+    """(r, n): of each global batch that lies so, this process brings the r-th of n equal runs of rows.
+
+    Processes that hold the same rows, as where `tensor` or `sequence` lies across them, bring the same ones; where one
+    process's rows are no run, each brings all.
+    """
+    first = P(sharding.spec[0])
+    parts = _axis_size(sharding.mesh, first[0])
+    held = defaultdict(set)
+    for device, (part,) in NamedSharding(sharding.mesh, first).devices_indices_map((parts,)).items():
+        held[device.process_index].add(part.start or 0)
+    runs = {process: (min(numbers), len(numbers)) for process, numbers in held.items()}
+    even = len({size for _, size in runs.values()}) == 1
+    if not even or any(max(held[p]) - at >= size or at % size for p, (at, size) in runs.items()):
+        return 0, 1
+    at, size = runs[jax.process_index()]
+    return at // size, parts // size
 
 
 def row_shards(mesh: Mesh | AbstractMesh | None) -> int:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from jaxlm import mesh as meshes
 from jaxlm.batch import Batch
@@ -40,6 +41,7 @@ class Parts(NamedTuple):
     compiled: Compiled
     sums: perplexity.Sums  # jitted
     place: Callable[[Batch], Batch]  # this process's rows -> arrays on the mesh, for `sums`
+    share: tuple[int, int]  # (r, n): this process's rows of a global batch are the r-th of n equal parts
 
 
 def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
@@ -49,16 +51,8 @@ def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
     family = build_family(cfg, vocab, mesh.devices.flat[0].platform)
     rate = optimizers.schedule(cfg.optimizer.schedule, cfg.optimizer.peak_rate, cfg.loop.steps)
     optimizer = optimizers.build(cfg.optimizer, cfg.loop.steps, family.axes, family.precision)
-
-    def init() -> TrainState:
-        params = family.init(jax.random.key(cfg.seed))
-        return states.start(
-            params,
-            optimizer,
-            averaged=optimizers.averaged(cfg.optimizer),
-            carry=carry(cfg, family),
-            trigger=asgd.fresh(cfg.optimizer.patience) if cfg.optimizer.kind == "nt_asgd" else (),
-        )
+    init, abstract = state_of(cfg, family, optimizer, mesh)
+    shardings = jax.tree.map(lambda x: x.sharding, abstract)
 
     def make(axis: str | None):
         return make_step(
@@ -71,10 +65,6 @@ def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
             axis=axis,
         )
 
-    shapes = jax.eval_shape(init)
-    meshes.check_divides(mesh, family.axes, shapes.params)
-    shardings = state_shardings(mesh, shapes, family.axes)
-    abstract = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
     if layout.compile != "jit":  # each device cuts the rows it has
         check_microbatches(cfg, meshes.row_shards(mesh))
     batch = abstract_batch(cfg)
@@ -87,10 +77,35 @@ def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
         abstract=abstract,
         compiled=compiled,
         sums=in_mesh(
-            jax.jit(perplexity.row_sums(family), in_shardings=(shardings.params, on_rows, shardings.carry)), mesh
+            jax.jit(
+                perplexity.row_sums(family),
+                in_shardings=(shardings.params, on_rows, shardings.carry),
+                out_shardings=(NamedSharding(mesh, P()), None),  # each process reads all of the sums
+            ),
+            mesh,
         ),
         place=lambda batch: place(batch, on_rows),
+        share=meshes.row_share(on_rows.token),
     )
+
+
+def state_of(cfg: RunConfig, family: Family, optimizer: Any, mesh: Mesh) -> tuple[Callable[[], TrainState], TrainState]:
+    """How the first state is made, and what it is like on `mesh`: shapes, dtypes and shardings."""
+
+    def init() -> TrainState:
+        params = family.init(jax.random.key(cfg.seed))
+        return states.start(
+            params,
+            optimizer,
+            averaged=optimizers.averaged(cfg.optimizer),
+            carry=carry(cfg, family),
+            trigger=asgd.fresh(cfg.optimizer.patience) if cfg.optimizer.kind == "nt_asgd" else (),
+        )
+
+    shapes = jax.eval_shape(init)
+    meshes.check_divides(mesh, family.axes, shapes.params)
+    shardings = state_shardings(mesh, shapes, family.axes)
+    return init, jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
 
 
 def abstract_batch(cfg: RunConfig) -> Batch:

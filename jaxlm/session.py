@@ -72,7 +72,7 @@ class Session:
         if start:
             log.info("going on from step %d of %d", start, self.cfg.loop.steps)
         self.telemetry = Telemetry(self.cfg.telemetry, self.folder.path, start=start, config=dump(self.cfg), show=show)
-        rank, processes = jax.process_index(), jax.process_count()
+        rank, processes = self.parts.share
         mixed = self.mixed()
         source = batches(
             self.shards, self.cfg.data, start_step=start, process_index=rank, process_count=processes, mixed=mixed
@@ -178,7 +178,8 @@ def predicted_bytes(cfg: RunConfig, counts: Mapping[str, int]) -> int | None:
 
 def evaluation_metrics(cfg: RunConfig, parts: Parts, shards: Shards, params: Any) -> dict[str, float]:
     """The score of the validation split, and the loss of each component of a mixture."""
-    source = evaluation_batches(shards, cfg.data, "validation")
+    rank, processes = parts.share
+    source = evaluation_batches(shards, cfg.data, "validation", process_index=rank, process_count=processes)
     try:
         rows = perplexity.rows(parts.sums, params, map(parts.place, source), carry(cfg, parts.family))
     finally:

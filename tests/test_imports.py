@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the top floor to the ground. A name stands for a module jaxlm/NAME.py or a folder jaxlm/NAME/.
 FLOORS = (
     "cli commands api __main__",
-    "launch plan audit report measure",
+    "launch plan audit report measure sharding sharding_question",
     "run run_config run_folder session score scorers parts saved misfit exchange warm_start mesh_misfit",
     "training evaluation",
     "data corpus generation interop interpret compress checkpoint checkpoint_folder losses host",
