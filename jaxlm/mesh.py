@@ -228,6 +228,13 @@ def row_shards(mesh: Mesh | AbstractMesh | None) -> int:
     return shards(mesh, "batch")
 
 
+def axis_of(name: str) -> str | None:
+    """The mesh axis of a weight's dimension, or of positions: all of which have one at most."""
+    axis = RULES[name]
+    assert not isinstance(axis, tuple)
+    return axis
+
+
 def shards(mesh: Mesh | AbstractMesh | None, name: str) -> int:
     """Into how many parts a dimension of this logical name is split."""
     return 1 if mesh is None else _axis_size(mesh, RULES[name])

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from jaxlm import mesh as meshes
+from jaxlm.batch import Batch
 from jaxlm.data.objectives import example
 from jaxlm.errors import UserError
 from jaxlm.mesh import AXES, MeshConfig
@@ -44,8 +45,10 @@ def check_mesh(cfg: RunConfig, cores: int | None) -> None:
 
 def check_shapes(cfg: RunConfig, sizes: Mapping[str, int]) -> None:
     """UserError for the first shape that does not divide over axes of these `sizes`."""
-    meshes.check_rows(sizes, cfg.data.batch, cfg.data.length)
-    check_positions(cfg, sizes)
+    rows = example(cfg.data.objective, 1, cfg.data.length)
+    # What is read before it is answered is as long as the objective makes it, and told below.
+    meshes.check_rows(sizes, cfg.data.batch, cfg.data.length if rows.source is None else sizes["sequence"])
+    check_positions(cfg, sizes, rows)
     for dimension in dimensions(cfg.model):
         check_dimension(dimension, sizes)
 
@@ -66,7 +69,7 @@ def check_way(cfg: RunConfig, sizes: Mapping[str, int]) -> None:
         )
 
 
-def check_positions(cfg: RunConfig, sizes: Mapping[str, int]) -> None:
+def check_positions(cfg: RunConfig, sizes: Mapping[str, int], rows: Batch) -> None:
     """UserError where mesh axis `sequence` would split what goes from one position to the next, or odd sources."""
     parts, model = sizes["sequence"], cfg.model
     if parts == 1:
@@ -76,8 +79,9 @@ def check_positions(cfg: RunConfig, sizes: Mapping[str, int]) -> None:
             f"mesh.sequence={parts} splits positions, and model.cell={model.cell!r} goes from one to the next: use "
             f"mesh.data or mesh.fsdp, or one of model.cell={', '.join(map(repr, LINEAR))}, which is linear in its state"
         )
-    batch = example(cfg.data.objective, 1, cfg.data.length)
-    found = {"tokens": batch.token.shape[1]} | ({} if batch.source is None else {"source": batch.source.token.shape[1]})
+    if rows.source is None:
+        return
+    found = {"tokens": rows.token.shape[1], "source": rows.source.token.shape[1]}
     for what, length in found.items():
         if length % parts:
             fits = largest(math.gcd(*found.values()), parts)
@@ -110,8 +114,8 @@ def dimensions(model: ModelConfig) -> Iterator[Dimension]:
 
 def check_dimension(dimension: Dimension, sizes: Mapping[str, int]) -> None:
     field, size, name = dimension
-    axis = meshes.RULES[name]
-    assert isinstance(axis, str)
+    axis = meshes.axis_of(name)
+    assert axis is not None
     if size % sizes[axis]:
         up = -(-size // sizes[axis]) * sizes[axis]
         raise UserError(

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from jaxlm import host
 from jaxlm.config import dump
 from jaxlm.errors import JaxlmError, UserError
-from jaxlm.mesh import AXES, RULES
+from jaxlm.mesh import AXES, axis_of
 from jaxlm.run_config import RunConfig
 from jaxlm.training.layout import Layout
 
@@ -50,16 +50,10 @@ class Sharding(NamedTuple):
 def ask(cfg: RunConfig, layout: Layout, vocab: int) -> Sharding:
     """The sharding of `cfg` in `layout`; UserError where they do not suit each other."""
     question = json.dumps({"config": dump(cfg), "layout": layout.dump(), "vocab": vocab})
-    # A program from the cache of compiled ones would say nothing.
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_ENABLE_COMPILATION_CACHE": "false",
-        "TF_CPP_MIN_LOG_LEVEL": "0",
-    }
     command = [sys.executable, "-m", "jaxlm.sharding"]
     try:
         child = subprocess.run(
-            command, input=question, capture_output=True, text=True, timeout=TIMEOUT, env=environment
+            command, input=question, capture_output=True, text=True, timeout=TIMEOUT, env=environment()
         )
         out, told, code = child.stdout, child.stderr, child.returncode
     except subprocess.TimeoutExpired as late:
@@ -69,10 +63,16 @@ def ask(cfg: RunConfig, layout: Layout, vocab: int) -> Sharding:
         raise UserError(told.strip().splitlines()[-1])
     if code or not lines:
         raise JaxlmError(f"the step could not be compiled: {(told.strip().splitlines() or [f'exit code {code}'])[-1]}")
-    leaves = [Leaf(*(tuple(x) if isinstance(x, list) else x for x in leaf)) for leaf in lines[0]["parameters"]]
-    totals = {name: tuple(both) for name, both in lines[0]["totals"].items()}
+    leaves = [Leaf._make(tuple(x) if isinstance(x, list) else x for x in leaf) for leaf in lines[0]["parameters"]]
+    totals = {name: (whole, part) for name, (whole, part) in lines[0]["totals"].items()}
     found = rematerialised(told) if len(lines) > 1 else None
     return Sharding(lines[0]["mesh"], leaves, totals, warnings(lines[0]["mesh"], leaves, totals), found)
+
+
+def environment() -> dict[str, str]:
+    """Of a process whose compiler is to be heard: a program from the cache of compiled ones would say nothing."""
+    told = {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "false", "TF_CPP_MIN_LOG_LEVEL": "0"}
+    return dict(os.environ) | told
 
 
 def _text(output: bytes | str | None) -> str:
@@ -96,7 +96,7 @@ def warnings(mesh: Mapping[str, int], leaves: Iterable[Leaf], totals: Mapping[st
 
 
 def _mend(leaf: Leaf, mesh: Mapping[str, int]) -> str:
-    idle = {name: RULES[name] for name in leaf.axes if isinstance(RULES[name], str)}
+    idle = {name: axis for name in leaf.axes if (axis := axis_of(name)) is not None}
     if not idle:
         return (
             f"the rules of jaxlm/mesh.py split none of its dimensions ({', '.join(leaf.axes)}): give one an axis "
@@ -165,9 +165,8 @@ def described(params: Any, axes: Any) -> list[Leaf]:
     for (path, leaf), logical in zip(jax.tree_util.tree_leaves_with_path(params), named, strict=True):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         part = leaf.sharding.shard_shape(leaf.shape)
-        on_mesh = tuple(
-            None if leaf.sharding.mesh.shape.get(axis, 1) == 1 else axis for axis in map(RULES.get, logical)
-        )
+        sizes = leaf.sharding.mesh.shape
+        on_mesh = tuple(None if axis is None or sizes[axis] == 1 else axis for axis in map(axis_of, logical))
         size = leaf.dtype.itemsize
         leaves.append(
             Leaf(name, leaf.shape, logical, on_mesh, part, size * math.prod(leaf.shape), size * math.prod(part))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlm import losses
+from jaxlm import losses, mesh
 from jaxlm.losses import CHUNK_BYTES, LossConfig, chunk_length, cross_entropy
 
 B, L, D, V = 3, 14, 8, 11
@@ -183,3 +183,14 @@ def test_a_bias_is_added_to_its_last_bit_and_its_gradient_is_the_sum_over_rows(p
     got_V = jax.grad(lambda bias: (logits(bias) * weight_BLV).sum())(jnp.asarray(bias_V))
     rounded_BLV = weight_BLV if precision != "bfloat16_operands" else np.asarray(jnp.bfloat16(weight_BLV), np.float32)
     np.testing.assert_allclose(got_V, rounded_BLV.sum((0, 1)), rtol=1e-5, atol=1e-5)
+
+
+def test_chunks_of_rows_that_devices_share_are_cut_on_each_device():
+    run = jax.jit(lambda: with_gradients(chunk=5))
+    wanted = run()
+    with jax.set_mesh(mesh.build(mesh.MeshConfig(layout="axes", sequence=2, tensor=1))):
+        got = jax.jit(lambda: with_gradients(chunk=5))()
+        chunks = losses.in_chunks(6, jnp.arange(L)[None])[0]
+    for ours, theirs in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    assert chunks[0].tolist() == [[0, 1, 2, 7, 8, 9]]  # three positions of each device's seven

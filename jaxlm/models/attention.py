@@ -6,6 +6,7 @@ Rows that mesh axis `sequence` splits are for `attention_split.py`.
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.sharding import PartitionSpec as P
@@ -71,9 +72,9 @@ def attend(
     )
     choice = choose(case, backend)
     announce(choice)
-    rules = dict(causal=causal, window=window, scale=K**-0.5 if scale is None else scale)
+    rules: dict[str, Any] = dict(causal=causal, window=window, scale=K**-0.5 if scale is None else scale)
     if split:
-        more = dict(precision=precision, segments=segments, prefix=prefix, bias=bias)
+        more: dict[str, Any] = dict(precision=precision, segments=segments, prefix=prefix, bias=bias)
         return split_attention(q_BLGRK, k_BMGK, v_BMGK, sharing, **more, **rules)
     if choice.name == "einsum":
         chunk = chunk_length(B * G * R // devices_sharing(), L, M)

@@ -65,7 +65,7 @@ def split_attention(
     array = None if bias is None else jnp.asarray(bias[0])
     of_array = {"": None, "slopes": P(heads), "buckets": P(None, heads)}[rules.bias]
     seen = Seen(*(segments or (None, None)), prefix)
-    of_seen = Seen(*(None if x is None else P(rows, length) for x in seen))
+    of_seen = jax.tree.map(lambda _: P(rows, length), seen)
     run = functools.partial(_ring if sharing == "ring" else _gathered, rules)
     split = P(rows, length, heads)
     # check_vma: the ring's own gradient does not say over which axes it varies.

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float
 
-from jaxlm.mesh import RULES, mesh_in_scope, shards
+from jaxlm.mesh import RULES, axis_of, mesh_in_scope, shards
 from jaxlm.models.layers import Precision, einsum, exact
 
 # Positions in one body of the loop: with 4, LSTMs of 128 to 256 took 3 to 22 % longer on CPU (docs/log.md).
@@ -178,7 +178,7 @@ def _over_devices(step, a_LBH: Array, b_LBH: Array, state_BH: Array, reverse: bo
     if parts == 1 or len(a_LBH) % parts:
         return _in_blocks(step, a_LBH, b_LBH, state_BH, reverse)
     rows, positions = P(RULES["batch"]), P(RULES["length"], RULES["batch"])
-    run = functools.partial(_in_blocks, step, reverse=reverse, axis=RULES["length"])
+    run = functools.partial(_in_blocks, step, reverse=reverse, axis=axis_of("length"))
     return jax.shard_map(run, in_specs=(positions, positions, rows), out_specs=positions, check_vma=False)(
         a_LBH, b_LBH, state_BH
     )
