@@ -32,17 +32,10 @@ def arranged(sizes: Mapping[str, int], devices: Sequence[Any], slices: int) -> n
     of_slice = [
         mesh_utils.create_device_mesh(inner, group, allow_split_physical_axes=split)
         if group[0].platform != "cpu"
-        else _as_array(group).reshape(inner)
+        else np.array(group).reshape(inner)
         for group in groups
     ]
     return np.concatenate(of_slice).transpose([OUTWARD.index(axis) for axis in sizes])
-
-
-def _as_array(devices: Sequence[Any]) -> np.ndarray:
-    """numpy would look into a device that can be iterated over."""
-    array = np.empty(len(devices), object)
-    array[:] = devices
-    return array
 
 
 def by_slice(devices: Sequence[Any], slices: int, count: int) -> list[list[Any]]:

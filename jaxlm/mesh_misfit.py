@@ -18,6 +18,7 @@ from jaxlm.models.encoder import EncoderConfig
 from jaxlm.models.recurrent import RecurrentConfig
 from jaxlm.models.stack_config import StackConfig
 from jaxlm.run_config import RunConfig
+from jaxlm.training import layout as layouts
 
 
 class Dimension(NamedTuple):
@@ -41,6 +42,9 @@ def check_mesh(cfg: RunConfig, cores: int | None) -> None:
         sizes = dict.fromkeys(AXES, 1) | {"data": cfg.mesh.devices or 1}  # rows are split in every candidate but one
     check_way(cfg, sizes)
     check_shapes(cfg, sizes)
+    way = layouts.default_way(cfg.mesh, cores is not None) if cfg.step.compile == "auto" else cfg.step.compile
+    if way != "jit":
+        check_microbatches(cfg, sizes["data"])
 
 
 def check_shapes(cfg: RunConfig, sizes: Mapping[str, int]) -> None:
@@ -66,6 +70,16 @@ def check_way(cfg: RunConfig, sizes: Mapping[str, int]) -> None:
         raise UserError(
             f"step.compile={way!r} replicates the state, but the mesh is {dict(sizes)}: "
             f"use step.compile='jit', or mesh.layout='replicated'"
+        )
+
+
+def check_microbatches(cfg: RunConfig, devices: int) -> None:
+    """UserError where a device's rows do not divide; rows that do not divide over devices are told elsewhere."""
+    parts = devices * cfg.step.microbatches
+    if cfg.data.batch % devices == 0 and cfg.data.batch % parts:
+        raise UserError(
+            f"data.batch={cfg.data.batch} on {devices} devices does not divide into step.microbatches="
+            f"{cfg.step.microbatches}: make it {-(-cfg.data.batch // parts) * parts}, or use fewer microbatches"
         )
 
 

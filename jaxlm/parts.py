@@ -15,7 +15,7 @@ from jaxlm.errors import UserError
 from jaxlm.evaluation import perplexity
 from jaxlm.flat import shape_of
 from jaxlm.losses import LossConfig, cross_entropy
-from jaxlm.mesh_misfit import check_shapes
+from jaxlm.mesh_misfit import check_microbatches, check_shapes
 from jaxlm.models import build as models
 from jaxlm.models.family import Family, Head
 from jaxlm.models.stack_config import StackConfig
@@ -112,16 +112,6 @@ def abstract_batch(cfg: RunConfig) -> Batch:
     """Shapes and dtypes of the batches that the objective makes, over all processes together."""
     rows = example(cfg.data.objective, cfg.data.batch, cfg.data.length)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), rows)
-
-
-def check_microbatches(cfg: RunConfig, devices: int) -> None:
-    """UserError where a device's rows do not divide; rows that do not divide over devices are told elsewhere."""
-    parts = devices * cfg.step.microbatches
-    if cfg.data.batch % devices == 0 and cfg.data.batch % parts:
-        raise UserError(
-            f"data.batch={cfg.data.batch} on {devices} devices does not divide into step.microbatches="
-            f"{cfg.step.microbatches}: make it {-(-cfg.data.batch // parts) * parts}, or use fewer microbatches"
-        )
 
 
 def as_saved(cfg: RunConfig, arrays: Mapping[str, str], vocab: int) -> RunConfig:

@@ -108,7 +108,8 @@ def _mend(leaf: Leaf, mesh: Mapping[str, int]) -> str:
 # "... from sharding {A} to {B} efficiently for HLO operation %x = f32[2,4]{1,0} dot(...), metadata={op_name="..."}. As"
 MESSAGE = re.compile(
     r"Involuntary full rematerialization\. The compiler cannot go from sharding \{(?P<before>.*?)\} to "
-    r"\{(?P<after>.*?)\} efficiently for HLO operation %\S+ = (?P<shape>\w+\[[\d,]*\])(?P<rest>.*?)As the last resort"
+    r"\{(?P<after>.*?)\} efficiently for HLO operation %\S+ = (?P<shape>\w+\[[\d,]*\])\S* (?P<kind>[\w-]+)\("
+    r"(?P<rest>.*?)As the last resort"
 )
 
 
@@ -126,7 +127,8 @@ def rematerialised(log: str) -> list[dict[str, str]]:
             continue
         found.pop((*key, ""), None)
         place = name[1] if name else ""
-        found[(*key, place)] = {"shape": key[0], "from": key[1], "to": key[2], "where": place or "not told"}
+        told = place or f"a {match['kind']} whose place is not told"
+        found[(*key, place)] = {"shape": key[0], "from": key[1], "to": key[2], "where": told}
     return list(found.values())
 
 

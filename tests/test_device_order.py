@@ -1,6 +1,7 @@
 """Devices in the order of a mesh, on topologies that are not here: slices are made up of fake devices."""
 
-from typing import NamedTuple
+import itertools
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -12,11 +13,15 @@ from jaxlm.errors import UserError
 from jaxlm.mesh import MeshConfig
 
 
-class Device(NamedTuple):
+@dataclass(frozen=True)
+class Device:
     id: int
-    slice_index: int
+    slice_index: int = 0
     platform: str = "cpu"
     device_kind: str = "cpu"
+    coords: tuple[int, ...] = ()
+    core_on_chip: int = 0
+    process_index: int = 0
 
 
 def devices(*of_each_slice):
@@ -45,6 +50,23 @@ def test_neighbours_share_tensor_then_sequence_then_fsdp():
     assert found[0, :, 0].tolist() == [0, 1]
     assert found[0, 0, :].tolist() == [0, 2]
     assert found[:, 0, 0].tolist() == [0, 4]
+
+
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
+def test_on_an_interconnect_those_that_talk_most_are_neighbours(platform):
+    """Two slices of 4 x 4 chips, the chips in no order: a group of `tensor` is a line of neighbours of one slice."""
+    grid = [(x, y, 0) for y in range(4) for x in range(4)]
+    kind = {"tpu": "TPU v5 lite", "gpu": "NVIDIA H100"}[platform]
+    chips = [Device(16 * s + n, s, platform, kind, at) for s in (1, 0) for n, at in enumerate(grid)]
+    found = arranged(sizes(data=2, fsdp=4, tensor=4), sorted(chips, key=lambda chip: chip.id % 7), 2)
+    for group in found[..., 0].reshape(8, 4):
+        assert len({device.slice_index for device in group}) == 1
+        steps = [
+            sum(abs(a - b) for a, b in zip(one.coords, two.coords, strict=True))
+            for one, two in itertools.pairwise(group)
+        ]
+        assert steps == [1, 1, 1]
+    assert {device.slice_index for device in found[1].flat} == {1}
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,8 @@ def test_inspect_of_a_run_that_saved_nothing_says_what_there_is(jaxlm, copy):
 
 
 @pytest.mark.slow
-def test_inspect_shows_where_the_parameters_of_a_run_lie(jaxlm, trained):
+def test_inspect_shows_where_the_parameters_of_a_run_lie(jaxlm, trained, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tiny_run.ROOT))  # its child is of this checkout too
     found = jaxlm("inspect", trained.path, "--sharding", "--json").json
     assert found["mesh"] == {"data": 2, "fsdp": 1, "tensor": 1, "sequence": 1} and found["compile"] == "shard_map"
     assert found["totals"]["parameters"][0] == found["totals"]["parameters"][1]
@@ -204,7 +205,8 @@ def test_inspect_shows_where_the_parameters_of_a_run_lie(jaxlm, trained):
 
 
 @pytest.mark.slow
-def test_inspect_of_a_config_needs_no_text(jaxlm):
+def test_inspect_of_a_config_needs_no_text(jaxlm, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tiny_run.ROOT))
     answer = jaxlm("inspect", "quickstart", "--sharding", "--devices", "4")
     assert answer.code == 0 and "fsdp 4" in answer.out and "vocabulary 4,096" in answer.out
     assert "nothing large stays whole" in answer.out
