@@ -34,8 +34,8 @@ RULES: Mapping[str, str | tuple[str, ...] | None] = {
     "position": None,
     "norm": None,
     "layers": None,
-    "state": None,  # recurrent weights: small, and read at every position
-    "state_in": None,
+    "state": None,
+    "state_in": "fsdp",  # of recurrent weights, which are read whole at every position, and so gathered before
     "gate": None,
     "bucket": None,
     "class": None,
@@ -258,6 +258,11 @@ def whole_rows(table: jax.Array) -> jax.Array:
     if mesh_in_scope() is None:
         return table
     return jax.lax.with_sharding_constraint(table, P(*[P.UNCONSTRAINED] * (table.ndim - 1), None))
+
+
+def whole(weight: jax.Array) -> jax.Array:
+    """A weight that lies whole on every device where it is read, as a loop over positions must have it."""
+    return weight if mesh_in_scope() is None else jax.lax.with_sharding_constraint(weight, P())
 
 
 def constrain(x: jax.Array, names: Sequence[str]) -> jax.Array:

@@ -117,9 +117,10 @@ def dimensions(model: ModelConfig) -> Iterator[Dimension]:
         if isinstance(model, EncoderConfig):  # the products of its heads
             yield Dimension("model.width", dims.D, "ff")
     elif isinstance(model, RecurrentConfig):
-        yield Dimension(
-            "model.embedding" if model.embedding else "model.width", model.embedding or model.width, "width"
-        )
+        table = "embedding" if model.embedding else "width"
+        read = "projection" if model.projection else "width"
+        yield Dimension(f"model.{table}", getattr(model, table), "width")
+        yield Dimension(f"model.{read}", getattr(model, read), "state_in")
     else:
         yield Dimension("model.width", model.width, "width")
     if model.vocab is not None:
