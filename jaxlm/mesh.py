@@ -62,10 +62,10 @@ class MeshConfig(Config):
     sequence: int = pydantic.Field(default=1, gt=0)
     # TPU slices, or hosts of GPUs, that only a slower network joins: `data` alone crosses it. "sharded" is then split
     # within each slice, and copied between them.
-    slices: int = pydantic.Field(default=1, gt=0)
+    slices: int | None = pydantic.Field(default=None, gt=0)  # None: one
     # How keys and values come to the queries of other devices, where `sequence` splits rows. gather: all of them, of
-    # one layer at a time. ring: block by block, for rows so long that a layer's do not fit.
-    attention: Literal["gather", "ring"] = "gather"
+    # one layer at a time. ring: block by block, for rows so long that a layer's do not fit. None: gather.
+    attention: Literal["gather", "ring"] | None = None
 
     @pydantic.model_validator(mode="after")
     def _sizes_need_axes(self):
@@ -86,15 +86,16 @@ class MeshConfig(Config):
                 f"mesh.devices={self.devices}, but mesh.layout='single' is one: set mesh.layout='replicated' or "
                 f"'sharded', or mesh.devices=none"
             )
-        if self.layout in ("auto", "single") and self.slices > 1:
+        slices = self.slices or 1
+        if self.layout in ("auto", "single") and slices > 1:
             raise ValueError(
-                f"mesh.slices={self.slices}, and mesh.layout={self.layout!r} knows of one: use mesh.layout='sharded', "
+                f"mesh.slices={slices}, and mesh.layout={self.layout!r} knows of one: use mesh.layout='sharded', "
                 f"'replicated' or 'axes'"
             )
-        if self.layout == "axes" and self.data % self.slices:
+        if self.layout == "axes" and self.data % slices:
             raise ValueError(
                 f"mesh.data={self.data} is what crosses from slice to slice, and does not divide over mesh.slices="
-                f"{self.slices}: make it {-(-self.data // self.slices) * self.slices}"
+                f"{slices}: make it {-(-self.data // slices) * slices}"
             )
         if self.layout == "axes" and self.devices not in (None, product):
             raise ValueError(
@@ -110,12 +111,13 @@ def sizes(cfg: MeshConfig, available: int) -> dict[str, int]:
         wanted = {name: getattr(cfg, name) for name in AXES}
     else:
         count = 1 if cfg.layout == "single" else cfg.devices or available
-        if count % cfg.slices:
+        slices = cfg.slices or 1
+        if count % slices:
             raise UserError(
-                f"mesh.layout={cfg.layout!r} on {count} devices does not divide over mesh.slices={cfg.slices}: set "
-                f"mesh.devices={max(1, count // cfg.slices) * cfg.slices}, or the number of slices that there are"
+                f"mesh.layout={cfg.layout!r} on {count} devices does not divide over mesh.slices={slices}: set "
+                f"mesh.devices={max(1, count // slices) * slices}, or the number of slices that there are"
             )
-        wanted = dict.fromkeys(AXES, 1) | {"data": cfg.slices, "fsdp": count // cfg.slices}
+        wanted = dict.fromkeys(AXES, 1) | {"data": slices, "fsdp": count // slices}
         if cfg.layout in ("single", "replicated"):
             wanted |= {"data": count, "fsdp": 1}
     needed = math.prod(wanted.values())
@@ -131,8 +133,9 @@ def build(cfg: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     """The mesh of `cfg` over `devices` (default: all of jax's)."""
     devices = list(jax.devices() if devices is None else devices)
     shape = sizes(cfg, len(devices))
-    told_of_slices(devices[: math.prod(shape.values())], cfg.slices)
-    return Mesh(arranged(shape, devices, cfg.slices), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    slices = cfg.slices or 1
+    told_of_slices(devices[: math.prod(shape.values())], slices)
+    return Mesh(arranged(shape, devices, slices), AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def told_of_slices(devices: Sequence[Any], slices: int) -> None:
@@ -219,7 +222,7 @@ def row_share(sharding: NamedSharding) -> tuple[int, int]:
     even = len({size for _, size in runs.values()}) == 1
     if not even or any(max(held[p]) - at >= size or at % size for p, (at, size) in runs.items()):
         return 0, 1
-    at, size = runs[jax.process_index()]
+    at, size = runs.get(jax.process_index(), (0, parts))  # of a topology that is not here it has none
     return at // size, parts // size
 
 

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxlm import parts
 from jaxlm.errors import UserError
 from tests import layouts, layouts_by_process
 from tests.layouts import FAMILIES, LAYOUTS, ONE
@@ -49,6 +50,20 @@ def test_a_family_on_a_layout_is_itself_on_one_device(family, layout, on_one_dev
             step()
         return
     layouts.assert_equal(step(), wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["2x2x2", "data x sequence", "fsdp x tensor x ring"])
+@pytest.mark.parametrize("family", ["llama", "t5", "mingru"])
+def test_so_it_is_in_microbatches_of_scanned_layers_that_are_computed_twice(family, layout, on_one_device):
+    """As accelerators are used: loops around what the devices share."""
+    cfg, shards, wanted = on_one_device(family)
+    scanned = {} if family == "mingru" else {"scan_layers": True, "remat": "full"}
+    cfg = parts.with_model(cfg, **scanned)
+    cfg = cfg.model_copy(update={"step": cfg.step.model_copy(update={"microbatches": 2})})
+    if scanned:  # other parameters than those of layers one by one
+        wanted = layouts.first_step(cfg, ONE, "jit", shards)
+    layouts.assert_equal(layouts.first_step(cfg, *LAYOUTS[layout], shards), wanted)
 
 
 @pytest.mark.slow

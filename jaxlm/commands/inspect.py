@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from jaxlm.commands import terminal
-from jaxlm.commands.train import SetOption
 from jaxlm.errors import UserError
 
 DEVICES = 8  # chosen: a host's GPUs or a small slice, where neither --devices nor the config says how many
@@ -26,7 +25,10 @@ def main(
     devices: Annotated[
         int | None, typer.Option(min=1, help=f"With --sharding: devices; default: the config's, or {DEVICES}.")
     ] = None,
-    set_: SetOption = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="With --sharding: override a field; may be repeated."),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     if sharding:
