@@ -9,6 +9,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxlm import parts, run
+from jaxlm.batch import Batch
 from jaxlm.config import parse
 from jaxlm.data.loader import batches
 from jaxlm.data.objectives import vocabulary
@@ -71,16 +72,30 @@ def prepared(cfg: RunConfig, folder: Path) -> Shards:
 
 def first_step(cfg: RunConfig, mesh: MeshConfig, way: Way, shards: Shards) -> First:
     """Of the loader's first batch, of which this process reads its share."""
-    cfg = cfg.model_copy(update={"mesh": mesh})
-    built = parts.build(cfg, Layout(mesh, None, way, "", {}), vocabulary(cfg.data.objective, cfg.data.length, shards))
-    rank, processes = built.share
-    loader, compiled = batches(shards, cfg.data, process_index=rank, process_count=processes), built.compiled
-    state, metrics = compiled.step(compiled.enter(built.init()), compiled.place(next(loader)))
-    loader.close()
+    built, batch = _built(cfg, mesh, way, shards)
+    compiled = built.compiled
+    state, metrics = compiled.step(compiled.enter(built.init()), compiled.place(batch))
     state = compiled.leave(state)
     everywhere = jax.jit(lambda x: x, out_shardings=NamedSharding(built.mesh, P()))
     loss, gradient, carry = jax.tree.map(np.asarray, everywhere((metrics["loss"], state.opt, state.carry)))
     return First(float(loss), gradient, carry)
+
+
+def scores(cfg: RunConfig, mesh: MeshConfig, way: Way, shards: Shards) -> np.ndarray:
+    """What evaluation sums up for each row of that batch, before the first step."""
+    built, batch = _built(cfg, mesh, way, shards)
+    state = built.init()
+    return np.asarray(built.sums(state.params, built.place(batch), state.carry)[0])
+
+
+def _built(cfg: RunConfig, mesh: MeshConfig, way: Way, shards: Shards) -> tuple[parts.Parts, Batch]:
+    cfg = cfg.model_copy(update={"mesh": mesh})
+    built = parts.build(cfg, Layout(mesh, None, way, "", {}), vocabulary(cfg.data.objective, cfg.data.length, shards))
+    rank, processes = built.share
+    loader = batches(shards, cfg.data, process_index=rank, process_count=processes)
+    batch = next(loader)
+    loader.close()
+    return built, batch
 
 
 def assert_equal(got: First, wanted: First) -> None:

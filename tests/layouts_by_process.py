@@ -2,8 +2,8 @@
 
     python -m tests.layouts_by_process FOLDER FAMILY LAYOUT COORDINATOR RANK PROCESSES
 
-FOLDER holds the text and, as shards/, what was prepared of it. Process 0 leaves FOLDER/LAYOUT.npz: the loss, and
-gradient and carried state leaf by leaf.
+FOLDER holds the text and, as shards/, what was prepared of it. Process 0 leaves FOLDER/LAYOUT.npz: the loss, the
+scores of rows, and gradient and carried state leaf by leaf.
 """
 
 import socket
@@ -36,10 +36,11 @@ def main(folder: Path, family: str, layout: str, coordinator: str, rank: int, pr
 
     cfg = layouts.config(family, folder)
     (shards,) = (Shards.open(manifest.parent) for manifest in (folder / "shards").glob("*/manifest.json"))
-    first = layouts.first_step(cfg, layouts.axes(**LAYOUTS[layout]), "jit", shards)
+    where = layouts.axes(**LAYOUTS[layout]), "jit"
+    first, scores = layouts.first_step(cfg, *where, shards), layouts.scores(cfg, *where, shards)
     if rank == 0:
         leaves = jax.tree.leaves((first.gradient, first.carry))
-        np.savez(folder / f"{layout}.npz", first.loss, *leaves)
+        np.savez(folder / f"{layout}.npz", first.loss, scores, *leaves)
     jax.distributed.shutdown()
 
 

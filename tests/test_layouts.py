@@ -74,6 +74,7 @@ def test_two_processes_of_four_devices_are_one_device(family, layout, tmp_path):
     shards = layouts.prepared(cfg, tmp_path)
     wanted = layouts.first_step(cfg, ONE, "jit", shards)
     layouts_by_process.start(tmp_path, family, layout, processes=2)
-    loss, *leaves = np.load(tmp_path / f"{layout}.npz").values()
+    loss, scores, *leaves = np.load(tmp_path / f"{layout}.npz").values()
     tree = jax.tree.structure((wanted.gradient, wanted.carry))
     layouts.assert_equal(layouts.First(float(loss), *jax.tree.unflatten(tree, leaves)), wanted)
+    np.testing.assert_allclose(scores, layouts.scores(cfg, ONE, "jit", shards), rtol=1e-5)

@@ -72,6 +72,9 @@ def test_a_weight_that_does_not_divide_is_named_with_the_size_that_would():
         mesh.check_divides(mesh.build(axes(fsdp=2, tensor=4)), named, shapes)
     assert "block_0/mlp/up/w: dimension 'ff'=6 does not divide over mesh axis 'tensor'=4" in str(error.value)
     assert "round it up to 8" in str(error.value)
+    odd = {"embedding": jax.ShapeDtypeStruct((257, 8), jnp.float32)}
+    with pytest.raises(UserError, match=r"embedding: dimension 'vocab'=257 .*'tensor'=2: set model\.vocab=258"):
+        mesh.check_divides(mesh.build(axes(tensor=2)), {"embedding": ("vocab", "width")}, odd)
 
 
 @pytest.mark.parametrize(
