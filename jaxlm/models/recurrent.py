@@ -42,7 +42,8 @@ class Recurrent(nn.Module):
         if writes and c.bias:
             parameter(self, "head_b", nn.initializers.zeros, (s.vocab,), ("vocab",))
         seen = self.seen(batch, noise)
-        x_LBD = word_dropout(whole_rows(table_VD), c.word_dropout, noise, c.layers)[batch.token.T]
+        table_VD = whole_rows(table_VD)
+        x_LBD = word_dropout(table_VD, c.word_dropout, noise, c.layers)[batch.token.T]
         x_LBD = constrain(x_LBD.astype(activation_dtype(s.precision)), ("length", "batch", "act_width"))
         x_LBD = vary(x_LBD, c.input_dropout, noise, c.layers)
         after = {}

@@ -59,7 +59,8 @@ class Layer(nn.Module):
         fresh_LB = seen.last_LB if self.reverse else seen.fresh_LB
         if c.cell not in LINEAR:
             w_PJH = whole(parameter(self, "w", orthogonal, (P, J, H), ("state_in", "gate", "state")))
-            w_PZ = weight_drop(w_PJH.reshape(P, J * H), c.weight_drop, seen.noise, 2 * self.number + self.reverse)
+            w_PZ = w_PJH.reshape(P, J * H)
+            w_PZ = weight_drop(w_PZ, c.weight_drop, seen.noise, 2 * self.number + self.reverse)
         if self.spec.loop == "cudnn":
             w_PJH, before = w_PZ.reshape(P, J, H), enter(state, fresh_LB[-1 if self.reverse else 0])
             return lstm_layer(x_LBD, w_DJH, w_PJH, b_JH, before, precision=p, reverse=self.reverse)
