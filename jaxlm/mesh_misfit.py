@@ -3,13 +3,15 @@
 What only the tokenizer decides, the vocabulary where model.vocab leaves it open, `mesh.check_divides` tells later.
 """
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from jaxlm import mesh as meshes
 from jaxlm.batch import Batch
-from jaxlm.data.objectives import example
+from jaxlm.data.objectives import example, vocabulary
+from jaxlm.data.tokenizer_config import ByteBpeConfig, BytesConfig, SentencePieceConfig, WordPieceConfig
 from jaxlm.errors import UserError
 from jaxlm.mesh import AXES, MeshConfig
 from jaxlm.models.build import ModelConfig
@@ -27,6 +29,24 @@ class Dimension(NamedTuple):
     field: str
     size: int
     name: str  # logical, see mesh.RULES
+
+
+@dataclasses.dataclass
+class Trained:
+    """What is known of a tokenizer that is still to be made: how many ids it has, of a trained one at most."""
+
+    vocab: int
+    mask: int | None  # None: it has none of its own
+    separator: int = 0
+    closing: int = 0
+    start: int = 0
+    sentinels: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, cfg: BytesConfig | SentencePieceConfig | ByteBpeConfig | WordPieceConfig) -> "Trained":
+        if isinstance(cfg, BytesConfig):
+            return cls(257, None)  # the bytes and a separator
+        return cls(cfg.vocab, 0 if isinstance(cfg, WordPieceConfig) else None)
 
 
 def check_mesh(cfg: RunConfig, cores: int | None) -> None:
@@ -55,6 +75,9 @@ def check_shapes(cfg: RunConfig, sizes: Mapping[str, int]) -> None:
     check_positions(cfg, sizes, rows)
     for dimension in dimensions(cfg.model):
         check_dimension(dimension, sizes)
+    if cfg.model.vocab is None and isinstance(cfg.data.tokenizer, BytesConfig):
+        ids = vocabulary(cfg.data.objective, cfg.data.length, Trained.of(cfg.data.tokenizer))
+        check_dimension(Dimension("model.vocab", ids, "vocab"), sizes)
 
 
 def known_sizes(cfg: MeshConfig, cores: int | None) -> dict[str, int] | None:

@@ -8,24 +8,14 @@ from jaxlm import mesh as meshes
 from jaxlm.checkpoint_folder import CheckpointFolder
 from jaxlm.data import objectives
 from jaxlm.data import tokenizer as tokenizers
-from jaxlm.data.tokenizer_config import BytesConfig, HuggingFaceConfig, SavedConfig
+from jaxlm.data.tokenizer_config import HuggingFaceConfig, SavedConfig
 from jaxlm.errors import UserError
-from jaxlm.mesh_misfit import check_shapes
+from jaxlm.mesh_misfit import Trained, check_shapes
 from jaxlm.parts import as_saved
 from jaxlm.run_config import RunConfig
 from jaxlm.run_folder import RunFolder, read_json
 from jaxlm.training import layout as layouts
 from jaxlm.training.layout import Layout
-
-
-class Trained:
-    """What is known of a tokenizer that is still to be trained: how many ids it will have at most."""
-
-    separator = closing = start = 0
-    sentinels: tuple[int, ...] = ()
-
-    def __init__(self, vocab: int, mask: int | None):
-        self.vocab, self.mask = vocab, mask
 
 
 def layout_of(cfg: RunConfig, folder: Path | None, devices: int | None, overrides: list[str], usual: int) -> Layout:
@@ -61,14 +51,10 @@ def vocabulary_of(cfg: RunConfig, folder: Path | None) -> int:
         return cfg.model.vocab
     if folder is not None and RunFolder(folder).tokenizer.exists():
         known = tokenizers.load(RunFolder(folder).tokenizer)
+    elif isinstance(cfg.data.tokenizer, SavedConfig | HuggingFaceConfig):
+        known = tokenizers.load_saved(cfg.data.tokenizer)
     else:
-        kind = cfg.data.tokenizer
-        if isinstance(kind, SavedConfig | HuggingFaceConfig):
-            known = tokenizers.load_saved(kind)
-        elif isinstance(kind, BytesConfig):
-            known = Trained(257, None)
-        else:
-            known = Trained(kind.vocab, 0 if kind.kind == "wordpiece" else None)
+        known = Trained.of(cfg.data.tokenizer)
     return objectives.vocabulary(cfg.data.objective, cfg.data.length, known)
 
 

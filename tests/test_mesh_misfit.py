@@ -28,6 +28,8 @@ MISFITS = {
                 r"model\.width=256 .*'fsdp'=3: make it 258, or the axis 2"),
     "a state that goes on": ("shakespeare_lstm", ["mesh.sequence=2"], r"mesh\.sequence=2 splits.*'lstm'.*'mingru'"),
     "sources": ("t5", ["mesh.sequence=4"], r"rows of 114 tokens of data\.length=568.*'sequence'=4.*mesh\.sequence=2"),
+    "bytes": ("quickstart", ["mesh.tensor=2", "data.tokenizer.kind=bytes"],
+              r"model\.vocab=257 .*'tensor'=2: make it 258"),
     "microbatches": ("quickstart", ["step.compile=shard_map", "mesh.data=8", "step.microbatches=4"],
                      r"data\.batch=16 on 8 devices.*step\.microbatches=4: make it 32"),
     "copies of a split state": ("quickstart", ["mesh.fsdp=2", "step.compile=pmap"], r"'pmap' replicates.*'fsdp': 2"),
