@@ -33,7 +33,7 @@ VERBS = {
     "verify-resume": Verb(
         "jaxlm.commands.verify_resume", "Prove that a run goes on exactly on other devices, by kills."
     ),
-    "inspect": Verb("jaxlm.commands.inspect", "What a run is: steps, parameters, hashes, data, environment."),
+    "inspect": Verb("jaxlm.commands.inspect", "What a run is; or where a config's parameters lie."),
     "tokenizer": Verb("jaxlm.commands.tokenizer", "What tokenizers make of a text, by language and source."),
     "configs": Verb("jaxlm.commands.configs", "List the configs that come with jaxlm."),
 }

@@ -15,6 +15,7 @@ from jaxlm.errors import UserError
 from jaxlm.evaluation import perplexity
 from jaxlm.flat import shape_of
 from jaxlm.losses import LossConfig, cross_entropy
+from jaxlm.mesh_misfit import check_microbatches, check_shapes
 from jaxlm.models import build as models
 from jaxlm.models.family import Family, Head
 from jaxlm.models.stack_config import StackConfig
@@ -41,24 +42,18 @@ class Parts(NamedTuple):
     compiled: Compiled
     sums: perplexity.Sums  # jitted
     place: Callable[[Batch], Batch]  # this process's rows -> arrays on the mesh, for `sums`
+    share: tuple[int, int]  # (r, n): this process's rows of a global batch are the r-th of n equal parts
 
 
 def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
     """Mesh, model, optimiser and compiled step of `cfg` in `layout`, for `vocab` ids of tokenizer and objective."""
     mesh = meshes.build(layout.mesh)
+    check_shapes(cfg, mesh.shape)
     family = build_family(cfg, vocab, mesh.devices.flat[0].platform)
     rate = optimizers.schedule(cfg.optimizer.schedule, cfg.optimizer.peak_rate, cfg.loop.steps)
     optimizer = optimizers.build(cfg.optimizer, cfg.loop.steps, family.axes, family.precision)
-
-    def init() -> TrainState:
-        params = family.init(jax.random.key(cfg.seed))
-        return states.start(
-            params,
-            optimizer,
-            averaged=optimizers.averaged(cfg.optimizer),
-            carry=carry(cfg, family),
-            trigger=asgd.fresh(cfg.optimizer.patience) if cfg.optimizer.kind == "nt_asgd" else (),
-        )
+    init, abstract = state_of(cfg, family, optimizer, mesh)
+    shardings = jax.tree.map(lambda x: x.sharding, abstract)
 
     loss, seed = make_loss(family, cfg.loss), cfg.seed if cfg.model.noisy else None
     average = optimizers.moving_average(cfg.optimizer)
@@ -68,10 +63,6 @@ def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
             loss, optimizer, rate=rate, seed=seed, microbatches=cfg.step.microbatches, average=average, axis=axis
         )
 
-    shapes = jax.eval_shape(init)
-    meshes.check_divides(mesh, family.axes, shapes.params)
-    shardings = state_shardings(mesh, shapes, family.axes)
-    abstract = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
     batch = abstract_batch(cfg)
     if layout.compile == "strict":
         update = make_update(optimizer, rate=rate, average=average)
@@ -97,23 +88,33 @@ def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
         compiled=compiled,
         sums=sums,
         place=place_rows,
+        share=meshes.row_share(NamedSharding(mesh, meshes.spec(("batch",)))),
     )
+
+
+def state_of(cfg: RunConfig, family: Family, optimizer: Any, mesh: Mesh) -> tuple[Callable[[], TrainState], TrainState]:
+    """How the first state is made, and what it is like on `mesh`: shapes, dtypes and shardings."""
+
+    def init() -> TrainState:
+        params = family.init(jax.random.key(cfg.seed))
+        return states.start(
+            params,
+            optimizer,
+            averaged=optimizers.averaged(cfg.optimizer),
+            carry=carry(cfg, family),
+            trigger=asgd.fresh(cfg.optimizer.patience) if cfg.optimizer.kind == "nt_asgd" else (),
+        )
+
+    shapes = jax.eval_shape(init)
+    meshes.check_divides(mesh, family.axes, shapes.params)
+    shardings = state_shardings(mesh, shapes, family.axes)
+    return init, jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
 
 
 def abstract_batch(cfg: RunConfig) -> Batch:
     """Shapes and dtypes of the batches that the objective makes, over all processes together."""
     rows = example(cfg.data.objective, cfg.data.batch, cfg.data.length)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), rows)
-
-
-def check_microbatches(cfg: RunConfig, devices: int) -> None:
-    """UserError where a device's rows do not divide; rows that do not divide over devices are told elsewhere."""
-    parts = devices * cfg.step.microbatches
-    if cfg.data.batch % devices == 0 and cfg.data.batch % parts:
-        raise UserError(
-            f"data.batch={cfg.data.batch} on {devices} devices does not divide into step.microbatches="
-            f"{cfg.step.microbatches}: make it {-(-cfg.data.batch // parts) * parts}, or use fewer microbatches"
-        )
 
 
 def as_saved(cfg: RunConfig, arrays: Mapping[str, str], vocab: int) -> RunConfig:
@@ -174,6 +175,7 @@ def build_family(cfg: RunConfig, vocab: int, platform: str) -> Family:
         head=head(cfg.data.objective),
         source_length=None if batch.source is None else batch.source.token.shape[1],
         prefix=batch.prefix is not None,
+        ring=cfg.mesh.attention == "ring",
     )
 
 

@@ -18,6 +18,7 @@ from jaxlm.data.loader import asks
 from jaxlm.data.objectives import vocabulary
 from jaxlm.data.shards import Shards
 from jaxlm.errors import UserError
+from jaxlm.mesh_misfit import check_mesh
 from jaxlm.parts import Parts, as_saved, build
 from jaxlm.run_config import RunConfig, imported
 from jaxlm.run_folder import RunFolder, read_json, write_json
@@ -88,6 +89,8 @@ def _ready(
     cfg: RunConfig, folder: RunFolder, shards_dir: Path, warm: str | None, workers: int | None, progress: Progress
 ) -> str:
     """On process 0: all that is written before training begins. The folder of the shards."""
+    if not folder.layout.exists():  # one that is, was of other cores maybe, and is obeyed
+        check_mesh(cfg, ranks.count() * host.cores() if host.computes_on_cpu() else None)
     if warm is not None:
         warm_start.require_checkpoint(warm)  # before text is prepared for it
     shards = open_shards(cfg, folder, shards_dir, workers, progress)

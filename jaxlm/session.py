@@ -74,7 +74,7 @@ class Session:
         # Process 0 writes and shows; the others say only what goes wrong.
         telemetry = Telemetry if ranks.rank() == 0 else Silent
         self.telemetry = telemetry(self.cfg.telemetry, self.folder.path, start=start, config=dump(self.cfg), show=show)
-        rank, count = ranks.rank(), ranks.count()
+        rank, count = self.parts.share
         source = batches(
             self.shards, self.cfg.data, start_step=start, process_index=rank, process_count=count, mixed=self.mixed()
         )
@@ -188,7 +188,7 @@ def predicted_bytes(cfg: RunConfig, counts: Mapping[str, int]) -> int | None:
 
 def evaluation_metrics(cfg: RunConfig, parts: Parts, shards: Shards, params: Any) -> dict[str, float]:
     """The score of the validation split, and the loss of each component of a mixture."""
-    rank, count = ranks.rank(), ranks.count()
+    rank, count = parts.share
     source = evaluation_batches(shards, cfg.data, "validation", process_index=rank, process_count=count)
     try:
         rows = perplexity.rows(parts.sums, params, map(parts.place, source), carry(cfg, parts.family))

@@ -18,11 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the top floor to the ground. A name stands for a module jaxlm/NAME.py or a folder jaxlm/NAME/.
 FLOORS = (
     "cli commands api __main__",
-    "launch plan audit report measure",
-    "run run_config run_folder session score scorers parts saved misfit exchange warm_start",
+    "launch plan audit report measure sharding sharding_question",
+    "run run_config run_folder session score scorers parts saved misfit exchange warm_start mesh_misfit",
     "training evaluation",
     "data corpus generation interop interpret compress checkpoint checkpoint_folder losses host",
-    "models mesh config config_errors batch errors hashing flat bits ranks beat",
+    "models mesh device_order config config_errors batch errors hashing flat bits ranks beat",
 )
 
 # Library -> the only places of jaxlm that import it. Where a library is not here, anybody may.
