@@ -21,7 +21,7 @@ import numpy as np
 import tokenizers
 
 from jaxlm.config import dump
-from jaxlm.data import tokenizer_json
+from jaxlm.data import tokenizer_json, tried
 from jaxlm.data.foreign import parse_object, read_bytes, read_object
 from jaxlm.data.tokenizer_base import FACTS, FORMAT_VERSION, MODEL, PART_CHARACTERS, Tokenizer, utf8
 from jaxlm.data.tokenizer_config import ByteBpeConfig, HuggingFaceConfig, WordPieceConfig
@@ -55,6 +55,7 @@ class HuggingFaceTokenizer(Tokenizer):
         origin = f"{config.path}/{FILE}" if theirs and config.path else FILE
         data = parse_object(files[FILE], origin)
         tokenizer_json.check(data, origin)
+        tried.require("tokenizers", files[FILE], origin)
         settings = [
             _settings(files, "tokenizer_config.json"),
             _settings(files, "special_tokens_map.json"),
