@@ -46,19 +46,16 @@ class Corpus(NamedTuple):
     @classmethod
     def open(cls, folder: Path) -> "Corpus":
         """Damaged where the manifest is not what was written, UserError where there is none."""
-        try:
-            sealed = (folder / MANIFEST).read_bytes()
-        except OSError as error:
-            raise UserError(
-                f"{folder} has no {MANIFEST} ({error.strerror}): a corpus is a folder made by `jaxlm prepare`"
-            ) from None
-        manifest = hashing.unseal(sealed, str(folder / MANIFEST))
+        if not (folder / MANIFEST).exists():
+            raise UserError(f"{folder} has no {MANIFEST}: a corpus is a folder made by `jaxlm prepare`")
+        manifest = hashing.read_sealed(folder / MANIFEST)
         if manifest.get("format_version") != FORMAT_VERSION:
             raise UserError(
                 f"{folder}: format_version={manifest.get('format_version')}, this jaxlm reads {FORMAT_VERSION}: run "
                 f"`jaxlm prepare` again"
             )
-        return cls(folder, manifest)
+        wanted = {"files": dict, "stages": dict, "summary": dict, "config": dict, "digest": str}
+        return cls(folder, hashing.told(manifest, wanted, str(folder / MANIFEST)))
 
     def verify(self) -> list[str]:
         """`file: what is wrong`: files that are not as they were written, or that are beside them and of nobody, and a
@@ -71,7 +68,7 @@ class Corpus(NamedTuple):
             wrong = json.loads((self.folder / DATASHEET).read_bytes())["digest"] != self.manifest["digest"]
         except FileNotFoundError:
             return  # a corpus has one only where the command made it
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             yield f"{DATASHEET}: damaged: run the same `jaxlm prepare` again"
             return
         if wrong:

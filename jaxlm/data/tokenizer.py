@@ -34,7 +34,7 @@ from jaxlm.data.tokenizer_config import (
 )
 from jaxlm.data.word_memory import WordMemory
 from jaxlm.errors import Damaged, UserError
-from jaxlm.hashing import unseal
+from jaxlm.hashing import leads_inside, read_sealed, told
 
 UNKNOWN, SEPARATOR = 0, 1  # of a SentencePiece model; ids of bytes and learned pieces follow
 _THREADS = 4  # of training: their number changes the model, so it is the same on every machine
@@ -180,18 +180,23 @@ def load(folder: str | Path) -> Tokenizer:
             f"{folder} holds no tokenizer of jaxlm (it has no {FACTS}): copy the one beside the run's shards, "
             f"which its data.json names"
         )
-    facts = unseal((folder / FACTS).read_bytes(), origin=str(folder / FACTS))
+    facts = read_sealed(folder / FACTS)
     if facts.get("format_version") != FORMAT_VERSION:
         raise UserError(
             f"{folder}: format_version={facts.get('format_version')!r}, this jaxlm reads {FORMAT_VERSION}: "
             f"use the version of jaxlm that made it, or prepare the data again"
         )
+    told(facts, {"config": dict, "digest": str}, str(folder / FACTS))
     cfg = parse({"tokenizer": facts["config"]}, _AnyConfig, origin=str(folder / FACTS)).tokenizer
     if isinstance(cfg, tokenizer_huggingface.LibraryConfig):
         return tokenizer_huggingface.load(folder, cfg, facts)
     if not isinstance(cfg, SentencePieceConfig):
         return train(cfg, [], seed=0)
+    if isinstance(cfg, SavedConfig):  # whose folder is another's: none is saved so
+        raise Damaged(f"{folder / FACTS} names another tokenizer, {cfg.path!r:.80}: jaxlm did not write it so")
     model = folder / MODEL
+    if not leads_inside(folder.resolve(), model):
+        raise Damaged(f"{model} leads out of the folder: copy what it leads to")
     if not model.is_file() or not model.stat().st_size:
         raise Damaged(f"{model} is missing or empty: copy the whole folder, or prepare the data again")
     content = read_bytes(model, sentencepiece_file.MOST_BYTES)

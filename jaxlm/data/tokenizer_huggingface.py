@@ -26,7 +26,7 @@ from jaxlm.data.foreign import parse_object, read_bytes, read_object
 from jaxlm.data.tokenizer_base import FACTS, FORMAT_VERSION, MODEL, PART_CHARACTERS, Tokenizer, utf8
 from jaxlm.data.tokenizer_config import ByteBpeConfig, HuggingFaceConfig, WordPieceConfig
 from jaxlm.errors import Damaged, UserError
-from jaxlm.hashing import folder_problems, hash_folder, seal
+from jaxlm.hashing import folder_problems, hash_folder, seal, told
 
 LibraryConfig = HuggingFaceConfig | ByteBpeConfig | WordPieceConfig  # kinds that are such tokenizers
 FOLDER, FILE = "huggingface", "tokenizer.json"
@@ -170,10 +170,15 @@ def is_theirs(folder: Path) -> bool:
 
 def load(folder: Path, cfg: LibraryConfig, facts: Mapping[str, Any]) -> HuggingFaceTokenizer:
     """What `save` wrote; `facts` are those of the folder, unsealed, and `cfg` the config among them."""
+    told(facts, {"files": dict, "specials": dict}, str(folder / FACTS))
+    if strange := facts["files"].keys() - {*KEPT} | facts["specials"].keys() - tokenizer_json.ROLES.keys():
+        raise Damaged(f"{folder / FACTS} tells of {min(strange)!r:.80}: jaxlm did not write it so")
     problems = folder_problems(folder / FOLDER, facts["files"])
     if problems:
         raise Damaged(f"{folder / FOLDER}: {'; '.join(problems)}: copy the whole folder, or import the model again")
-    files = {name: (folder / FOLDER / name).read_bytes() for name in facts["files"]}
+    files = {name: read_bytes(folder / FOLDER / name) for name in facts["files"]}
+    if FILE not in files:
+        raise Damaged(f"{folder / FACTS} tells of no {FILE}: jaxlm did not write it so")
     named = {f"{tokenizer_json.ROLES[role][0]}_id": i for role, i in facts["specials"].items()}
     tokenizer = HuggingFaceTokenizer(cfg, files, named)
     if tokenizer.digest != facts["digest"]:

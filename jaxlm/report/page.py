@@ -7,7 +7,7 @@ request and no script but ours, by its hash. The same files give the same bytes.
 import base64
 import hashlib
 import json
-import os
+import uuid
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ NAME = "report.html"
 def write(run_dir: Path) -> Path:
     """Make `run_dir`/report.html and return its path. Raises UserError where there is no run."""
     path = run_dir / NAME
-    building = run_dir / f".{NAME}.{os.getpid()}"
+    building = run_dir / f".{NAME}.{uuid.uuid4().hex}"  # nobody knows it before, and puts a link there
     html = page(read(run_dir))
     try:
         building.write_text(html, encoding="utf-8")
