@@ -33,7 +33,9 @@ from jaxlm.checkpoint_folder import MANIFEST, CheckpointConfig, CheckpointFolder
 from jaxlm.errors import Damaged, JaxlmError, UserError
 from jaxlm.flat import flatten, kinds, require_same, shape_of, unflatten
 
-MOST_PACKED = 200  # chosen: bytes of arrays for one in a file; a state at its start is two thirds zeros, and packs 3-fold
+MOST_PACKED = (
+    200  # chosen: bytes of arrays for one in a file; a state at its start is two thirds zeros, and packs 3-fold
+)
 
 
 class Checkpoints:
@@ -158,9 +160,11 @@ class Checkpoints:
         try:
             with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
                 arrays = reader.restore(path, args=args)
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:  # each part has errors of its own
+        except (MemoryError, jax.errors.JaxRuntimeError):  # of the machine, where it is too small
+            raise
+        except Exception as error:  # each part has errors of its own
             raise Damaged(f"checkpoint {path} cannot be read, though its hashes are right: {_reason(error)}") from error
-        found = kinds(arrays)
+        found = kinds({name: array for name, array in arrays.items() if hasattr(array, "dtype")})
         if wrong := next((name for name in told if found.get(name) != told[name]), None):
             raise Damaged(f"checkpoint {path}: {wrong!r} is {found.get(wrong)}, but {MANIFEST} tells of {told[wrong]}")
         return arrays

@@ -122,7 +122,7 @@ def told(facts: dict, wanted: dict[str, type], origin: str) -> dict:
 
 def unseal(sealed: bytes, origin: str) -> dict:
     """The inverse of `seal`; Damaged where a single byte is not as sealed."""
-    if json_file.values(sealed) > SEALED_VALUES:
+    if json_file.values(sealed, SEALED_VALUES) > SEALED_VALUES:
         raise Damaged(f"{origin}: more values than jaxlm writes")
     try:
         facts = json.loads(sealed)

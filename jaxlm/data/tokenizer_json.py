@@ -69,7 +69,8 @@ def _require_short(data: dict[str, Any], model: dict[str, Any], origin: str) -> 
     if (longest := max((len(token) for token in tokens if isinstance(token, str)), default=0)) > MOST_CHARACTERS:
         raise UserError(f"{origin} has a token of {longest:,} characters, more than {MOST_CHARACTERS:,}: is it one?")
     steps = {name: len(json.dumps(part)) for name, part in data.items() if name not in ("model", "added_tokens")}
-    if (largest := max(steps, key=lambda name: steps[name])) and steps[largest] > MOST_STEP_CHARACTERS:
+    largest = max(steps, key=lambda name: steps[name], default="")
+    if steps and steps[largest] > MOST_STEP_CHARACTERS:
         raise UserError(
             f"{origin}: its {largest} has {steps[largest]:,} characters, more than {MOST_STEP_CHARACTERS:,}: is it one?"
         )
