@@ -33,9 +33,8 @@ from jaxlm.checkpoint_folder import MANIFEST, CheckpointConfig, CheckpointFolder
 from jaxlm.errors import Damaged, JaxlmError, UserError
 from jaxlm.flat import flatten, kinds, require_same, shape_of, unflatten
 
-MOST_PACKED = (
-    200  # chosen: bytes of arrays for one in a file; a state at its start is two thirds zeros, and packs 3-fold
-)
+# Bytes of arrays for one in a file; chosen: a state at its start is two thirds zeros, and packs 3-fold.
+MOST_PACKED = 200
 
 
 class Checkpoints:

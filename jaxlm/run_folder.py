@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from jaxlm import __version__, host, json_file
+from jaxlm import __version__, host, json_file, redact
 from jaxlm.config import difference
 from jaxlm.corpus.lock import locked
 from jaxlm.errors import UserError
@@ -67,6 +67,7 @@ class RunFolder:
         What FREE names may differ: the run goes on with it, in a layout chosen anew where that depends on it. A
         `finished` one has nowhere to go on to, and stays as it is.
         """
+        config = redact.values(config)  # as it is kept
         self._require_no_links()
         if fresh and self.config.exists():
             with self.locked():  # nobody trains in it
@@ -209,10 +210,10 @@ def git_commit() -> str | None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all."""
+    """Whole or not at all, and without secrets."""
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2)
+        json.dump(redact.values(value), file, indent=2)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
@@ -231,6 +232,6 @@ def record(path: Path, lines: list[Any]) -> None:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         with open(handle, "a", encoding="utf-8") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
+            file.writelines(json.dumps(redact.values(line)) + "\n" for line in lines)
     except OSError as error:
         log.warning("%s cannot be written, so this is not kept for the report: %s", path, error.strerror)

@@ -22,7 +22,7 @@ FLOORS = (
     "run run_config run_folder session score scorers parts saved misfit exchange warm_start",
     "training evaluation",
     "data corpus generation interop interpret compress checkpoint checkpoint_folder losses host",
-    "models mesh config config_errors batch errors json_file hashing flat bits",
+    "models mesh config config_errors batch errors redact json_file hashing flat bits",
 )
 
 # Library -> the only places of jaxlm that import it. Where a library is not here, anybody may.
@@ -53,7 +53,7 @@ HOMES = {
 }
 
 # Preparing text needs no accelerator: these import no jax, themselves or through another module.
-WITHOUT_JAX = {"corpus", "data", "config", "config_errors", "errors", "batch", "json_file", "hashing", "bits"}
+WITHOUT_JAX = {"corpus", "data", "config", "config_errors", "errors", "batch", "redact", "json_file", "hashing", "bits"}
 MAY_HAVE_JAX = {"data.loader"}  # grain loads jax itself
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jaxlm
-from jaxlm import hashing
+from jaxlm import hashing, redact
 from jaxlm.corpus import left_out, libraries, stages, tasks
 from jaxlm.corpus.config import CorpusConfig
 from jaxlm.corpus.config import told as told_config
@@ -152,10 +152,10 @@ def commit(
         "format_version": FORMAT_VERSION,
         "jaxlm": jaxlm.__version__,
         "libraries": libraries.versions(*libraries.of(cfg)),
-        "config": told_config(cfg),
-        "inputs": inputs,
-        "stages": facts,
-        "summary": told,
+        "config": redact.values(told_config(cfg)),
+        "inputs": redact.values(inputs),
+        "stages": redact.values(facts),
+        "summary": redact.values(told),
         "files": files,
         "digest": tasks.key(files),
     }

@@ -2,8 +2,8 @@
 
 SentencePiece is C++ and believes what it loads: a piece of 100 KB overflowed its stack and ended the process
 (google/sentencepiece #1263), a bad table of characters led it beyond the end of its memory (#1269). So the wire format
-of protocol buffers (https://protobuf.dev/programming-guides/encoding) is read here for the few fields of its ModelProto,
-with every length and count bounded, and what jaxlm never writes is refused.
+of protocol buffers (https://protobuf.dev/programming-guides/encoding) is read here, of the few fields of its
+ModelProto, with every length and count bounded; what jaxlm never writes is refused.
 
 Left out: the meaning of most settings of training, which loading does not look at.
 """

@@ -16,7 +16,8 @@ REFUSED = 3  # an exit code that neither Python nor a signal gives
 _RUN = 8_192  # characters of the same kind; chosen: a pattern of cubic time takes hours for them, a linear one none
 _KINDS = ("a", "A", "7", " ", "\n", "-", "é", "中", "ab", "a ", "'s ", "\u0301")
 PROBES = (
-    "Hello, HELLO  wörld\t\tdon't stop.\r\n\n   e\u0301 ﬁ Ａ ½ ẞ İ 漢字 ภาษา 👩‍👩‍👧 \u00a0\u200b\ufeff\u2581\ufffd\U0010ffff",
+    "Hello, HELLO  wörld\t\tdon't stop.\r\n\n   e\u0301 ﬁ Ａ ½ ẞ İ 漢字 ภาษา 👩‍👩‍👧 "
+    "\u00a0\u200b\ufeff\u2581\ufffd\U0010ffff",
     *((kind * _RUN)[:_RUN] + end for kind in _KINDS for end in ("!", "")),
 )
 

@@ -1,8 +1,9 @@
 """Which tokenizers may be loaded into this process: those that jaxlm made here, and those that were tried (trial.py).
 
 A hash of each is kept in the folder of caches, XDG_CACHE_HOME/jaxlm/tokenizers or ~/.cache/jaxlm/tokenizers, so that a
-trial, a tenth of a second, is made once for a tokenizer and never for one's own. The hash is SHA-256: whoever hands over
-a run folder cannot make another model of the same one. Where the folder cannot be written, every process tries anew.
+trial, a tenth of a second, is made once for a tokenizer and never for one's own. The hash is SHA-256: whoever hands
+over a run folder cannot make another model of the same one. Where the folder cannot be written, every process tries
+anew.
 """
 
 import contextlib
@@ -59,8 +60,8 @@ def require(library: Library, model: bytes, origin: str) -> None:
     if child.returncode:
         how = f"ended by signal {-child.returncode}" if child.returncode < 0 else f"exit code {child.returncode}"
         raise UserError(
-            f"{origin}: loading it and encoding a text took {library} over {seconds} s or {room:,} bytes, or crashed it "
-            f"({how}): {_MEND}"
+            f"{origin}: loading it and encoding a text took {library} over {seconds} s or {room:,} bytes, or crashed "
+            f"it ({how}): {_MEND}"
         )
     _remember(name)
 

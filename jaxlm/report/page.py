@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from jaxlm import redact
 from jaxlm.report import tables
 from jaxlm.report.curves import curves
 from jaxlm.report.folder import Run, number, read
@@ -27,7 +28,7 @@ def write(run_dir: Path) -> Path:
     building = run_dir / f".{NAME}.{uuid.uuid4().hex}"  # nobody knows it before, and puts a link there
     html = page(read(run_dir))
     try:
-        building.write_text(html, encoding="utf-8")
+        building.write_text(redact.text(html), encoding="utf-8")
         building.replace(path)
     finally:
         building.unlink(missing_ok=True)
