@@ -33,8 +33,9 @@ from jaxlm.checkpoint_folder import MANIFEST, CheckpointConfig, CheckpointFolder
 from jaxlm.errors import Damaged, JaxlmError, UserError
 from jaxlm.flat import flatten, kinds, require_same, shape_of, unflatten
 
-# Bytes of arrays for one in a file; chosen: a state at its start is two thirds zeros, and packs 3-fold.
-MOST_PACKED = 200
+# Bytes of arrays for one in a file, beyond so many; chosen: a state at its start is two thirds zeros, packs 3-fold.
+MOST_PACKED, FREE_BYTES = 200, 200_000_000
+WIDE = ("float64", "int64", "uint64", "complex128")  # dtypes that jax would narrow
 
 
 class Checkpoints:
@@ -145,7 +146,10 @@ class Checkpoints:
         if not names:
             raise UserError(f"checkpoint {self.folder.path(chosen)} holds no array under {prefix!r}")
         host = jax.sharding.SingleDeviceSharding(_host_device())
-        how = {name: _like(shape_of(manifest["arrays"][name]), host) for name in names}
+        how: dict[str, Any] = {
+            name: ocp.RestoreArgs(restore_type=np.ndarray) if kind.startswith(WIDE) else _like(shape_of(kind), host)
+            for name in names for kind in [manifest["arrays"][name]]
+        }  # fmt: skip
         arrays = self._read_arrays(chosen, how, manifest)
         return chosen, {name: np.asarray(array) for name, array in arrays.items()}, manifest["meta"]
 
@@ -153,10 +157,11 @@ class Checkpoints:
         """The arrays named by `how`; Damaged where they are not what the manifest tells, and then little is read."""
         path, told = self.folder.path(step), {name: manifest["arrays"][name] for name in how}
         size, stored = sum(map(_bytes_of, told.values())), sum(size for size, _ in manifest["files"].values())
-        if size > MOST_PACKED * stored:
+        if size > max(FREE_BYTES, MOST_PACKED * stored):
             raise Damaged(f"checkpoint {path} would unpack to {size:,} bytes from {stored:,}: it is none of a model")
         args = ocp.args.PyTreeRestore(item=dict.fromkeys(how, 0), restore_args=how, partial_restore=True)
         try:
+            _require_shapes(path, {n: told[n] for n in how if not isinstance(how[n], ocp.ArrayRestoreArgs)})
             with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
                 arrays = reader.restore(path, args=args)
         except (MemoryError, jax.errors.JaxRuntimeError):  # of the machine, where it is too small
@@ -217,6 +222,14 @@ class Checkpoints:
 def _like(shape: tuple[int, ...], sharding: Any) -> ocp.ArrayRestoreArgs:
     """Read an array that has this shape, or none: what another shape would need is never asked for."""
     return ocp.ArrayRestoreArgs(sharding=sharding, global_shape=shape, strict=True)
+
+
+def _require_shapes(path: Path, told: dict[str, str]) -> None:
+    """ValueError where arrays are stored with other shapes; takes some ms for each array of the checkpoint."""
+    stored = ocp.PyTreeCheckpointHandler().metadata(path) if told else {}
+    for name, kind in told.items():
+        if tuple(stored[name].shape) != shape_of(kind):
+            raise ValueError(f"{name!r} is stored with the shape {stored[name].shape}, not that of {kind}")
 
 
 def _host_device() -> jax.Device:
