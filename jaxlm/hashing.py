@@ -12,8 +12,10 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import xxhash
 
@@ -109,7 +111,7 @@ def read_sealed(path: Path, origin: str | None = None) -> dict:
     return unseal(path.read_bytes(), origin)
 
 
-def told(facts: dict, wanted: dict[str, type], origin: str) -> dict:
+def told(facts: Mapping[str, Any], wanted: dict[str, type], origin: str) -> Mapping[str, Any]:
     """`facts`, if they have values of the types `wanted` by their names; Damaged where they have not.
 
     A seal finds accidents: whoever makes facts to harm seals them as well.

@@ -55,7 +55,8 @@ class Corpus(NamedTuple):
                 f"`jaxlm prepare` again"
             )
         wanted = {"files": dict, "stages": dict, "summary": dict, "config": dict, "digest": str}
-        return cls(folder, hashing.told(manifest, wanted, str(folder / MANIFEST)))
+        hashing.told(manifest, wanted, str(folder / MANIFEST))
+        return cls(folder, manifest)
 
     def verify(self) -> list[str]:
         """`file: what is wrong`: files that are not as they were written, or that are beside them and of nobody, and a

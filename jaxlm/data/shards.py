@@ -273,7 +273,8 @@ def _require_sound(folder: Path, manifest: dict[str, Any]) -> None:
     """Damaged where the manifest is not one that jaxlm writes, though its seal is whole, or says another size of a file
     than its counts do."""
     origin = str(folder / MANIFEST)
-    facts = hashing.told(manifest, {"vocab": int, "separator": int, "splits": dict, "files": dict}, origin)
+    facts = manifest
+    hashing.told(facts, {"vocab": int, "separator": int, "splits": dict, "files": dict}, origin)
     vocab, files = facts["vocab"], facts["files"]
     if not 0 < vocab <= 2**31 or facts.get("dtype") != _dtype(vocab).str:
         raise Damaged(f"{origin}: vocab={vocab!r:.80} with dtype={facts.get('dtype')!r:.80}: jaxlm writes no such")

@@ -129,14 +129,41 @@ PAGES = {
         "a.xml", lambda: WIKI + "{{" * 100_000 + "</text></revision></page></mediawiki>"),
 }  # fmt: skip
 
+PEOPLE = {
+    "answers 100,000 deep": file("a.json", lambda: deep(100_000)),
+    "answers of 20 million lists": file("a.json", lambda: "[" + "[]," * 20_000_000 + "[]]"),
+    "answers of 4 GB": lambda folder, good: sparse(folder / "a.json", 4 << 30),
+    "answers of 5,000 digits": file("a.json", "[1" + "0" * 5_000 + "]"),
+    "answers that are no UTF-8": file("a.json", b'["\xff"]'),
+    "answers that are no list": file("a.json", '{"a": 1}'),
+    "answers in a line of 1 GB": file("a.jsonl.gz", _gb_line),
+    "an answer that is a number": file("a.jsonl", "7\n"),
+}
+ITEMS = {
+    "questions 100,000 deep": file("a.json", lambda: deep(100_000)),
+    "questions 900 lists deep": file("a.json", '[{"text": ' + "[" * 900 + '"x"' + "]" * 900 + "}]"),
+    "questions of 20 million lists": file("a.json", lambda: '[{"text": [' + "[]," * 20_000_000 + "[]]}]"),
+    "questions of 4 GB": lambda folder, good: sparse(folder / "a.json", 4 << 30),
+    "questions that unpack to 10 GB": file("a.jsonl.gz", lambda: hostile.zip_bomb("gz", 10 << 30)),
+    "questions of Parquet that is none": file("a.parquet", b"PAR1" + b"\xff" * 1_000 + b"PAR1"),
+    "questions whose quotes do not end": file("a.csv", 'text\n"' + "x" * 100_000),
+    "questions of /etc/passwd": _out("/etc/passwd"),
+}
+
 HEAVY = {
+    "answers of 20 million lists", "answers in a line of 1 GB", "questions of 20 million lists",
+    "questions that unpack to 10 GB",
     "20 million lists", "20 million lists in a line", "a gzip bomb", "a zstandard bomb", "a line of 1 GB", "an xz bomb",
     "Parquet that unpacks to 100 GB", "a table of a quote that does not end", "a file of 4 GB of zeros",
     "records of 4 GB of zeros", "JSON of 4 GB of zeros", "gzip of gzip", "a million attributes",
 }  # fmt: skip
 LINKS = {"a link to /etc/passwd", "a link to a device", "a link to the folder above"}  # nothing of them is read
 CASES = [
+    *many("text", ARCHIVES | RECORDS | PAGES, ends=("refused", "told", "opened")), *many("people", PEOPLE),
+    *many("items", ITEMS, ends=("refused", "opened")),
+]  # fmt: skip
+CASES = [
     case._replace(heavy=case.name in HEAVY, ends=("told", "refused") if case.name in LINKS else case.ends)
-    for case in many("text", ARCHIVES | RECORDS | PAGES, ends=("refused", "told", "opened"))
+    for case in CASES
 ]
 assert all(isinstance(case, Case) for case in CASES)

@@ -132,6 +132,23 @@ def corpus(folder: Path, out: Path) -> Any:
         raise Damaged("; ".join(problems))
 
 
+def people(folder: Path, out: Path) -> Any:
+    from jaxlm.corpus.labels.people import records
+
+    return any(list(records(path)) is None for path in folder.iterdir())
+
+
+def items(folder: Path, out: Path) -> Any:
+    from collections import Counter
+
+    from jaxlm.corpus.contamination.config import EvaluationSet
+    from jaxlm.corpus.contamination.items import files
+    from jaxlm.corpus.contamination.items import items as read
+
+    asked = EvaluationSet(name="set", path=str(folder), fields=("text",))
+    return any(list(read(asked, files(asked), Counter())) is None for _ in (1,))
+
+
 def report(folder: Path, out: Path) -> Any:
     from jaxlm.report import folder as reader
     from jaxlm.report import page
@@ -142,7 +159,21 @@ def report(folder: Path, out: Path) -> Any:
 
 OPENERS: dict[str, Callable[[Path, Path], Any]] = {
     one.__name__: one
-    for one in (tokenizer, foreign_tokenizer, text, shards, config, model, run, verify, train, corpus, report)
+    for one in (
+        tokenizer,
+        foreign_tokenizer,
+        text,
+        shards,
+        config,
+        model,
+        run,
+        verify,
+        train,
+        corpus,
+        people,
+        items,
+        report,
+    )
 }
 
 
