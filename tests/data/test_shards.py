@@ -158,14 +158,18 @@ def test_nothing_is_there_until_it_is_whole(tmp_path, monkeypatch):
 # --- shards from elsewhere: a seal finds accidents, and whoever means harm seals anew
 
 
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("good")
+    build(folder / "shards", {"train": [[5] * (1 + n % 7) for n in range(40)], "validation": [[7, 8]]})
+    return hostile_case.Good(folder, folder, folder / "shards", folder, folder)
+
+
 @pytest.mark.parametrize("name", [*hostile_runs.SHARDS, *hostile_runs.PLANS])
-def test_shards_made_to_harm_are_refused_or_packed_anew(name, tmp_path):
-    good, folder = tmp_path / "good", tmp_path / "bad" / "in"
-    build(good, {"train": [[5] * (1 + n % 7) for n in range(40)], "validation": [[7, 8]]})
+def test_shards_made_to_harm_are_refused_or_packed_anew(name, good, tmp_path):
+    folder = tmp_path / "bad" / "in"
     folder.mkdir(parents=True)
-    none = tmp_path / "none"
-    cases = hostile_runs.SHARDS | hostile_runs.PLANS
-    cases[name](folder, hostile_case.Good(none, none, good, none, none))
+    (hostile_runs.SHARDS | hostile_runs.PLANS)[name](folder, good)
     if name in hostile_runs.PLANS:
         spans = plan(Shards.open(folder), "train", "packed", 8, 2).spans(np.arange(3))
         assert (spans.start >= 0).all() and (spans.start + spans.count < 250).all()

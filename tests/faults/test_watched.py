@@ -91,22 +91,26 @@ def write_configs(folder: Path, port: int, secrets: list[str], texts: list[str])
     (folder / "drinks.json").write_text(json.dumps(labels))
 
 
-@pytest.fixture(scope="module")
-def watched(tmp_path_factory, served) -> Watched:
+@pytest.fixture(scope="module", params=["some", pytest.param("every", marks=pytest.mark.slow)])
+def watched(request, tmp_path_factory, served) -> Watched:
+    """`some` verbs need no jax, so that the fast suite has them."""
     folder = tmp_path_factory.mktemp("watched")
     secrets, texts, variables = planted()
     write_configs(folder, served, secrets, texts)
-    run, out = ["--run-dir", "run"], ["--shards-dir", "shards"]
     commands = [
         ["configs"], ["label", "drinks.json"], ["prepare", "small.json", "--workers", "1"],
-        ["train", "tiny.json", *run, *out], ["eval", "run"], 
-        ["generate", "run", "--prompt", "nobody", "--tokens", "4", "--json"], ["verify", "run"],
-        ["inspect", "run"], ["tokenizer", "run", "--html", "tokenizers.html"], ["export", "run", "theirs"],
-        ["import", "theirs", "again"], ["report", "run"],
-        ["prepare", "gone.json", "--workers", "1"],
-        *(["train", "tiny.json", "--run-dir", f"r{n}", *out, "--set", f"data.source={one}"]
-          for n, one in enumerate(texts)),
+        ["verify", "corpora/small"], ["prepare", "gone.json", "--workers", "1"],
     ]  # fmt: skip
+    if request.param == "every":
+        out = ["--shards-dir", "shards"]
+        commands += [
+            ["train", "tiny.json", "--run-dir", "run", *out], ["eval", "run"],
+            ["generate", "run", "--prompt", "nobody", "--tokens", "4", "--json"], ["verify", "run"],
+            ["inspect", "run"], ["tokenizer", "run", "--html", "tokenizers.html"], ["export", "run", "theirs"],
+            ["import", "theirs", "again"], ["report", "run"],
+            *(["train", "tiny.json", "--run-dir", f"r{n}", *out, "--set", f"data.source={one}"]
+              for n, one in enumerate(texts)),
+        ]  # fmt: skip
     for name in ("cache", "tmp"):
         (folder / name).mkdir()
     environment = {**os.environ, **variables, "PYTHONPATH": str(ROOT), "JAXLM_ALLOCATOR": "off"}
@@ -122,11 +126,15 @@ def watched(tmp_path_factory, served) -> Watched:
     return Watched(folder, told["codes"], told["events"], commands, secrets)
 
 
-def test_every_verb_is_watched_and_does_what_it_is_for(watched):
-    assert {command[0] for command in watched.commands} | UNWATCHED.keys() == VERBS.keys()
-    good = watched.commands.index(["report", "run"]) + 1
-    said = (watched.folder / "said.txt").read_text()
-    assert watched.codes[:good] == [0] * good and {*watched.codes[good:]} == {2}, said
+def is_mistake(command: list[str]) -> bool:
+    return "gone.json" in command or "--set" in command
+
+
+def test_each_command_does_what_it_is_for(watched):
+    wanted = [2 if is_mistake(command) else 0 for command in watched.commands]
+    assert watched.codes == wanted, (watched.folder / "said.txt").read_text()
+    if len(watched.commands) > 9:
+        assert {command[0] for command in watched.commands} | UNWATCHED.keys() == VERBS.keys()
 
 
 def test_no_content_of_a_file_becomes_a_program(watched):
@@ -137,7 +145,7 @@ def test_no_content_of_a_file_becomes_a_program(watched):
 def test_no_secret_is_kept_or_told(watched):
     assert len(watched.secrets) == 30 and len({*watched.secrets}) == 30
     places = [path for path in watched.folder.rglob("*") if path.is_file()]
-    assert {"manifest.json", "config.json", "report.html", "datasheet.html", "said.txt"} <= {p.name for p in places}
+    assert {"manifest.json", "datasheet.html", "report.json", "said.txt"} <= {path.name for path in places}
     leaks = [
         f"{secret} in {path.relative_to(watched.folder)}"
         for path in places for content in [path.read_bytes()] for secret in watched.secrets
