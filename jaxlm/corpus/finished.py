@@ -46,9 +46,13 @@ class Corpus(NamedTuple):
     @classmethod
     def open(cls, folder: Path) -> "Corpus":
         """Damaged where the manifest is not what was written, UserError where there is none."""
-        if not (folder / MANIFEST).exists():
-            raise UserError(f"{folder} has no {MANIFEST}: a corpus is a folder made by `jaxlm prepare`")
-        manifest = hashing.read_sealed(folder / MANIFEST)
+        try:
+            (folder / MANIFEST).stat()
+            manifest = hashing.read_sealed(folder / MANIFEST)
+        except OSError as error:
+            raise UserError(
+                f"{folder} has no {MANIFEST} ({error.strerror}): a corpus is a folder made by `jaxlm prepare`"
+            ) from None
         if manifest.get("format_version") != FORMAT_VERSION:
             raise UserError(
                 f"{folder}: format_version={manifest.get('format_version')}, this jaxlm reads {FORMAT_VERSION}: run "
