@@ -198,7 +198,30 @@ def _sparse(folder: Path, good: Good) -> None:
     sparse(folder / "tokenizer.json", 4 << 30, b"{")
 
 
+def parts(**made: Callable[[], str]) -> Callable[[Path, Good], Any]:
+    """Files of an older model, which has no tokenizer.json."""
+
+    def make(folder: Path, good: Good) -> None:
+        for name, text in made.items():
+            (folder / name.replace("_", ".")).write_text(text())
+
+    return make
+
+
+def _large(folder: Path, good: Good) -> None:
+    put(library())(folder, good)
+    for name in ("tokenizer.model", "vocab.txt", "merges.txt"):
+        sparse(folder / name, 90_000_000)
+
+
 LIBRARY = {
+    "a list of 40 million words": parts(vocab_txt=lambda: "a\n" * 40_000_000),
+    "a list of 40 million words, by other ends of lines": parts(vocab_txt=lambda: "\r" * 40_000_000),
+    "40 million merges": parts(vocab_json=lambda: '{"a": 0, "b": 1}', merges_txt=lambda: "a b\n" * 20_000_000),
+    "a merge of nobody, of an older model": parts(
+        vocab_json=lambda: '{"a": 0, "<|endoftext|>": 1}', merges_txt=lambda: "a zzz\n"),
+    "ids that are words, of an older model": parts(vocab_json=lambda: '{"a": "x"}', merges_txt=lambda: ""),
+    "files of 90 MB each": _large,
     "a pattern of exponential time": put(split(r"(a+)+$")),
     "one of alternatives": put(split(r"(a|a)*$")),
     "three stars": put(split(r"((a*)*)*$")),
@@ -243,7 +266,15 @@ LIBRARY = {
     "4 GB": _sparse,
 }  # fmt: skip
 
-HEAVY = {"4 GB of zeros", "8 million lists", "back references", "a pattern of 4 MB"}
+HEAVY = {
+    "a list of 40 million words",
+    "a list of 40 million words, by other ends of lines",
+    "40 million merges",
+    "4 GB of zeros",
+    "8 million lists",
+    "back references",
+    "a pattern of 4 MB",
+}
 CASES = [
     case._replace(heavy=case.name in HEAVY)
     for case in [*many("tokenizer", SENTENCEPIECE), *many("foreign_tokenizer", LIBRARY)]
