@@ -32,10 +32,10 @@ import numpy as np
 import jaxlm
 from jaxlm import hashing
 from jaxlm.data.components import KINDS, By, Names
+from jaxlm.data.shard_facts import SPLITS, require_sound, token_dtype
 from jaxlm.errors import Damaged, UserError
 
 FORMAT_VERSION = 1
-SPLITS = ("train", "validation", "test")
 MANIFEST = "manifest.json"
 NOTHING = -1  # the label of a token that has none
 PLANS = "plans"  # row plans are made from the shards, so they are no part of them
@@ -58,7 +58,7 @@ class Writer:
         names: Names | None = None,
     ):
         assert split in SPLITS and 0 <= separator < vocab
-        self.vocab, self.separator, self.dtype = vocab, separator, _dtype(vocab)
+        self.vocab, self.separator, self.dtype = vocab, separator, token_dtype(vocab)
         folder.mkdir(parents=True, exist_ok=True)
         self._tokens, self._offsets, self._bytes = (
             open(folder / f"{split}.{part}", "wb")  # noqa: SIM115 (closed by close or __exit__)
@@ -180,7 +180,7 @@ class Shards:
         return shards
 
     def tokens(self, split: str) -> np.ndarray:
-        return self._map(split, "tokens", _dtype(self.vocab))
+        return self._map(split, "tokens", token_dtype(self.vocab))
 
     def offsets(self, split: str) -> np.ndarray:
         return self._map(split, "offsets", np.dtype("<u8"))
@@ -239,15 +239,11 @@ class Shards:
         return None if found == size else f"{name}: {found} bytes, but {size} were written"
 
 
-def _dtype(vocab: int) -> np.dtype:
-    return np.dtype("<u2" if vocab <= 65_536 else "<u4")
-
-
 def _write_manifest(building: Path, facts: dict[str, Any]) -> None:
     manifest = {
         "format_version": FORMAT_VERSION,
         "jaxlm": jaxlm.__version__,
-        "dtype": _dtype(facts["vocab"]).str,
+        "dtype": token_dtype(facts["vocab"]).str,
         **facts,
         "files": hashing.hash_folder(building),
     }
@@ -265,69 +261,8 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
             f"{folder}: format_version={manifest['format_version']}, this jaxlm reads {FORMAT_VERSION}: "
             f"run `jaxlm prepare` again, or use jaxlm {manifest.get('jaxlm')}"
         )
-    _require_sound(folder, manifest)
+    require_sound(folder, manifest)
     return manifest, hashing.file_hash(folder / MANIFEST)
-
-
-def _require_sound(folder: Path, manifest: dict[str, Any]) -> None:
-    """Damaged where the manifest is not one that jaxlm writes, though its seal is whole, or says another size of a file
-    than its counts do."""
-    origin = str(folder / MANIFEST)
-    facts = manifest
-    hashing.told(facts, {"vocab": int, "separator": int, "splits": dict, "files": dict}, origin)
-    vocab, files = facts["vocab"], facts["files"]
-    if not 0 < vocab <= 2**31 or facts.get("dtype") != _dtype(vocab).str:
-        raise Damaged(f"{origin}: vocab={vocab!r:.80} with dtype={facts.get('dtype')!r:.80}: jaxlm writes no such")
-    optional = [facts[name] for name in ("closing", "start", "mask") if name in facts]
-    ids = [facts["separator"], *optional, *_list(facts, "sentinels", origin)]
-    if wrong := [i for i in ids if type(i) is not int or not 0 <= i < vocab]:
-        raise Damaged(f"{origin}: {wrong[0]!r:.80} is no id, which are 0 to {vocab - 1}")
-    if not facts["splits"].keys() <= {*SPLITS} or not 1 <= _whole(facts.get("parts", 1)) <= 1_000:
-        raise Damaged(f"{origin}: splits {', '.join(map(repr, facts['splits']))[:80]}, parts={facts.get('parts', 1)!r}")
-    if type(facts.get("components", {})) is not dict:
-        raise Damaged(f"{origin}: components={facts['components']!r:.80}: jaxlm did not write it so")
-    for by in facts.get("components", {}):
-        _list(facts["components"], by, origin)
-    for name, told in files.items():
-        if not (isinstance(told, list) and len(told) == 2 and _whole(told[0]) >= 0 and isinstance(told[1], str)):
-            raise Damaged(f"{origin}: {name!r:.80} is {told!r:.80}: jaxlm did not write it so")
-        if not hashing.leads_inside(folder.resolve(), folder / name):
-            raise Damaged(f"{origin}: {name!r:.80} leads out of the folder: copy what it leads to")
-    for split, counts in facts["splits"].items():
-        _require_sizes(split, counts, files, _dtype(vocab).itemsize, origin)
-
-
-def _require_sizes(split: str, counts: Any, files: dict[str, list], token_bytes: int, origin: str) -> None:
-    names = ("documents", "tokens", "predicted", "bytes")
-    if not isinstance(counts, dict) or any(_whole(counts.get(name)) < 0 for name in names):
-        raise Damaged(f"{origin}: split {split!r} counts {counts!r:.80}: jaxlm did not write it so")
-    documents, tokens = counts["documents"], counts["tokens"]
-    wanted = {"tokens": token_bytes * tokens, "offsets": 8 * (documents + 1), "bytes": 8 * documents}
-    wanted |= {part: size for part, size in _MORE(documents, tokens).items() if f"{split}.{part}" in files}
-    for part, size in wanted.items():
-        found = files.get(f"{split}.{part}", [None])[0]
-        if found != size:
-            raise Damaged(
-                f"{origin}: {split}.{part} has {found} bytes, but {documents:,} documents and {tokens:,} tokens make "
-                f"{size}: not by jaxlm"
-            )
-    if counts["predicted"] != tokens - 1:
-        raise Damaged(f"{origin}: split {split!r} predicts {counts['predicted']:,} of {tokens:,} tokens: not by jaxlm")
-
-
-_MORE = lambda documents, tokens: {"labels": 4 * tokens, "sources": 2 * documents, "languages": 2 * documents}
-
-
-def _whole(value: Any) -> int:
-    """`value`, if it is an integer; else -1."""
-    return value if type(value) is int else -1
-
-
-def _list(facts: dict[str, Any], name: str, origin: str) -> list:
-    found = facts.get(name, [])
-    if not isinstance(found, list):
-        raise Damaged(f"{origin}: {name}={found!r:.80}: jaxlm did not write it so")
-    return found
 
 
 def _intact(folder: Path) -> bool:
