@@ -21,7 +21,7 @@ def token_dtype(vocab: int) -> np.dtype:
 
 
 def require_sound(folder: Path, facts: dict[str, Any]) -> None:
-    """Damaged where `facts` are none that jaxlm writes, though their seal is whole, or sizes are not those of counts."""
+    """Damaged where `facts` are none that jaxlm writes, though their seal is whole, or sizes do not fit counts."""
     origin = str(folder / "manifest.json")
     hashing.told(facts, {"vocab": int, "separator": int, "splits": dict, "files": dict}, origin)
     vocab, files = facts["vocab"], facts["files"]
