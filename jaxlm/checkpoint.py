@@ -17,6 +17,7 @@ import contextlib
 import errno
 import json
 import logging
+import math
 import os
 import shutil
 import threading
@@ -28,9 +29,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxlm import ranks
-from jaxlm.checkpoint_folder import CheckpointConfig, CheckpointFolder
+from jaxlm.checkpoint_folder import MANIFEST, CheckpointConfig, CheckpointFolder
 from jaxlm.errors import Damaged, JaxlmError, UserError
-from jaxlm.flat import flatten, kinds, require_same, unflatten
+from jaxlm.flat import flatten, kinds, require_same, shape_of, unflatten
+
+# Bytes of arrays for one in a file, beyond so many; chosen: a state at its start is two thirds zeros, packs 3-fold.
+MOST_PACKED, FREE_BYTES = 200, 200_000_000
+WIDE = ("float64", "int64", "uint64", "complex128")  # dtypes that jax would narrow
 
 
 class Checkpoints:
@@ -134,8 +139,8 @@ class Checkpoints:
             damaged = [other for other in self.folder.committed() if other > chosen]
             _on_process_0(lambda: self.folder.set_aside(damaged))
         first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        how = {name: ocp.ArrayRestoreArgs(sharding=leaf.sharding or first) for name, leaf in wanted.items()}
-        return chosen, unflatten(abstract, self._read_arrays(chosen, how)), manifest["meta"]
+        how = {name: _like(leaf.shape, leaf.sharding or first) for name, leaf in wanted.items()}
+        return chosen, unflatten(abstract, self._read_arrays(chosen, how, manifest)), manifest["meta"]
 
     def read(self, step: int | None = None, prefix: str = "params/") -> tuple[int, dict[str, np.ndarray], dict]:
         """(step, {name: array on the host}, meta): the arrays whose names begin with `prefix`, no others."""
@@ -145,13 +150,33 @@ class Checkpoints:
         names = [name for name in manifest["arrays"] if name.startswith(prefix)]
         if not names:
             raise UserError(f"checkpoint {self.folder.path(chosen)} holds no array under {prefix!r}")
-        how = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
-        return chosen, self._read_arrays(chosen, how), manifest["meta"]
+        host = jax.sharding.SingleDeviceSharding(_host_device())
+        how: dict[str, Any] = {
+            name: ocp.RestoreArgs(restore_type=np.ndarray) if kind.startswith(WIDE) else _like(shape_of(kind), host)
+            for name in names for kind in [manifest["arrays"][name]]
+        }  # fmt: skip
+        arrays = self._read_arrays(chosen, how, manifest)
+        return chosen, {name: np.asarray(array) for name, array in arrays.items()}, manifest["meta"]
 
-    def _read_arrays(self, step: int, how: dict[str, Any]) -> dict[str, Any]:
+    def _read_arrays(self, step: int, how: dict[str, Any], manifest: dict) -> dict[str, Any]:
+        """The arrays named by `how`; Damaged where they are not what the manifest tells, and then little is read."""
+        path, told = self.folder.path(step), {name: manifest["arrays"][name] for name in how}
+        size, stored = sum(map(_bytes_of, told.values())), sum(size for size, _ in manifest["files"].values())
+        if size > max(FREE_BYTES, MOST_PACKED * stored):
+            raise Damaged(f"checkpoint {path} would unpack to {size:,} bytes from {stored:,}: it is none of a model")
         args = ocp.args.PyTreeRestore(item=dict.fromkeys(how, 0), restore_args=how, partial_restore=True)
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-            return reader.restore(self.folder.path(step), args=args)
+        try:
+            _require_shapes(path, {n: told[n] for n in how if not isinstance(how[n], ocp.ArrayRestoreArgs)})
+            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+                arrays = reader.restore(path, args=args)
+        except (MemoryError, jax.errors.JaxRuntimeError):  # of the machine, where it is too small
+            raise
+        except Exception as error:  # each part has errors of its own
+            raise Damaged(f"checkpoint {path} cannot be read, though its hashes are right: {_reason(error)}") from error
+        found = kinds({name: array for name, array in arrays.items() if hasattr(array, "dtype")})
+        if wrong := next((name for name in told if found.get(name) != told[name]), None):
+            raise Damaged(f"checkpoint {path}: {wrong!r} is {found.get(wrong)}, but {MANIFEST} tells of {told[wrong]}")
+        return arrays
 
     def _valid_step(self, step: int | None) -> int:
         """`step`, or the newest, whose hashes are all right; process 0 looks, and tells the others."""
@@ -196,6 +221,35 @@ class Checkpoints:
         )
 
 
+def _like(shape: tuple[int, ...], sharding: Any) -> ocp.ArrayRestoreArgs:
+    """Read an array that has this shape, or none: what another shape would need is never asked for."""
+    return ocp.ArrayRestoreArgs(sharding=sharding, global_shape=shape, strict=True)
+
+
+def _require_shapes(path: Path, told: dict[str, str]) -> None:
+    """ValueError where arrays are stored with other shapes; takes some ms for each array of the checkpoint."""
+    stored = ocp.PyTreeCheckpointHandler().metadata(path) if told else {}  # type: ignore[arg-type]  # any path will do
+    for name, kind in told.items():
+        if tuple(stored[name].shape) != shape_of(kind):
+            raise ValueError(f"{name!r} is stored with the shape {stored[name].shape}, not that of {kind}")
+
+
+def _host_device() -> Any:
+    """The CPU, where jax has it beside the accelerator."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:  # JAX_PLATFORMS leaves it out
+        return jax.local_devices()[0]
+
+
+def _bytes_of(kind: str) -> int:
+    """Of an array "float32[3,4]"; Damaged for a dtype that no array of ours has."""
+    try:
+        return math.prod(shape_of(kind)) * jax.numpy.dtype(kind.partition("[")[0]).itemsize
+    except TypeError:
+        raise Damaged(f"{MANIFEST} tells of an array {kind!r}, which is of no dtype") from None
+
+
 def _free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
@@ -213,6 +267,7 @@ def _quieten_orbax() -> None:
     logger = logging.getLogger("absl")
     logger.setLevel(logging.WARNING)
     logger.addFilter(_without_traceback)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it tells again of each array that could not be read
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

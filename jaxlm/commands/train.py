@@ -32,7 +32,7 @@ def main(
 ) -> None:
     if not print_config:
         host.restart_with_allocator()
-    from jaxlm import ranks, run
+    from jaxlm import ranks, redact, run
     from jaxlm.config import dump
     from jaxlm.launch import environment
     from jaxlm.run_config import load_config
@@ -40,7 +40,7 @@ def main(
     overrides = [*(set_ or []), *([] if name is None else [f"name={name}"])]
     cfg = load_config(config, *overrides)
     if print_config:
-        print(json.dumps(dump(cfg), indent=2))
+        print(json.dumps(redact.values(dump(cfg)), indent=2))
         return
     if run_dir is None and name is None and Path(config).is_dir():
         run_dir = Path(config)

@@ -33,7 +33,7 @@ class LinearModelConfig(Config):
     ngrams: int = pydantic.Field(default=2, ge=1, le=8)  # tokens of the longest run; theirs: 2; 1: order is not seen
     # Rows that n-grams share. Joulin et al. have 10M; chosen: a step passes over all of them, and 16 MB take 5 ms.
     buckets: int = pydantic.Field(default=2**18, gt=0, lt=2**31)
-    vocab: int | None = pydantic.Field(default=None, gt=0)  # None: the tokenizer's
+    vocab: int | None = pydantic.Field(default=None, gt=0, lt=2**31)  # None: the tokenizer's
     noisy = property(lambda self: False)  # no dropout, so a training step draws nothing
     causal = property(lambda self: False)  # each position knows the whole text
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from jaxlm import redact
 from jaxlm.config import Config
 from jaxlm.errors import UserError
 
@@ -142,6 +143,6 @@ def start_wandb(project: str, folder: Path, config: Mapping[str, Any]) -> Any:
         name=folder.name,
         id=kept.read_text(),
         dir=str(folder),
-        config=dict(config),
+        config=redact.values(dict(config)),
         resume="allow",
     )
