@@ -79,8 +79,8 @@ def _other_arrays(step: Path) -> None:
 
 
 def _swapped(step: Path) -> None:
-    blobs = sorted(path for path in step.rglob("d/*") if path.is_file())
-    a, b = blobs[0], blobs[-1]
+    a = data_file(step)  # Orbax names files at random: not just any two, as not all are read
+    b = min((path for path in (step / "d").iterdir() if path != a), key=lambda path: path.stat().st_size)
     one, two = a.read_bytes(), b.read_bytes()
     a.write_bytes(two)
     b.write_bytes(one)
