@@ -33,6 +33,9 @@ from jaxlm.run_folder import RunFolder, read_json
 TIMINGS = {"seconds", "step_ms", "data_wait_ms", "tokens_per_second", "model_flops_per_second", "mfu"}
 
 
+STRICT = "step.deterministic=strict"  # set in both runs: without it bits depend on the devices
+
+
 class Shape(NamedTuple):
     """On what an attempt runs."""
 
@@ -136,7 +139,7 @@ def prove(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """What `jaxlm verify-resume` prints: the attempts, and what differs between the unbroken and the broken run."""
-    overrides = (*overrides, "step.deterministic=strict")
+    overrides = (*overrides, STRICT)
     cfg = load_config(config, *overrides)
     runs = {name: folder / name for name in ("unbroken", "broken")}
 
