@@ -13,12 +13,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PARITY := $(VENV)/.parity
 RUN := runs/quickstart
+SBOM := .venv-sbom
 # Each worker runs eight devices; more than four workers gain little and cost memory.
 PYTEST := $(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal
 # References are matched by optimised code; only MLIR's emitters, half of the time, stay out.
 PARITY_XLA := --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 
-.PHONY: help install quickstart test test-slow test-parity lint format bench lock clean
+.PHONY: help install quickstart test test-slow test-parity lint format bench lock sbom clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do \
@@ -77,6 +78,16 @@ lock: install  ## resolve the newest releases into requirements.lock
 	    --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	    --no-config --default-index https://pypi.org/simple --custom-compile-command 'make lock'
 
+	echo 'cyclonedx-bom' | $(BIN)/uv pip compile - --output-file requirements-sbom.lock --upgrade --quiet \
+	    --universal --python-version 3.11 --generate-hashes \
+	    --no-config --default-index https://pypi.org/simple --custom-compile-command 'make lock'
+
+sbom:  ## what jaxlm is made of, as CycloneDX: sbom.json, from requirements.lock
+	@test -x $(SBOM)/bin/cyclonedx-py || { $(PYTHON) -m venv --clear $(SBOM) && \
+	    $(SBOM)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-sbom.lock; }
+	$(SBOM)/bin/python -W ignore -m cyclonedx_py requirements --pyproject pyproject.toml --mc-type library \
+	    --output-reproducible --of JSON -o sbom.json requirements.lock
+
 clean:  ## remove .venv and caches; runs and shards stay
-	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(SBOM) sbom.json .cache .pytest_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

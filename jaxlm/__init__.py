@@ -11,7 +11,10 @@
 Nothing is imported before it is used, so that `import jaxlm` is quick and starts no device.
 """
 
+import logging
 from typing import TYPE_CHECKING, Any
+
+from jaxlm import redact
 
 if TYPE_CHECKING:
     from jaxlm.corpus.prepare import prepare
@@ -27,6 +30,8 @@ __all__ = [
     "evaluate", "export_huggingface", "generate", "import_huggingface", "load", "load_config", "logits", "prepare",
     "train",
 ]  # fmt: skip
+
+logging.getLogger("jaxlm").addFilter(redact.record)
 
 _HOMES = {
     "train": "jaxlm.run",

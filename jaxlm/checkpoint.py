@@ -17,6 +17,7 @@ import contextlib
 import errno
 import json
 import logging
+import math
 import os
 import shutil
 import threading
@@ -26,11 +27,15 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 
-from jaxlm.checkpoint_folder import CheckpointConfig, CheckpointFolder
+from jaxlm import ranks
+from jaxlm.checkpoint_folder import MANIFEST, CheckpointConfig, CheckpointFolder
 from jaxlm.errors import Damaged, JaxlmError, UserError
-from jaxlm.flat import flatten, kinds, require_same, unflatten
+from jaxlm.flat import flatten, kinds, require_same, shape_of, unflatten
+
+# Bytes of arrays for one in a file, beyond so many; chosen: a state at its start is two thirds zeros, packs 3-fold.
+MOST_PACKED, FREE_BYTES = 200, 200_000_000
+WIDE = ("float64", "int64", "uint64", "complex128")  # dtypes that jax would narrow
 
 
 class Checkpoints:
@@ -103,12 +108,17 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Return when nothing is being saved any more; raises what went wrong."""
-        if self._finisher is not None:
-            self._finisher.join()
-            self._finisher = None
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
+        if self._finisher is None:
+            return
+        self._finisher.join()
+        failure, self._finisher, self._failure = self._failure, None, None
+
+        def told() -> None:
+            if failure is not None:
+                raise failure
+
+        ranks.first(told, "a checkpoint")  # whose manifest process 0 has written when this returns
+        told()
 
     def close(self) -> None:
         """`wait`; after that another writer may use the folder."""
@@ -129,8 +139,8 @@ class Checkpoints:
             damaged = [other for other in self.folder.committed() if other > chosen]
             _on_process_0(lambda: self.folder.set_aside(damaged))
         first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        how = {name: ocp.ArrayRestoreArgs(sharding=leaf.sharding or first) for name, leaf in wanted.items()}
-        return chosen, unflatten(abstract, self._read_arrays(chosen, how)), manifest["meta"]
+        how = {name: _like(leaf.shape, leaf.sharding or first) for name, leaf in wanted.items()}
+        return chosen, unflatten(abstract, self._read_arrays(chosen, how, manifest)), manifest["meta"]
 
     def read(self, step: int | None = None, prefix: str = "params/") -> tuple[int, dict[str, np.ndarray], dict]:
         """(step, {name: array on the host}, meta): the arrays whose names begin with `prefix`, no others."""
@@ -140,13 +150,33 @@ class Checkpoints:
         names = [name for name in manifest["arrays"] if name.startswith(prefix)]
         if not names:
             raise UserError(f"checkpoint {self.folder.path(chosen)} holds no array under {prefix!r}")
-        how = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
-        return chosen, self._read_arrays(chosen, how), manifest["meta"]
+        host = jax.sharding.SingleDeviceSharding(_host_device())
+        how: dict[str, Any] = {
+            name: ocp.RestoreArgs(restore_type=np.ndarray) if kind.startswith(WIDE) else _like(shape_of(kind), host)
+            for name in names for kind in [manifest["arrays"][name]]
+        }  # fmt: skip
+        arrays = self._read_arrays(chosen, how, manifest)
+        return chosen, {name: np.asarray(array) for name, array in arrays.items()}, manifest["meta"]
 
-    def _read_arrays(self, step: int, how: dict[str, Any]) -> dict[str, Any]:
+    def _read_arrays(self, step: int, how: dict[str, Any], manifest: dict) -> dict[str, Any]:
+        """The arrays named by `how`; Damaged where they are not what the manifest tells, and then little is read."""
+        path, told = self.folder.path(step), {name: manifest["arrays"][name] for name in how}
+        size, stored = sum(map(_bytes_of, told.values())), sum(size for size, _ in manifest["files"].values())
+        if size > max(FREE_BYTES, MOST_PACKED * stored):
+            raise Damaged(f"checkpoint {path} would unpack to {size:,} bytes from {stored:,}: it is none of a model")
         args = ocp.args.PyTreeRestore(item=dict.fromkeys(how, 0), restore_args=how, partial_restore=True)
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-            return reader.restore(self.folder.path(step), args=args)
+        try:
+            _require_shapes(path, {n: told[n] for n in how if not isinstance(how[n], ocp.ArrayRestoreArgs)})
+            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+                arrays = reader.restore(path, args=args)
+        except (MemoryError, jax.errors.JaxRuntimeError):  # of the machine, where it is too small
+            raise
+        except Exception as error:  # each part has errors of its own
+            raise Damaged(f"checkpoint {path} cannot be read, though its hashes are right: {_reason(error)}") from error
+        found = kinds({name: array for name, array in arrays.items() if hasattr(array, "dtype")})
+        if wrong := next((name for name in told if found.get(name) != told[name]), None):
+            raise Damaged(f"checkpoint {path}: {wrong!r} is {found.get(wrong)}, but {MANIFEST} tells of {told[wrong]}")
+        return arrays
 
     def _valid_step(self, step: int | None) -> int:
         """`step`, or the newest, whose hashes are all right; process 0 looks, and tells the others."""
@@ -155,10 +185,7 @@ class Checkpoints:
             wanted = "no checkpoint" if step is None else f"no checkpoint step {step}"
             raise UserError(f"{self.folder.root}: {wanted}; steps there: {there or 'none'}")
         candidates = there[::-1] if step is None else [step]
-        valid = self.folder.first_valid(candidates) if jax.process_index() == 0 else None
-        if jax.process_count() > 1:
-            told = int(multihost_utils.broadcast_one_to_all(np.int32(-1 if valid is None else valid)))
-            valid = None if told < 0 else told
+        valid = ranks.first(lambda: self.folder.first_valid(candidates), "a valid checkpoint")
         if valid is None:
             raise Damaged(
                 f"{self.folder.root}: no valid checkpoint in steps {candidates}, the warnings say why: bring the "
@@ -170,7 +197,7 @@ class Checkpoints:
         """In a thread: when Orbax has committed, write the manifest; then remove what need not stay."""
         try:
             writer.close()  # waits
-            if jax.process_index() == 0:
+            if ranks.rank() == 0:
                 self.folder.finish(step, facts)
         except Exception as error:  # raised again by the next `save`, `wait` or `close`
             self._failure = error  # in case that even explaining it fails
@@ -178,13 +205,13 @@ class Checkpoints:
             self._failure.__cause__ = error
             return
         try:
-            if jax.process_index() == 0:
+            if ranks.rank() == 0:
                 self.folder.remove_old(self.cfg)
         except OSError as error:
             self._failure = JaxlmError(f"checkpoint step {step} is saved, but old steps stay: {error}")
 
     def _not_saved(self, step: int, needed: int, why: object) -> JaxlmError:
-        if jax.process_index() == 0:
+        if ranks.rank() == 0:
             with contextlib.suppress(OSError):  # the next writer removes it
                 self.folder.remove_failed(step)
         free = _free_bytes(self.folder.root)
@@ -192,6 +219,35 @@ class Checkpoints:
             f"checkpoint {self.folder.path(step)} was not saved: {_reason(why)} "
             f"({needed:,} bytes needed, {free:,} free). Finished steps {self.steps()} are untouched"
         )
+
+
+def _like(shape: tuple[int, ...], sharding: Any) -> ocp.ArrayRestoreArgs:
+    """Read an array that has this shape, or none: what another shape would need is never asked for."""
+    return ocp.ArrayRestoreArgs(sharding=sharding, global_shape=shape, strict=True)
+
+
+def _require_shapes(path: Path, told: dict[str, str]) -> None:
+    """ValueError where arrays are stored with other shapes; takes some ms for each array of the checkpoint."""
+    stored = ocp.PyTreeCheckpointHandler().metadata(path) if told else {}  # type: ignore[arg-type]  # any path will do
+    for name, kind in told.items():
+        if tuple(stored[name].shape) != shape_of(kind):
+            raise ValueError(f"{name!r} is stored with the shape {stored[name].shape}, not that of {kind}")
+
+
+def _host_device() -> Any:
+    """The CPU, where jax has it beside the accelerator."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:  # JAX_PLATFORMS leaves it out
+        return jax.local_devices()[0]
+
+
+def _bytes_of(kind: str) -> int:
+    """Of an array "float32[3,4]"; Damaged for a dtype that no array of ours has."""
+    try:
+        return math.prod(shape_of(kind)) * jax.numpy.dtype(kind.partition("[")[0]).itemsize
+    except TypeError:
+        raise Damaged(f"{MANIFEST} tells of an array {kind!r}, which is of no dtype") from None
 
 
 def _free_bytes(folder: Path) -> int:
@@ -211,6 +267,7 @@ def _quieten_orbax() -> None:
     logger = logging.getLogger("absl")
     logger.setLevel(logging.WARNING)
     logger.addFilter(_without_traceback)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it tells again of each array that could not be read
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
@@ -221,7 +278,4 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 def _on_process_0(action: Any) -> None:
     """Act on process 0; the others go on when it is done."""
-    if jax.process_index() == 0:
-        action()
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("jaxlm checkpoints")
+    ranks.first(action, "checkpoints")

@@ -30,7 +30,8 @@ MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
 LOSS = "eval/loss"  # the name in `metrics`, as in metrics.jsonl, by which the best steps are kept
 
-_STEP = re.compile(r"0|[1-9][0-9]*")
+_STEP = re.compile(r"0|[1-9][0-9]{0,17}")
+_KIND = re.compile(r"[a-z]+[a-z0-9_]*\[(?:\d{1,15}(?:,\d{1,15}){0,15})?\]", re.ASCII)  # as flat.kinds tells it
 _REMAINS = re.compile(r"[0-9]+\.(orbax-checkpoint-tmp.*|removed)")
 _log = logging.getLogger("jaxlm")
 
@@ -55,7 +56,8 @@ class CheckpointFolder:
         """The steps that Orbax has committed, oldest first, with or without a manifest."""
         if not self.root.is_dir():
             return []
-        return sorted(int(p.name) for p in self.root.iterdir() if _STEP.fullmatch(p.name) and p.is_dir())
+        own = (p for p in self.root.iterdir() if p.is_dir() and not p.is_symlink())  # a link is nobody's step
+        return sorted(int(p.name) for p in own if _STEP.fullmatch(p.name))
 
     def finished(self) -> list[int]:
         """The steps with a manifest, oldest first, damaged ones included."""
@@ -70,16 +72,22 @@ class CheckpointFolder:
 
     def manifest(self, step: int) -> dict:
         """What was saved; Damaged where the manifest is not as it was written."""
+        path = self.path(step) / MANIFEST
+        if not path.exists():
+            raise Damaged(f"{MANIFEST}: missing; the save did not finish, or the file was lost")
         try:
-            sealed = (self.path(step) / MANIFEST).read_bytes()
+            facts = hashing.read_sealed(path, MANIFEST)
         except OSError as error:
-            why = f"{error.strerror}; the save did not finish, or the file was lost"
-            raise Damaged(f"{MANIFEST}: {why}") from None
-        facts = hashing.unseal(sealed, origin=MANIFEST)
+            raise Damaged(f"{MANIFEST}: {error.strerror}") from None
         found = facts.get("format_version"), facts.get("step")
         if found != (FORMAT_VERSION, step):
             wanted = FORMAT_VERSION, step
             raise Damaged(f"{MANIFEST}: (format, step) is {found}, this jaxlm reads {wanted} in that folder")
+        facts = {"arrays": {}, "meta": {}, "metrics": {}} | facts
+        hashing.told(facts, {"arrays": dict, "meta": dict, "metrics": dict, "files": dict}, MANIFEST)
+        for name, kind in facts["arrays"].items():
+            if not (isinstance(kind, str) and _KIND.fullmatch(kind)):
+                raise Damaged(f"{MANIFEST}: array {name!r:.80} is {kind!r:.80}: jaxlm did not write it so")
         return facts
 
     def arrays(self) -> dict[str, str]:

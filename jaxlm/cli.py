@@ -23,20 +23,25 @@ VERBS = {
     "prepare": Verb("jaxlm.commands.prepare", "Dirty text to a clean corpus, or text to token shards."),
     "label": Verb("jaxlm.commands.label", "Votes of rules and people to labelled examples, and who agrees with whom."),
     "train": Verb("jaxlm.commands.train", "Train a config, or go on with its run; prepares the text first."),
+    "launch": Verb("jaxlm.commands.launch", "Run `train` as several processes of this host, watched and restarted."),
     "eval": Verb("jaxlm.commands.eval", "Score a run: nats a token, perplexity, bits a byte, beside gzip and xz."),
     "generate": Verb("jaxlm.commands.generate", "Let a run continue one or several prompts."),
     "import": Verb("jaxlm.commands.import_model", "Make a run of a Hugging Face model in a folder."),
     "export": Verb("jaxlm.commands.export_model", "Write a run as a Hugging Face model."),
     "report": Verb("jaxlm.commands.report", "Make a run's report.html: curves, scores, samples, config."),
     "verify": Verb("jaxlm.commands.verify", "Check every byte of a run's checkpoints and shards, or of a corpus."),
-    "inspect": Verb("jaxlm.commands.inspect", "What a run is: steps, parameters, hashes, data, environment."),
+    "verify-resume": Verb(
+        "jaxlm.commands.verify_resume", "Prove that a run goes on exactly on other devices, by kills."
+    ),
+    "inspect": Verb("jaxlm.commands.inspect", "What a run is; or where a config's parameters lie."),
     "tokenizer": Verb("jaxlm.commands.tokenizer", "What tokenizers make of a text, by language and source."),
     "configs": Verb("jaxlm.commands.configs", "List the configs that come with jaxlm."),
 }
 
 EPILOG = (
     "Exit codes: 0 done; 1 failed; 2 your mistake (the message says how to mend it); 3 training diverged; "
-    "4 damaged files; 75 interrupted, nothing is lost: run the same command again."
+    "4 damaged files; 5 the same failure came again (jaxlm launch); 75 interrupted, nothing is lost: run the same "
+    "command again."
 )
 
 

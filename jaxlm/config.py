@@ -6,7 +6,6 @@ What errors of validation look like is in `config_errors.py`.
 
 import ast
 import importlib.resources
-import json
 import re
 import runpy
 import traceback
@@ -16,6 +15,7 @@ from typing import Any, ClassVar, TypeVar, get_origin
 
 import pydantic
 
+from jaxlm import json_file
 from jaxlm.config_errors import config_classes, explain, kind_of, members, nearest, no_field, show
 from jaxlm.errors import UserError
 
@@ -231,10 +231,7 @@ def _class_named(name: str, default: type[Config]) -> type[Config]:
 
 
 def _read_json(path: Path) -> dict:
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from None
+    saved = json_file.read(path)
     if not isinstance(saved, dict):
         raise UserError(f"{path}: a saved config is a JSON object, this is {type(saved).__name__}")
     return saved

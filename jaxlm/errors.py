@@ -9,11 +9,16 @@
     (EX_TEMPFAIL of sysexits.h, which schedulers read as "requeue")
 """
 
+from jaxlm import redact
+
 
 class JaxlmError(Exception):
-    """Base of all errors that reach the user as a message instead of a traceback."""
+    """Base of all errors that reach the user as a message instead of a traceback; it tells no secret."""
 
     exit_code = 1
+
+    def __init__(self, *told: object) -> None:
+        super().__init__(*(redact.text(one) if isinstance(one, str) else one for one in told))
 
 
 class UserError(JaxlmError, ValueError):

@@ -12,14 +12,19 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import xxhash
 
+from jaxlm import json_file
 from jaxlm.errors import Damaged
 
 _BLOCK_BYTES = 1 << 22
+SEALED_LIMIT = 64_000_000  # bytes of a manifest; chosen: one of 100,000 arrays and as many files has some 20 million
+SEALED_VALUES = 4_000_000  # chosen: that one has a million
 
 
 def file_hash(path: Path, begin: int = 0, end: int = sys.maxsize) -> str:
@@ -43,12 +48,23 @@ def hash_folder(folder: Path) -> dict[str, list]:
 
 def folder_problems(folder: Path, files: dict[str, list]) -> list[str]:
     """`file: what is wrong`, for every file that is not as `hash_folder` saw it; files may be added."""
+    if not isinstance(files, dict):
+        return ["files: not told as jaxlm writes them"]
+    root = folder.resolve()
     with ThreadPoolExecutor() as pool:
-        found = pool.map(lambda item: _file_problem(folder / item[0], *item[1]), files.items())
+        found = pool.map(lambda item: _file_problem(root, *item), files.items())
         return [f"{name}: {problem}" for name, problem in zip(files, found, strict=True) if problem]
 
 
-def _file_problem(path: Path, size: int, hash_: str) -> str | None:
+def _file_problem(folder: Path, name: str, told: list) -> str | None:
+    path = folder / name
+    if not leads_inside(folder, path):
+        return "leads out of the folder"
+    match told:
+        case [int(size), str(hash_)]:
+            pass
+        case _:
+            return "not told with size and hash"
     try:
         found = path.stat().st_size
         if found < size:
@@ -60,6 +76,14 @@ def _file_problem(path: Path, size: int, hash_: str) -> str | None:
         return "missing"
     except OSError as error:
         return f"unreadable, {error.strerror}"
+
+
+def leads_inside(folder: Path, path: Path) -> bool:
+    """Does `path` lie below `folder`, a resolved one, when links are followed? A manifest may name any file."""
+    try:
+        return path.resolve().is_relative_to(folder)
+    except (OSError, ValueError, RuntimeError):  # a circle of links, or a name with NUL
+        return False
 
 
 def seal(facts: dict) -> bytes:
@@ -77,8 +101,31 @@ def is_sealed(path: Path) -> bool:
         return False
 
 
+def read_sealed(path: Path, origin: str | None = None) -> dict:
+    """What `seal` wrote into a file; Damaged where it is not as it was sealed."""
+    origin = origin or str(path)
+    if not path.is_file():
+        raise Damaged(f"{origin}: missing, or no file")
+    if (size := path.stat().st_size) > SEALED_LIMIT:
+        raise Damaged(f"{origin}: {size:,} bytes, more than the {SEALED_LIMIT:,} that jaxlm writes")
+    return unseal(path.read_bytes(), origin)
+
+
+def told(facts: Mapping[str, Any], wanted: dict[str, type], origin: str) -> Mapping[str, Any]:
+    """`facts`, if they have values of the types `wanted` by their names; Damaged where they have not.
+
+    A seal finds accidents: whoever makes facts to harm seals them as well.
+    """
+    for name, kind in wanted.items():
+        if type(facts.get(name)) is not kind:
+            raise Damaged(f"{origin}: {name}={facts.get(name)!r:.80} is no {kind.__name__}: jaxlm did not write it so")
+    return facts
+
+
 def unseal(sealed: bytes, origin: str) -> dict:
     """The inverse of `seal`; Damaged where a single byte is not as sealed."""
+    if json_file.values(sealed, SEALED_VALUES) > SEALED_VALUES:
+        raise Damaged(f"{origin}: more values than jaxlm writes")
     try:
         facts = json.loads(sealed)
         hash_ = facts.pop("xxh3_128")

@@ -80,6 +80,8 @@ def start_jax(cpu_devices: int | None = None, cache: bool = True) -> None:
     import jax
 
     if cpu_devices is not None and computes_on_cpu():
+        if cpu_devices > cores():
+            os.environ.setdefault("NPROC", str(2 * cpu_devices))  # XLA's threads: devices that wait for others hold one
         try:
             jax.config.update("jax_num_cpu_devices", cpu_devices)
         except RuntimeError:  # jax has started: whoever started it has chosen

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxlm.batch import Batch
 from jaxlm.config import Config
-from jaxlm.mesh import constrain, mesh_in_scope, row_shards
+from jaxlm.mesh import constrain, mesh_in_scope, row_shards, shards, whole_rows
 from jaxlm.models.family import Family
 from jaxlm.models.layers import Precision, einsum, exact
 
@@ -53,7 +53,7 @@ def cross_entropy(
         objective_B, nats_B, _ = of_rows(head, *xs, precision=precision, cfg=cfg, softcap=softcap)
         return objective_B.sum(), nats_B.sum()
 
-    head = table_VD, bias_V
+    head = None if table_VD is None else whole_rows(table_VD), bias_V
     if chunk >= hidden_BLD.shape[1]:
         return of_chunk(head, hidden_BLD, target_BL, weight_BL)
 
@@ -72,8 +72,7 @@ def cross_entropy(
 
         start = (jnp.zeros(()), jnp.zeros(())), jax.tree.map(jnp.zeros_like, head)
         (sums, head_grad), hidden_grads = jax.lax.scan(add, start, in_chunks(chunk, hidden_BLD, target_BL, weight_BL))
-        B, L, D = hidden_BLD.shape
-        return sums, (head_grad, jnp.moveaxis(hidden_grads, 0, 1).reshape(B, -1, D)[:, :L])
+        return sums, (head_grad, out_of_chunks(hidden_grads, hidden_BLD.shape[1]))
 
     def backward(gradients, cotangents):
         of_objective, _ = cotangents
@@ -100,7 +99,8 @@ def row_scores(
     """
     chunk = chunk_length(hidden_BLD.shape[0], hidden_BLD.shape[1], outputs(hidden_BLD, table_VD))
     of_row = functools.partial(of_rows, precision=precision, cfg=PLAIN, softcap=softcap)
-    add = lambda sums, x: (jax.tree.map(jnp.add, sums, of_row((table_VD, bias_V), *x)[1:]), None)
+    head = None if table_VD is None else whole_rows(table_VD), bias_V
+    add = lambda sums, x: (jax.tree.map(jnp.add, sums, of_row(head, *x)[1:]), None)
     xs = in_chunks(chunk, hidden_BLD, target_BL, weight_BL)
     zeros = jnp.zeros(len(hidden_BLD))
     return jax.lax.scan(add, (zeros, zeros), xs)[0]
@@ -154,18 +154,40 @@ def outputs(hidden_BLD: Array, table_VD: Array | None) -> int:
 
 
 def in_chunks(chunk: int, *arrays: Array) -> tuple[Array, ...]:
-    """Each (B, L, ...) as (chunks, B, chunk, ...); the last chunk is filled up with zeros, so with weight 0."""
+    """Each (B, L, ...) as (chunks, B, chunk, ...); what is missing is filled up with zeros, so with weight 0.
+
+    Where mesh axis `sequence` splits rows, a chunk has as many positions of each device: none travels.
+    """
+    parts = parts_of_row(arrays[0].shape[1])
+    of_part = -(-chunk // parts)
 
     def cut(x: Array) -> Array:
-        padding = ((0, 0), (0, -x.shape[1] % chunk)) + ((0, 0),) * (x.ndim - 2)
-        return jnp.moveaxis(jnp.pad(x, padding).reshape(len(x), -1, chunk, *x.shape[2:]), 1, 0)
+        x = x.reshape(len(x), parts, -1, *x.shape[2:])
+        x = jnp.pad(x, ((0, 0), (0, 0), (0, -x.shape[2] % of_part)) + ((0, 0),) * (x.ndim - 3))
+        x = jnp.moveaxis(x.reshape(*x.shape[:2], -1, of_part, *x.shape[3:]), 2, 0)
+        return x.reshape(*x.shape[:2], -1, *x.shape[4:])
 
     return tuple(map(cut, arrays))
 
 
+def out_of_chunks(x: Array, length: int) -> Array:
+    """The inverse of `in_chunks` for rows of `length`."""
+    parts = parts_of_row(length)
+    x = jnp.moveaxis(x.reshape(*x.shape[:2], parts, -1, *x.shape[3:]), 0, 2)
+    x = x.reshape(*x.shape[:2], -1, *x.shape[4:])[:, :, : length // parts]
+    return x.reshape(len(x), length, *x.shape[3:])
+
+
+def parts_of_row(length: int) -> int:
+    """Into how many parts mesh axis `sequence` splits rows; where it does not divide them they are whole."""
+    parts = shards(mesh_in_scope(), "length")
+    return parts if length % parts == 0 else 1
+
+
 def chunk_length(rows: int, length: int, vocab: int) -> int:
     """Tokens of each row whose float32 logits on one device fit CHUNK_BYTES; `length` evenly divided."""
-    fits = max(1, CHUNK_BYTES // (4 * vocab * -(-rows // row_shards(mesh_in_scope()))))
+    shares = row_shards(mesh_in_scope()) * parts_of_row(length)
+    fits = max(1, CHUNK_BYTES // (4 * vocab * -(-rows // shares)))
     return math.ceil(length / math.ceil(length / fits))
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from jaxlm import mesh as meshes
 from jaxlm.batch import Batch
@@ -14,6 +15,7 @@ from jaxlm.errors import UserError
 from jaxlm.evaluation import perplexity
 from jaxlm.flat import shape_of
 from jaxlm.losses import LossConfig, cross_entropy
+from jaxlm.mesh_misfit import check_microbatches, check_shapes
 from jaxlm.models import build as models
 from jaxlm.models.family import Family, Head
 from jaxlm.models.stack_config import StackConfig
@@ -24,7 +26,8 @@ from jaxlm.training import state as states
 from jaxlm.training.compile import Compiled, compile_step, place, state_shardings
 from jaxlm.training.layout import Layout
 from jaxlm.training.state import TrainState
-from jaxlm.training.step import make_step
+from jaxlm.training.step import make_step, make_update
+from jaxlm.training.strict import compile_strict, sums_by_part
 
 POSITIONS = ("position", "encoder/position", "decoder/position")  # learned tables, in decoders and encoders or both
 
@@ -39,14 +42,58 @@ class Parts(NamedTuple):
     compiled: Compiled
     sums: perplexity.Sums  # jitted
     place: Callable[[Batch], Batch]  # this process's rows -> arrays on the mesh, for `sums`
+    share: tuple[int, int]  # (r, n): this process's rows of a global batch are the r-th of n equal parts
 
 
 def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
     """Mesh, model, optimiser and compiled step of `cfg` in `layout`, for `vocab` ids of tokenizer and objective."""
     mesh = meshes.build(layout.mesh)
+    check_shapes(cfg, mesh.shape)
     family = build_family(cfg, vocab, mesh.devices.flat[0].platform)
     rate = optimizers.schedule(cfg.optimizer.schedule, cfg.optimizer.peak_rate, cfg.loop.steps)
     optimizer = optimizers.build(cfg.optimizer, cfg.loop.steps, family.axes, family.precision)
+    init, abstract = state_of(cfg, family, optimizer, mesh)
+    shardings = jax.tree.map(lambda x: x.sharding, abstract)
+
+    loss, seed = make_loss(family, cfg.loss), cfg.seed if cfg.model.noisy else None
+    average = optimizers.moving_average(cfg.optimizer)
+
+    def make(axis: str | None):
+        return make_step(
+            loss, optimizer, rate=rate, seed=seed, microbatches=cfg.step.microbatches, average=average, axis=axis
+        )
+
+    batch = abstract_batch(cfg)
+    if layout.compile == "strict":
+        update = make_update(optimizer, rate=rate, average=average)
+        compiled = compile_strict(loss, update, seed=seed, parts=cfg.step.parts, mesh=mesh, state=abstract, batch=batch)
+        sums = sums_by_part(perplexity.row_sums(family), mesh, cfg.step.parts, abstract, batch)
+        place_rows = compiled.place
+    else:
+        if layout.compile != "jit":  # each device cuts the rows it has
+            check_microbatches(cfg, meshes.row_shards(mesh))
+        compiled = compile_step(make, layout.compile, mesh, abstract, shardings, batch)
+        on_rows = meshes.batch_shardings(mesh, batch)
+        sums = jax.jit(
+            perplexity.row_sums(family),
+            in_shardings=(shardings.params, on_rows, shardings.carry),
+            out_shardings=(NamedSharding(mesh, P()), shardings.carry),  # scores everywhere: any process reads them
+        )
+        sums, place_rows = in_mesh(sums, mesh), lambda batch: place(batch, on_rows)
+    return Parts(
+        family=family,
+        mesh=mesh,
+        init=jax.jit(init, out_shardings=shardings),
+        abstract=abstract,
+        compiled=compiled,
+        sums=sums,
+        place=place_rows,
+        share=meshes.row_share(NamedSharding(mesh, meshes.spec(("batch",)))),
+    )
+
+
+def state_of(cfg: RunConfig, family: Family, optimizer: Any, mesh: Mesh) -> tuple[Callable[[], TrainState], TrainState]:
+    """How the first state is made, and what it is like on `mesh`: shapes, dtypes and shardings."""
 
     def init() -> TrainState:
         params = family.init(jax.random.key(cfg.seed))
@@ -58,53 +105,16 @@ def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
             trigger=asgd.fresh(cfg.optimizer.patience) if cfg.optimizer.kind == "nt_asgd" else (),
         )
 
-    def make(axis: str | None):
-        return make_step(
-            make_loss(family, cfg.loss),
-            optimizer,
-            rate=rate,
-            seed=cfg.seed if cfg.model.noisy else None,
-            microbatches=cfg.step.microbatches,
-            average=optimizers.moving_average(cfg.optimizer),
-            axis=axis,
-        )
-
     shapes = jax.eval_shape(init)
     meshes.check_divides(mesh, family.axes, shapes.params)
     shardings = state_shardings(mesh, shapes, family.axes)
-    abstract = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
-    if layout.compile != "jit":  # each device cuts the rows it has
-        check_microbatches(cfg, meshes.row_shards(mesh))
-    batch = abstract_batch(cfg)
-    compiled = compile_step(make, layout.compile, mesh, abstract, shardings, batch)
-    on_rows = meshes.batch_shardings(mesh, batch)
-    return Parts(
-        family=family,
-        mesh=mesh,
-        init=jax.jit(init, out_shardings=shardings),
-        abstract=abstract,
-        compiled=compiled,
-        sums=in_mesh(
-            jax.jit(perplexity.row_sums(family), in_shardings=(shardings.params, on_rows, shardings.carry)), mesh
-        ),
-        place=lambda batch: place(batch, on_rows),
-    )
+    return init, jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
 
 
 def abstract_batch(cfg: RunConfig) -> Batch:
     """Shapes and dtypes of the batches that the objective makes, over all processes together."""
     rows = example(cfg.data.objective, cfg.data.batch, cfg.data.length)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), rows)
-
-
-def check_microbatches(cfg: RunConfig, devices: int) -> None:
-    """UserError where a device's rows do not divide; rows that do not divide over devices are told elsewhere."""
-    parts = devices * cfg.step.microbatches
-    if cfg.data.batch % devices == 0 and cfg.data.batch % parts:
-        raise UserError(
-            f"data.batch={cfg.data.batch} on {devices} devices does not divide into step.microbatches="
-            f"{cfg.step.microbatches}: make it {-(-cfg.data.batch // parts) * parts}, or use fewer microbatches"
-        )
 
 
 def as_saved(cfg: RunConfig, arrays: Mapping[str, str], vocab: int) -> RunConfig:
@@ -165,6 +175,7 @@ def build_family(cfg: RunConfig, vocab: int, platform: str) -> Family:
         head=head(cfg.data.objective),
         source_length=None if batch.source is None else batch.source.token.shape[1],
         prefix=batch.prefix is not None,
+        ring=cfg.mesh.attention == "ring",
     )
 
 

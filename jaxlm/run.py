@@ -1,11 +1,13 @@
 """Training a run, from text to the last checkpoint; what it is told is in run_config.py, its parts in parts.py."""
 
 import logging
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import jax
 
-from jaxlm import host, warm_start
+from jaxlm import host, ranks, warm_start
 from jaxlm.checkpoint import Checkpoints
 from jaxlm.checkpoint_folder import CheckpointFolder
 from jaxlm.config import dump
@@ -16,6 +18,7 @@ from jaxlm.data.loader import asks
 from jaxlm.data.objectives import vocabulary
 from jaxlm.data.shards import Shards
 from jaxlm.errors import UserError
+from jaxlm.mesh_misfit import check_mesh
 from jaxlm.parts import Parts, as_saved, build
 from jaxlm.run_config import RunConfig, imported
 from jaxlm.run_folder import RunFolder, read_json, write_json
@@ -47,30 +50,56 @@ def train(
     folder = RunFolder(run_dir or Path("runs") / cfg.name)
     refuse_import(cfg, folder)
     allocator = host.tune_allocator()
-    with end_on_signals() as ended:
-        done = None if fresh else finished(folder, cfg.loop.steps)
-        made = folder.claim(dump(cfg), fresh=fresh, finished=done is not None)
-        with folder.locked():
-            if done is not None and profile is None:
-                log.info("%s is finished, at step %d of loop.steps=%d", folder.path, done.step, cfg.loop.steps)
-                return done
-            start = max(CheckpointFolder(folder.checkpoints).finished(), default=0)
-            if profile and cfg.loop.steps - start < SKIPPED + profile:
-                raise UserError(
-                    f"--profile {profile} traces after {SKIPPED} steps, but only {cfg.loop.steps - start} of "
-                    f"loop.steps={cfg.loop.steps} are left: ask for fewer, or train more"
-                )
-            with folder.undone(made):
-                warm = cfg.init if not start else None
-                if warm is not None:
-                    warm_start.require_checkpoint(warm)  # before text is prepared for it
-                shards = open_shards(cfg, folder, Path(shards_dir), workers, progress)
-                cfg, parts = assemble(cfg, folder, shards, warm)
-                size = sum(leaf.size for leaf in jax.tree.leaves(parts.abstract.params))
+    with end_on_signals() as ended, ExitStack() as held:
+        begin = lambda: _begin(cfg, folder, held, fresh=fresh, profile=profile)
+        start = ranks.first(begin, "the run folder")
+        if start["done"] is not None:
+            log.info("%s is finished, at step %d of loop.steps=%d", folder.path, start["done"][1], cfg.loop.steps)
+            return Outcome(*start["done"])
+        with folder.undone([Path(path) for path in start["made"]] if ranks.rank() == 0 else []):
+            warm = None if start["step"] else cfg.init
+            ready = lambda: _ready(cfg, folder, Path(shards_dir), warm, workers, progress)
+            shards = Shards.open(ranks.first(ready, "text and layout"))
+            cfg, parts = assemble(cfg, folder, shards, warm)
+            size = sum(leaf.size for leaf in jax.tree.leaves(parts.abstract.params))
+            if ranks.rank() == 0:
                 folder.write_environment(list(parts.mesh.devices.flat), allocator, size)
-                ended()
-            with Checkpoints(folder.checkpoints, cfg.checkpoint) as checkpoints:
-                return Session(cfg, folder, parts, shards, checkpoints).train(show, profile)
+            ended()
+        with Checkpoints(folder.checkpoints, cfg.checkpoint) as checkpoints:
+            return Session(cfg, folder, parts, shards, checkpoints).train(show, profile)
+
+
+def _begin(cfg: RunConfig, folder: RunFolder, held: ExitStack, *, fresh: bool, profile: int | None) -> dict[str, Any]:
+    """On process 0: claim and lock the folder, until `held` ends. What was done there already, as plain JSON."""
+    done = None if fresh else finished(folder, cfg.loop.steps)
+    made = folder.claim(dump(cfg), fresh=fresh, finished=done is not None)
+    held.enter_context(folder.locked())
+    start = max(CheckpointFolder(folder.checkpoints).finished(), default=0)
+    if done is not None and profile is None:
+        return {"done": list(done), "made": [], "step": start}
+    if profile and cfg.loop.steps - start < SKIPPED + profile:
+        raise UserError(
+            f"--profile {profile} traces after {SKIPPED} steps, but only {cfg.loop.steps - start} of "
+            f"loop.steps={cfg.loop.steps} are left: ask for fewer, or train more"
+        )
+    return {"done": None, "made": [str(path) for path in made], "step": start}
+
+
+def _ready(
+    cfg: RunConfig, folder: RunFolder, shards_dir: Path, warm: str | None, workers: int | None, progress: Progress
+) -> str:
+    """On process 0: all that is written before training begins. The folder of the shards."""
+    if not folder.layout.exists():  # one that is, was of other cores maybe, and is obeyed
+        check_mesh(cfg, ranks.count() * host.cores() if host.computes_on_cpu() else None)
+    if warm is not None:
+        warm_start.require_checkpoint(warm)  # before text is prepared for it
+    shards = open_shards(cfg, folder, shards_dir, workers, progress)
+    require_held_out(cfg, shards)
+    require_asked(cfg, shards)
+    if warm is not None:
+        warm_start.require_same_tokens(warm, folder.tokenizer)
+    choose_layout(cfg, folder, vocabulary(cfg.data.objective, cfg.data.length, shards))
+    return str(shards.folder.resolve())
 
 
 def refuse_import(cfg: RunConfig, folder: RunFolder) -> None:
@@ -119,13 +148,9 @@ def open_shards(cfg: RunConfig, folder: RunFolder, root: Path, workers: int | No
 
 def assemble(cfg: RunConfig, folder: RunFolder, shards: Shards, warm: str | None) -> tuple[RunConfig, Parts]:
     """The parts of a run that will read `shards`, and its config with all shapes; `warm` is the run it begins from."""
-    require_held_out(cfg, shards)
-    require_asked(cfg, shards)
-    if warm is not None:
-        warm_start.require_same_tokens(warm, folder.tokenizer)
     vocab = vocabulary(cfg.data.objective, cfg.data.length, shards)
     cfg = shaped(cfg, folder, vocab)
-    layout = choose_layout(cfg, folder, vocab)
+    layout = Layout.parse(read_json(folder.layout))
     host.start_jax(layout.devices)
     parts = build(cfg, layout, vocab)
     if warm is not None:
@@ -161,25 +186,38 @@ def shaped(cfg: RunConfig, folder: RunFolder, vocab: int) -> RunConfig:
     return as_saved(cfg, start.arrays(), vocab)
 
 
-def choose_layout(cfg: RunConfig, folder: RunFolder, vocab: int) -> Layout:
-    """The layout of layout.json; else what the config says; else, on CPU, the fastest, by measuring."""
+def choose_layout(cfg: RunConfig, folder: RunFolder, vocab: int) -> None:
+    """Make layout.json, if it is not that of as many processes: as the config says, or on CPU the fastest measured."""
+    processes = ranks.count()
     if folder.layout.exists():
-        return Layout.parse(read_json(folder.layout))
+        before = Layout.parse(read_json(folder.layout)).processes
+        if before == processes:
+            return
+        log.info("%d processes, and %d until now: the layout is chosen anew", processes, before)
+    cfg = shaped(cfg, folder, vocab)
     on_cpu = host.computes_on_cpu()
-    cores = host.cores() if on_cpu else None
+    cores = processes * host.cores() if on_cpu else None
     way = cfg.step.compile
-    if cfg.mesh.layout == "auto" and on_cpu:
+    if cfg.step.deterministic == "strict":
+        layout = layouts.strict(cfg.mesh, cfg.step.parts, cores)
+    elif cfg.mesh.layout == "auto" and on_cpu and processes == 1:
         layout = layouts.choose(dump(cfg), layouts.candidates(cfg.mesh, way, host.cores(), cfg.data.batch), vocab)
+    elif cfg.mesh.layout == "auto" and on_cpu:
+        layout = layouts.told(layouts.shared(cfg.mesh), way, cores)
     else:
         layout = layouts.told(cfg.mesh, way, cores)
+    layout = layouts.among(layout, processes)
     log.info(
         "layout %s on %s devices by %s: %s",
         layout.mesh.layout,
-        layout.devices or "all",
+        processes * layout.devices if layout.devices else "all",
         layout.compile,
         layout.why,
     )
-    if cores is not None and (layout.devices or 0) > cores:
-        log.warning("%d devices share %d cores: a layout can be tried so, but fewer are faster", layout.devices, cores)
+    if cores is not None and layout.devices and processes * layout.devices > cores:
+        log.warning(
+            "%d devices share %d cores: a layout can be tried so, but fewer are faster",
+            processes * layout.devices,
+            cores,
+        )
     write_json(folder.layout, layout.dump())
-    return layout

@@ -23,6 +23,26 @@ from jaxlm.training.telemetry import TelemetryConfig
 class StepConfig(Config):
     microbatches: int = pydantic.Field(default=1, gt=0)  # parts of the batch, one after another: less memory, same step
     compile: Literal["auto", "jit", "shard_map", "pmap"] = "auto"  # auto: shard_map for replicated state on CPU
+    # strict: the same bits on 1, 2, 4 ... devices, at some cost of speed; fast: equal to about 1e-5
+    deterministic: Literal["fast", "strict"] = "fast"
+    parts: int = pydantic.Field(default=8, gt=0)  # strict: of the batch; a power of two, the most devices there can be
+
+    @pydantic.model_validator(mode="after")
+    def _strict_has_a_way_of_its_own(self):
+        if self.deterministic == "fast":
+            return self
+        if self.parts & (self.parts - 1):
+            raise ValueError(
+                f"step.parts={self.parts} is no power of two, and step.deterministic='strict' sums pairs: "
+                f"use {2 ** self.parts.bit_length()}"
+            )
+        for name, value in (("microbatches", 1), ("compile", "auto")):
+            if (found := getattr(self, name)) != value:
+                raise ValueError(
+                    f"step.deterministic='strict' has parts (step.parts={self.parts}) and a way of its own, but "
+                    f"step.{name}={found!r}: leave it out"
+                )
+        return self
 
 
 IMPORTED = "(imported from "  # in the place of a source of text, which an imported model lacks
@@ -59,6 +79,16 @@ class RunConfig(Config):
             raise ValueError(
                 f"data.batch={self.data.batch} is not a multiple of "
                 f"step.microbatches={self.step.microbatches}: change one"
+            )
+        if self.step.deterministic == "strict" and self.data.batch % self.step.parts:
+            raise ValueError(
+                f"data.batch={self.data.batch} is not a multiple of step.parts={self.step.parts}, into which "
+                f"step.deterministic='strict' cuts it: change one"
+            )
+        if self.step.deterministic == "strict" and self.mesh.layout not in ("auto", "single", "replicated"):
+            raise ValueError(
+                f"step.deterministic='strict' replicates the state, but mesh.layout={self.mesh.layout!r} splits it: "
+                f"use 'auto', 'single' or 'replicated', or step.deterministic='fast'"
             )
         for stage in self.data.mixture.stages if self.data.mixture is not None else ():
             if stage.step >= self.loop.steps:

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from jaxlm import __version__, host
+from jaxlm import __version__, host, json_file, redact
 from jaxlm.config import difference
 from jaxlm.corpus.lock import locked
 from jaxlm.errors import UserError
@@ -67,6 +67,8 @@ class RunFolder:
         What FREE names may differ: the run goes on with it, in a layout chosen anew where that depends on it. A
         `finished` one has nowhere to go on to, and stays as it is.
         """
+        config = redact.values(config)  # as it is kept
+        self._require_no_links()
         if fresh and self.config.exists():
             with self.locked():  # nobody trains in it
                 self._set_aside()
@@ -114,6 +116,15 @@ class RunFolder:
             )
         return []
 
+    def _require_no_links(self) -> None:
+        """UserError where something in here is a link: training would write, or remove, where that leads."""
+        inside = [path for folder in (self.path, self.checkpoints) if folder.is_dir() for path in folder.iterdir()]
+        if link := next((path for path in sorted(inside) if path.is_symlink()), None):
+            raise UserError(
+                f"{str(link)!r} is a link, to {os.readlink(link)!r}, and training writes and removes in its own folder "
+                f"only: copy what it leads to, or train where that lies, with --run-dir"
+            )
+
     def _is_empty(self) -> bool:
         """But for a lock; a file in the place of the folder is not empty."""
         return self.path.is_dir() and all(inside.name == "lock" for inside in self.path.iterdir())
@@ -154,6 +165,7 @@ class RunFolder:
         """What this run stands on now; the time of its first start stays."""
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         before = read_json(self.environment) if self.environment.exists() else {}
+        before = before if isinstance(before, dict) else {}
         write_json(
             self.environment,
             {
@@ -198,10 +210,10 @@ def git_commit() -> str | None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all."""
+    """Whole or not at all, and without secrets."""
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2)
+        json.dump(redact.values(value), file, indent=2)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
@@ -209,18 +221,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}; `jaxlm train` writes it") from None
+    """The value in a file of a run; UserError where there is none."""
+    if not path.exists():
+        raise UserError(f"{path} cannot be read: there is none; `jaxlm train` writes it")
+    return json_file.read(path)
 
 
 def record(path: Path, lines: list[Any]) -> None:
     """Append what the user has already seen; where that cannot be written, it is only not kept."""
     try:
-        with open(path, "a", encoding="utf-8") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        with open(handle, "a", encoding="utf-8") as file:
+            file.writelines(json.dumps(redact.values(line)) + "\n" for line in lines)
     except OSError as error:
         log.warning("%s cannot be written, so this is not kept for the report: %s", path, error.strerror)

@@ -26,6 +26,7 @@ from jaxlm.errors import UserError
 from jaxlm.evaluation import adapt, baselines, classes, perplexity
 from jaxlm.evaluation.cache import CacheConfig
 from jaxlm.evaluation.dynamic import DynamicConfig
+from jaxlm.mesh_misfit import check_shapes
 from jaxlm.models.family import Family
 from jaxlm.parts import abstract_batch, carry, in_mesh
 from jaxlm.run_config import RunConfig, imported
@@ -157,7 +158,7 @@ def fitting(mesh: jax.sharding.Mesh, model: Family, params: Any, cfg: RunConfig)
     """`mesh`, or one device where there are now more devices than the model or its batch divide over."""
     try:
         meshes.check_divides(mesh, model.axes, params)
-        meshes.check_rows(mesh, cfg.data.batch, cfg.data.length)
+        check_shapes(cfg, mesh.shape)
     except UserError as error:
         log.warning("%s; evaluating on one device", error)
         return meshes.build(meshes.MeshConfig(layout="single"))

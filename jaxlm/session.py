@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxlm import __version__, warm_start
+from jaxlm import __version__, beat, ranks, warm_start
 from jaxlm.checkpoint import Checkpoints
 from jaxlm.config import dump
 from jaxlm.data.loader import batches, evaluation_batches
@@ -23,7 +23,7 @@ from jaxlm.training.ahead import Ahead
 from jaxlm.training.interrupt import profiled, stop_on_signals
 from jaxlm.training.meter import Reader
 from jaxlm.training.state import TrainState
-from jaxlm.training.telemetry import Show, Telemetry
+from jaxlm.training.telemetry import Show, Silent, Telemetry
 
 log = logging.getLogger("jaxlm")
 
@@ -71,11 +71,12 @@ class Session:
         start, state, seconds = first_state(self.cfg, self.parts, self.checkpoints, self.shards.digest)
         if start:
             log.info("going on from step %d of %d", start, self.cfg.loop.steps)
-        self.telemetry = Telemetry(self.cfg.telemetry, self.folder.path, start=start, config=dump(self.cfg), show=show)
-        rank, processes = jax.process_index(), jax.process_count()
-        mixed = self.mixed()
+        # Process 0 writes and shows; the others say only what goes wrong.
+        telemetry = Telemetry if ranks.rank() == 0 else Silent
+        self.telemetry = telemetry(self.cfg.telemetry, self.folder.path, start=start, config=dump(self.cfg), show=show)
+        rank, count = self.parts.share
         source = batches(
-            self.shards, self.cfg.data, start_step=start, process_index=rank, process_count=processes, mixed=mixed
+            self.shards, self.cfg.data, start_step=start, process_index=rank, process_count=count, mixed=self.mixed()
         )
         ahead = Ahead(source, self.parts.compiled.place)
         try:
@@ -112,7 +113,8 @@ class Session:
                     "%s %r is read %.1f times in %d steps, over data.mixture.most_epochs=%g: give it less or more text",
                     mixed.by, line["component"], line["epochs"], self.cfg.loop.steps, mixed.most_epochs,
                 )  # fmt: skip
-        write_json(self.folder.data, (self.folder.read_data() or {}) | {"mixture": lines})
+        if ranks.rank() == 0:
+            write_json(self.folder.data, (self.folder.read_data() or {}) | {"mixture": lines})
         return mixed
 
     def _fit(self, state: TrainState, ahead: Ahead, start: int, seconds: float, stop, profile: int | None) -> None:
@@ -126,11 +128,12 @@ class Session:
             start=start,
             seconds=seconds,
             evaluate=self.evaluate if held_out else lambda state: {},
-            evaluated=lambda state, evaluation: asgd.evaluated(state, evaluation["loss"]),
+            evaluated=self.evaluated,
             save=self.save,
             log=self.log,
             stop=stop,
             fetch=Reader(),
+            enter=beat.enter,
         )
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -149,6 +152,13 @@ class Session:
             meta={"shards": self.shards.digest, "seconds": seconds, "jaxlm": __version__},
             metrics={f"eval/{name}": value for name, value in evaluation.items()},
         )
+
+    def evaluated(self, state: Any, evaluation: Mapping[str, float]) -> Any:
+        """The state to go on with: NT-ASGD's knows of the loss, all others stay as they are."""
+        if self.cfg.optimizer.kind != "nt_asgd":
+            return state
+        compiled = self.parts.compiled
+        return compiled.enter(asgd.evaluated(compiled.leave(state), evaluation["loss"]))
 
     def evaluate(self, state: Any) -> dict[str, float]:
         params = weights(self.parts.compiled.leave(state))
@@ -178,7 +188,8 @@ def predicted_bytes(cfg: RunConfig, counts: Mapping[str, int]) -> int | None:
 
 def evaluation_metrics(cfg: RunConfig, parts: Parts, shards: Shards, params: Any) -> dict[str, float]:
     """The score of the validation split, and the loss of each component of a mixture."""
-    source = evaluation_batches(shards, cfg.data, "validation")
+    rank, count = parts.share
+    source = evaluation_batches(shards, cfg.data, "validation", process_index=rank, process_count=count)
     try:
         rows = perplexity.rows(parts.sums, params, map(parts.place, source), carry(cfg, parts.family))
     finally:

@@ -25,6 +25,8 @@ os.environ.setdefault(
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".cache" / "jax" / WORKER)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+# Here and not in the user's own folder: tokenizers that were tried, and programs of the processes that tests start.
+os.environ["XDG_CACHE_HOME"] = str(ROOT / ".cache" / WORKER)
 
 import hypothesis
 import jax

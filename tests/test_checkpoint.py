@@ -14,7 +14,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxlm.checkpoint import Checkpoints
 from jaxlm.checkpoint_folder import MANIFEST, CheckpointConfig, CheckpointFolder
 from jaxlm.errors import Damaged, JaxlmError, UserError
-from tests.faults import injector
+from tests.faults import hostile_case, hostile_runs, injector
 from tests.rows import short
 
 META = {"jaxlm": "0", "data": {"step": 7, "seeds": [1, 2]}}
@@ -410,3 +410,39 @@ def test_a_process_that_saves_and_ends_says_nothing(tmp_path):
     child = injector.start("import logging; logging.basicConfig(level=logging.INFO)\n" + CHILD, tmp_path, "")
     _, stderr = child.communicate(timeout=60)
     assert (child.returncode, stderr) == (0, "")
+
+
+# --- checkpoints from elsewhere, with hashes and seals made anew; `make test-slow` opens all of hostile_runs.py
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("theirs")
+    save_steps(folder / "checkpoints", 0)
+    return hostile_case.Good(folder, folder, folder, folder, folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "numbers cut short, hashed anew", "files swapped, hashed anew", "names of arrays that climb",
+        "metadata 100,000 deep", "a link to numbers elsewhere", "a file in the folder above", "a device",
+        "a file of negative size", "files in a list", "an array of Python objects", "arrays of 2**60 numbers",
+        "arrays of 10 GB", "an array of another shape", "a manifest of 4 GB", "a step that is a link",
+    ],
+)  # fmt: skip
+def test_a_checkpoint_made_to_harm_is_refused_and_little_is_read(name, theirs, tmp_path):
+    (tmp_path / "run").mkdir()
+    hostile_runs.CHECKPOINTS[name](tmp_path / "run", theirs)
+    with pytest.raises((Damaged, UserError)) as error:
+        reader(tmp_path / "run" / "checkpoints").read()
+    assert "\n" not in str(error.value)
+
+
+def test_numbers_that_jax_would_narrow_are_read_as_they_are(tmp_path):
+    wide = {"params": {"a": np.array([1 + 2**-40, 2.0]), "b": np.array([2**40], np.int64)}}
+    with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
+        checkpoints.save(0, wide, meta={})
+        _, flat, _ = checkpoints.read()
+    assert flat["params/a"].dtype == np.float64 and flat["params/a"].tolist() == [1 + 2**-40, 2.0]
+    assert flat["params/b"].dtype == np.int64 and flat["params/b"].tolist() == [2**40]

@@ -18,11 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the top floor to the ground. A name stands for a module jaxlm/NAME.py or a folder jaxlm/NAME/.
 FLOORS = (
     "cli commands api __main__",
-    "launch plan audit report measure",
-    "run run_config run_folder session score scorers parts saved misfit exchange warm_start",
+    "launch plan audit report measure sharding sharding_question",
+    "run run_config run_folder session score scorers parts saved misfit exchange warm_start mesh_misfit",
     "training evaluation",
     "data corpus generation interop interpret compress checkpoint checkpoint_folder losses host",
-    "models mesh config config_errors batch errors hashing flat bits",
+    "models mesh device_order config config_errors batch errors redact json_file hashing flat bits ranks beat",
 )
 
 # Library -> the only places of jaxlm that import it. Where a library is not here, anybody may.
@@ -30,8 +30,8 @@ HOMES = {
     "flax": {"models"},
     "orbax": {"checkpoint"},
     "grain": {"data.loader"},
-    "sentencepiece": {"data.tokenizer"},
-    "tokenizers": {"data.tokenizer_huggingface", "data.tokenizer_training"},
+    "sentencepiece": {"data.tokenizer", "data.trial"},
+    "tokenizers": {"data.tokenizer_huggingface", "data.tokenizer_training", "data.trial"},
     "gigatoken": {"data.tokenizer_fast"},
     "safetensors": {"interop.safetensors_file"},
     "fastwarc": {"corpus.formats.warc"},
@@ -53,7 +53,7 @@ HOMES = {
 }
 
 # Preparing text needs no accelerator: these import no jax, themselves or through another module.
-WITHOUT_JAX = {"corpus", "data", "config", "config_errors", "errors", "batch", "hashing", "bits"}
+WITHOUT_JAX = {"corpus", "data", "config", "config_errors", "errors", "batch", "redact", "json_file", "hashing", "bits"}
 MAY_HAVE_JAX = {"data.loader"}  # grain loads jax itself
 
 

@@ -72,6 +72,9 @@ def test_a_weight_that_does_not_divide_is_named_with_the_size_that_would():
         mesh.check_divides(mesh.build(axes(fsdp=2, tensor=4)), named, shapes)
     assert "block_0/mlp/up/w: dimension 'ff'=6 does not divide over mesh axis 'tensor'=4" in str(error.value)
     assert "round it up to 8" in str(error.value)
+    odd = {"embedding": jax.ShapeDtypeStruct((257, 8), jnp.float32)}
+    with pytest.raises(UserError, match=r"embedding: dimension 'vocab'=257 .*'tensor'=2: set model\.vocab=258"):
+        mesh.check_divides(mesh.build(axes(tensor=2)), {"embedding": ("vocab", "width")}, odd)
 
 
 @pytest.mark.parametrize(
@@ -83,8 +86,8 @@ def test_a_weight_that_does_not_divide_is_named_with_the_size_that_would():
 )
 def test_rows_that_do_not_divide_name_what_would(sizes, words):
     with pytest.raises(UserError, match=words):
-        mesh.check_rows(mesh.build(axes(**sizes)), 6, 10)
-    mesh.check_rows(mesh.build(axes(**sizes)), 8, 12)
+        mesh.check_rows(mesh.sizes(axes(**sizes), 8), 6, 10)
+    mesh.check_rows(mesh.sizes(axes(**sizes), 8), 8, 12)
 
 
 def test_every_rule_lies_on_axes_that_there_are():
@@ -151,3 +154,42 @@ def test_constrain_changes_no_number():
     for data, tensor in itertools.product((1, 2), (1, 4)):
         with jax.set_mesh(mesh.build(axes(data=data, tensor=tensor))):
             assert (jax.jit(f)(x) == expected).all()
+
+
+def test_a_dimension_that_does_not_divide_stays_whole():
+    with jax.set_mesh(mesh.build(axes(data=2, tensor=4))):
+        pinned = jax.jit(lambda x: mesh.constrain(x * 2, ("batch", "length", "act_vocab")))(jnp.ones((4, 2, 2)))
+    assert pinned.addressable_shards[0].data.shape == (2, 2, 2)
+
+
+def test_a_table_is_read_with_whole_rows():
+    built = mesh.build(axes(fsdp=2, tensor=4))
+    table = jax.device_put(jnp.ones((8, 6)), mesh.shardings(built, ("vocab", "width")))
+    with jax.set_mesh(built):
+        assert jax.jit(mesh.whole_rows)(table).addressable_shards[0].data.shape == (2, 6)
+    assert mesh.whole_rows(table) is table
+
+
+class Process:
+    """A device of a process that is not here, for what asks no more of it."""
+
+    def __init__(self, number, process):
+        self.id, self.process_index = number, process
+
+    platform = device_kind = "cpu"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "of_devices", "share"),
+    [
+        (dict(data=4, tensor=2), (0, 0, 0, 0, 1, 1, 1, 1), (0, 2)),  # each process has rows of its own
+        (dict(data=2, sequence=4), (0, 0, 1, 1, 2, 2, 3, 3), (0, 2)),  # two share theirs
+        (dict(tensor=8), (0, 0, 0, 0, 1, 1, 1, 1), (0, 1)),  # all have all
+        (dict(data=4, tensor=2), (0, 0, 1, 1, 0, 0, 1, 1), (0, 1)),  # no run of rows: each brings all
+    ],
+    ids=str,
+)
+def test_a_process_brings_the_rows_that_its_devices_hold(sizes, of_devices, share):
+    devices = [Process(number, process) for number, process in enumerate(of_devices)]
+    built = mesh.build(axes(**sizes), devices)
+    assert mesh.row_share(mesh.shardings(built, ("batch", "length"))) == share

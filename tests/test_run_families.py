@@ -21,7 +21,7 @@ from jaxlm.run_config import RunConfig
 from jaxlm.training.layout import Layout
 from tests import tiny_run
 from tests.rows import short
-from tests.training.tiny import relative_distance
+from tests.training.tiny import assert_same_bits, relative_distance
 
 pytestmark = pytest.mark.usefixtures("build_once")
 
@@ -108,6 +108,31 @@ def test_eight_devices_are_one(name, tmp_path):
     np.testing.assert_allclose(of_eight["loss"], of_one["loss"], rtol=1e-5)
     assert of_eight["tokens"] == of_one["tokens"]
     assert relative_distance(eight.opt, one.opt) < 1e-5
+
+
+@pytest.mark.parametrize("name", short(FAMILIES, *SHARED))
+def test_a_strict_step_has_the_same_bits_on_one_two_four_and_eight_devices(name, tmp_path):
+    """The whole state after three steps, what the steps say, and the scores of held-out rows."""
+    cfg = parse(tiny_run.override(config(name, tmp_path), ["step.deterministic=strict"]).model_dump(), RunConfig)
+    shards = run.prepare(cfg.data, tmp_path / "shards", workers=1)
+    vocab = vocabulary(cfg.data.objective, cfg.data.length, shards)
+    found = [strict_bits(cfg, shards, vocab, devices) for devices in (1, 2, 4, 8)]
+    assert found[0][1]["grad_norm"] > 0
+    for other in found[1:]:
+        assert_same_bits(other, found[0])
+
+
+def strict_bits(cfg, shards, vocab, devices):
+    """(state, metrics of the last step, scores of the rows of the first batch) after three steps."""
+    mesh = MeshConfig(layout="single") if devices == 1 else MeshConfig(layout="replicated", devices=devices)
+    built = parts.build(cfg, Layout(mesh, None, "strict", "", {}), vocab)
+    state, loader = built.compiled.enter(built.init()), batches(shards, cfg.data)
+    for batch in itertools.islice(loader, 3):
+        state, metrics = built.compiled.step(state, built.compiled.place(batch))
+    loader.close()
+    state = built.compiled.leave(state)
+    scores, _ = built.sums(state.params, built.place(batch), parts.carry(cfg, built.family))
+    return jax.device_get((state, metrics, scores))
 
 
 @pytest.mark.parametrize("name", short(FAMILIES, *RESUMED))

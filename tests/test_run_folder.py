@@ -189,3 +189,24 @@ def test_the_environment_names_versions_devices_and_the_commit(tmp_path):
     assert facts["devices"] == ["cpu cpu"] * 2
     assert facts["packages"]["jax"] == jax.__version__
     assert facts["git"] == run_folder.git_commit()
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "config.json.tmp", "checkpoints", "checkpoints/7", "lock"])
+def test_nothing_is_written_where_a_link_in_a_run_leads(name, tmp_path):
+    victim, folder = tmp_path / "victim", RunFolder(tmp_path / "run")
+    victim.mkdir()
+    folder.checkpoints.mkdir(parents=True)
+    write_json(folder.config, {"seed": 0})
+    if (folder.path / name).is_dir():
+        (folder.path / name).rmdir()
+    (folder.path / name).symlink_to(victim)
+    with pytest.raises(UserError, match=rf"{name}' is a link, to '.*victim', and training writes and removes"):
+        folder.claim({"seed": 0}, fresh=False)
+    assert [*victim.iterdir()] == []
+
+
+def test_a_record_is_not_written_through_a_link(tmp_path, caplog):
+    (tmp_path / "bashrc").write_text("")
+    (tmp_path / "evaluations.jsonl").symlink_to(tmp_path / "bashrc")
+    record(tmp_path / "evaluations.jsonl", [{"step": 1}])
+    assert (tmp_path / "bashrc").read_text() == "" and "cannot be written" in caplog.text

@@ -10,12 +10,15 @@ import logging
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 from typer.exceptions import TyperException
 
+from jaxlm import redact
 from jaxlm.errors import Interrupted, JaxlmError
 
 # What a disk or a path may refuse at any moment: one line, as no traceback helps to mend it.
@@ -30,7 +33,10 @@ INTERRUPTED = "interrupted: nothing is lost; the same command goes on"
 
 def guarded(app: Callable[..., Any]) -> None:
     """Run the command line; a mistake in it, a JaxlmError, or what the disk refuses is one message and an exit code."""
-    logging.basicConfig(format="jaxlm: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setFormatter(redact.Formatter("jaxlm: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[shown])
+    sys.excepthook = _told
     logging.getLogger("jaxlm").setLevel(logging.INFO)
     try:
         with _ended_as_interrupted():
@@ -39,7 +45,7 @@ def guarded(app: Callable[..., Any]) -> None:
         context, message = getattr(error, "ctx", None), error.format_message()
         end = "" if message.endswith((".", "?")) else "."
         hint = f" '{context.command_path} --help' tells more." if context else ""
-        print(f"jaxlm: {message}{end}{hint}", file=sys.stderr)
+        print(redact.text(f"jaxlm: {message}{end}{hint}"), file=sys.stderr)
         sys.exit(error.exit_code)
     except JaxlmError as error:
         print(f"jaxlm: {error}", file=sys.stderr)
@@ -52,8 +58,13 @@ def guarded(app: Callable[..., Any]) -> None:
     except OSError as error:
         if error.errno not in REFUSALS:
             raise
-        print(f"jaxlm: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        print(redact.text(f"jaxlm: {error.filename or 'a file'}: {error.strerror}"), file=sys.stderr)
         sys.exit(1)
+
+
+def _told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """The traceback of a fault, as Python prints it, without secrets."""
+    print(redact.text("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
 @contextmanager

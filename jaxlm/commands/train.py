@@ -32,17 +32,19 @@ def main(
 ) -> None:
     if not print_config:
         host.restart_with_allocator()
-    from jaxlm import run
+    from jaxlm import ranks, redact, run
     from jaxlm.config import dump
+    from jaxlm.launch import environment
     from jaxlm.run_config import load_config
 
     overrides = [*(set_ or []), *([] if name is None else [f"name={name}"])]
     cfg = load_config(config, *overrides)
     if print_config:
-        print(json.dumps(dump(cfg), indent=2))
+        print(json.dumps(redact.values(dump(cfg)), indent=2))
         return
     if run_dir is None and name is None and Path(config).is_dir():
         run_dir = Path(config)
+    environment.join()
     with terminal.preparation() as progress, terminal.training(cfg.loop.steps, progress.end) as show:
         outcome = run.train(
             cfg,
@@ -54,6 +56,8 @@ def main(
             show=show,
             progress=progress,
         )
+    if ranks.rank() > 0:
+        return
     if json_:
         terminal.print_json(outcome._asdict())
     else:

@@ -25,7 +25,7 @@ import xxhash
 
 from jaxlm.corpus import examples, jsonl
 from jaxlm.corpus.document import Document, Tally
-from jaxlm.corpus.files import File, below, content_hash, is_corpus, matches, one
+from jaxlm.corpus.files import File, below, content_hash, inside, is_corpus, matches, one
 from jaxlm.corpus.formats import csv_table, html, json_records, plain_text, tables, warc, wikipedia
 from jaxlm.corpus.formats.unpack import bare
 from jaxlm.data.dataset import DataConfig
@@ -83,13 +83,14 @@ def source_files(source: str, include: tuple[str, ...], tally: Tally, exclude: P
     if not path.is_dir():
         return [one(path, source, tally.fields.source)]
     only = "documents/" if is_corpus(path) else ""  # of a corpus what stays
-    return below(
+    found = below(
         path,
         tally,
         keep=lambda name: name.startswith(only) and matches(name, include),
         enter=lambda name: f"{name}/".startswith(only) and not name.endswith("__pycache__"),
         exclude=exclude,
     )
+    return inside(found, path, tally)
 
 
 def read(file: File, text_field: str, tally: Tally, *, quality: bool = False) -> Iterator[Document]:

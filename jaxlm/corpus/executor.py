@@ -223,9 +223,11 @@ class Local(Cluster):
         import dask.config
 
         with dask.config.set(_WORKERS):
+            # On loopback, whatever a file of Dask's settings says: who reaches its scheduler may run anything here.
             self._cluster = distributed.LocalCluster(
-                n_workers=workers, threads_per_worker=1, memory_limit=None,
-                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+                n_workers=workers, threads_per_worker=1, memory_limit=None, host=LOOPBACK, protocol="tcp://",
+                scheduler_kwargs={"dashboard": False, "dashboard_address": f"{LOOPBACK}:0"},
+                worker_dashboard_address=None,
             )  # fmt: skip
         super().__init__(self._cluster.scheduler_address, libraries)
 
@@ -257,6 +259,7 @@ def _alike(wanted: dict[str, str | None], function: Callable[..., Any], *argumen
 
 
 LOCAL = "local"  # instead of an address
+LOOPBACK = "127.0.0.1"
 _WORKERS = {  # Dask would have them hand back at once what they free, and look at their frames: a seventh of their time
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 32,
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_MAX_": 0,

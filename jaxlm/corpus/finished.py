@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jaxlm
-from jaxlm import hashing
+from jaxlm import hashing, redact
 from jaxlm.corpus import left_out, libraries, stages, tasks
 from jaxlm.corpus.config import CorpusConfig
 from jaxlm.corpus.config import told as told_config
@@ -47,17 +47,19 @@ class Corpus(NamedTuple):
     def open(cls, folder: Path) -> "Corpus":
         """Damaged where the manifest is not what was written, UserError where there is none."""
         try:
-            sealed = (folder / MANIFEST).read_bytes()
+            (folder / MANIFEST).stat()
+            manifest = hashing.read_sealed(folder / MANIFEST)
         except OSError as error:
             raise UserError(
                 f"{folder} has no {MANIFEST} ({error.strerror}): a corpus is a folder made by `jaxlm prepare`"
             ) from None
-        manifest = hashing.unseal(sealed, str(folder / MANIFEST))
         if manifest.get("format_version") != FORMAT_VERSION:
             raise UserError(
                 f"{folder}: format_version={manifest.get('format_version')}, this jaxlm reads {FORMAT_VERSION}: run "
                 f"`jaxlm prepare` again"
             )
+        wanted = {"files": dict, "stages": dict, "summary": dict, "config": dict, "digest": str}
+        hashing.told(manifest, wanted, str(folder / MANIFEST))
         return cls(folder, manifest)
 
     def verify(self) -> list[str]:
@@ -71,7 +73,7 @@ class Corpus(NamedTuple):
             wrong = json.loads((self.folder / DATASHEET).read_bytes())["digest"] != self.manifest["digest"]
         except FileNotFoundError:
             return  # a corpus has one only where the command made it
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             yield f"{DATASHEET}: damaged: run the same `jaxlm prepare` again"
             return
         if wrong:
@@ -155,10 +157,10 @@ def commit(
         "format_version": FORMAT_VERSION,
         "jaxlm": jaxlm.__version__,
         "libraries": libraries.versions(*libraries.of(cfg)),
-        "config": told_config(cfg),
-        "inputs": inputs,
-        "stages": facts,
-        "summary": told,
+        "config": redact.values(told_config(cfg)),
+        "inputs": redact.values(inputs),
+        "stages": redact.values(facts),
+        "summary": redact.values(told),
         "files": files,
         "digest": tasks.key(files),
     }

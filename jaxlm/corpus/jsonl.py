@@ -8,12 +8,14 @@ from typing import Any
 
 import orjson
 
+from jaxlm import json_file
 from jaxlm.corpus.decode import NotText, decode
 from jaxlm.corpus.document import Document, Fields, Tally, of_record
 from jaxlm.corpus.files import WHOLE, Slice
 from jaxlm.corpus.formats.unpack import LINE_BYTES, lines, unpacked
 
 SUFFIXES = (".jsonl",)
+MOST_VALUES = 3_000_000  # of a line or file of records; chosen: they take some 250 MB of memory
 _STEP_BYTES = 4 << 10  # chosen: a cut falls so near to where it is wanted
 
 
@@ -64,7 +66,9 @@ def records(path: Path, name: str, tally: Tally, part: Slice = WHOLE) -> Iterato
 
 
 def parse(text: str) -> Any:
-    """What a JSON text holds; ValueError or RecursionError where it is none."""
+    """What a JSON text holds; ValueError or RecursionError where it is none, or would fill memory."""
+    if len(text) > MOST_VALUES and json_file.values(text.encode(errors="surrogatepass"), MOST_VALUES) > MOST_VALUES:
+        raise ValueError(f"it holds over {MOST_VALUES:,} values")
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxlm.corpus import remote, sample, slices, tasks
-from jaxlm.corpus.collect import STDLIB, Progress, source_files
+from jaxlm.corpus.collect import Progress, source_files
 from jaxlm.corpus.config import FIELDS, CorpusConfig, SourceConfig
 from jaxlm.corpus.document import LeftOut, Tally
-from jaxlm.corpus.files import WHOLE, File, Slice, inside
+from jaxlm.corpus.files import WHOLE, File, Slice
 from jaxlm.corpus.formats import html, warc
 from jaxlm.corpus.formats.unpack import bare
 from jaxlm.corpus.tasks import Task
@@ -61,7 +61,6 @@ def plan(
                 copied, count = remote.local(path, source.include, fetched, progress, choose)
                 path, outside = str(copied), None
             files = source_files(path, source.include, tally, outside)
-            files = inside(files, Path(path).expanduser(), tally) if path != STDLIB else files
         except UserError as error:
             raise UserError(f"source {source.name!r}: {error}") from None
         if not files:

@@ -160,6 +160,8 @@ def plan(
             f"split {split!r} of {shards.folder} has no documents: give it a larger fraction in data.split, "
             f"or more text in data.source"
         )
+    if kind != "chunked" or part is not None:
+        shards.require_in_order(split)
     if kind == "chunked" and part is not None:
         return Runs.of(np.asarray(shards.offsets(split), np.int64), part.documents, length)
     if kind == "chunked":
@@ -211,7 +213,7 @@ def _stored(shards: Shards, split: str, length: int, closed: bool, part: Part | 
     """The packed plan from `plans/`, made and kept there if it is missing or damaged."""
     of = "" if part is None else f"-{part.name}"
     path = shards.folder / PLANS / f"{split}-packed-{length}{'-closed' if closed else ''}{of}.plan"
-    stored = _read(path, shards.digest, length)
+    stored = _read(path, shards.digest, length, shards.counts(split)["predicted"])
     if stored is not None:
         return stored
     documents = None if part is None else part.documents
@@ -221,6 +223,8 @@ def _stored(shards: Shards, split: str, length: int, closed: bool, part: Part | 
     beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}")  # processes may share the folder
     try:
         path.parent.mkdir(exist_ok=True)
+        if path.parent.is_symlink():
+            raise OSError(f"{path.parent} is a link")
         beside.write_bytes(_seal(content, path.name, shards.digest) + content)
         os.replace(beside, path)
     except OSError as error:  # a read-only or full disk: the plan is right, only not kept
@@ -230,7 +234,7 @@ def _stored(shards: Shards, split: str, length: int, closed: bool, part: Part | 
     return packed
 
 
-def _read(path: Path, digest: str, length: int) -> Packed | None:
+def _read(path: Path, digest: str, length: int, predicted: int) -> Packed | None:
     if not path.is_file():
         return None
     sealed = path.read_bytes()
@@ -239,8 +243,27 @@ def _read(path: Path, digest: str, length: int) -> Packed | None:
         log.warning("%s is damaged or belongs to other shards: packing again", path)
         return None
     numbers = np.frombuffer(content, "<i8")
-    first, rest = np.split(numbers[1:], [numbers[0] + 1])
-    return Packed(length, first, *np.split(rest, 2))
+    try:
+        first, rest = np.split(numbers[1:], [numbers[0] + 1])
+        start, count = np.split(rest, 2)
+    except (ValueError, IndexError):
+        first = start = count = np.zeros(0, np.int64)
+    if not _is_within(first, start, count, length, predicted):
+        log.warning("%s is no plan of these shards: packing again", path)
+        return None
+    return Packed(length, first, start, count)
+
+
+def _is_within(first: np.ndarray, start: np.ndarray, count: np.ndarray, length: int, predicted: int) -> bool:
+    """Do the spans lie in the stream, and fill no row beyond its end? A plan may come with shards from elsewhere."""
+    if not first.size or first[0] != 0 or first[-1] != start.size or (np.diff(first) < 0).any() or not start.size:
+        return False
+    ends = start + count
+    tokens = np.append(0, np.cumsum(count))[first]
+    return bool(
+        start.min() >= 0 and count.min() > 0 and count.max() <= length and ends.max() <= predicted + 1
+        and np.diff(tokens).max() <= length
+    )  # fmt: skip
 
 
 def _seal(content: bytes, name: str, digest: str) -> bytes:

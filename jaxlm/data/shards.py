@@ -32,10 +32,10 @@ import numpy as np
 import jaxlm
 from jaxlm import hashing
 from jaxlm.data.components import KINDS, By, Names
+from jaxlm.data.shard_facts import SPLITS, require_sound, token_dtype
 from jaxlm.errors import Damaged, UserError
 
 FORMAT_VERSION = 1
-SPLITS = ("train", "validation", "test")
 MANIFEST = "manifest.json"
 NOTHING = -1  # the label of a token that has none
 PLANS = "plans"  # row plans are made from the shards, so they are no part of them
@@ -58,7 +58,7 @@ class Writer:
         names: Names | None = None,
     ):
         assert split in SPLITS and 0 <= separator < vocab
-        self.vocab, self.separator, self.dtype = vocab, separator, _dtype(vocab)
+        self.vocab, self.separator, self.dtype = vocab, separator, token_dtype(vocab)
         folder.mkdir(parents=True, exist_ok=True)
         self._tokens, self._offsets, self._bytes = (
             open(folder / f"{split}.{part}", "wb")  # noqa: SIM115 (closed by close or __exit__)
@@ -180,10 +180,19 @@ class Shards:
         return shards
 
     def tokens(self, split: str) -> np.ndarray:
-        return self._map(split, "tokens", _dtype(self.vocab))
+        return self._map(split, "tokens", token_dtype(self.vocab))
 
     def offsets(self, split: str) -> np.ndarray:
         return self._map(split, "offsets", np.dtype("<u8"))
+
+    def require_in_order(self, split: str) -> None:
+        """Damaged where the documents of a split do not lie one after the other, up to the end of its tokens."""
+        offsets, end = self.offsets(split), self.counts(split)["predicted"]
+        if not (offsets[0] == 0 and offsets[-1] == end and (offsets[1:] > offsets[:-1]).all()):
+            raise Damaged(
+                f"{self.folder}: {split}.offsets does not cut the {end + 1:,} tokens into documents: delete the folder "
+                f"and run `jaxlm prepare` again"
+            )
 
     def labels(self, split: str) -> np.ndarray:
         return self._map(split, "labels", np.dtype("<i4"))
@@ -230,15 +239,11 @@ class Shards:
         return None if found == size else f"{name}: {found} bytes, but {size} were written"
 
 
-def _dtype(vocab: int) -> np.dtype:
-    return np.dtype("<u2" if vocab <= 65_536 else "<u4")
-
-
 def _write_manifest(building: Path, facts: dict[str, Any]) -> None:
     manifest = {
         "format_version": FORMAT_VERSION,
         "jaxlm": jaxlm.__version__,
-        "dtype": _dtype(facts["vocab"]).str,
+        "dtype": token_dtype(facts["vocab"]).str,
         **facts,
         "files": hashing.hash_folder(building),
     }
@@ -248,7 +253,7 @@ def _write_manifest(building: Path, facts: dict[str, Any]) -> None:
 
 
 def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
-    manifest = hashing.unseal((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
+    manifest = hashing.read_sealed(folder / MANIFEST)
     if "format_version" not in manifest:
         raise UserError(f"{folder / MANIFEST} is no manifest of shards: name a folder made by `jaxlm prepare`")
     if manifest["format_version"] != FORMAT_VERSION:
@@ -256,6 +261,7 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
             f"{folder}: format_version={manifest['format_version']}, this jaxlm reads {FORMAT_VERSION}: "
             f"run `jaxlm prepare` again, or use jaxlm {manifest.get('jaxlm')}"
         )
+    require_sound(folder, manifest)
     return manifest, hashing.file_hash(folder / MANIFEST)
 
 

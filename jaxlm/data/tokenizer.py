@@ -18,10 +18,11 @@ import numpy as np
 import sentencepiece
 
 from jaxlm.config import Config, parse
-from jaxlm.data import tokenizer_huggingface, tokenizer_training
+from jaxlm.data import sentencepiece_file, tokenizer_huggingface, tokenizer_training, tried
+from jaxlm.data.foreign import read_bytes
 from jaxlm.data.sample import CHUNK_CHARACTERS, bounded_sample, cut
 from jaxlm.data.stand_ins import STAND_INS, put_in, set_apart, take_out
-from jaxlm.data.tokenizer_base import FACTS, FORMAT_VERSION, MODEL, PART_CHARACTERS, Tokenizer, utf8
+from jaxlm.data.tokenizer_base import FACTS, FORMAT_VERSION, MODEL, PART_CHARACTERS, Tokenizer, digest, utf8
 from jaxlm.data.tokenizer_config import (
     ByteBpeConfig,
     BytesConfig,
@@ -33,7 +34,7 @@ from jaxlm.data.tokenizer_config import (
 )
 from jaxlm.data.word_memory import WordMemory
 from jaxlm.errors import Damaged, UserError
-from jaxlm.hashing import unseal
+from jaxlm.hashing import leads_inside, read_sealed, told
 
 UNKNOWN, SEPARATOR = 0, 1  # of a SentencePiece model; ids of bytes and learned pieces follow
 _THREADS = 4  # of training: their number changes the model, so it is the same on every machine
@@ -130,6 +131,7 @@ def train(cfg: TokenizerConfig, texts: Iterable[str], seed: int) -> Tokenizer:
         return Tokenizer(cfg, [bytes([b]) for b in range(256)] + [b""], separator=256)
     if isinstance(cfg, ByteBpeConfig | WordPieceConfig):
         files = tokenizer_training.fit(cfg, bounded_sample(texts, cfg.sample_bytes, seed))
+        tried.note_ours("tokenizers", files[tokenizer_huggingface.FILE])
         return tokenizer_huggingface.HuggingFaceTokenizer(cfg, files, {})
     alphabet: set[str] = set()  # noted where it must be complete; the sample may miss some of it
     stream = (put_in(part) for text in texts for part, _ in set_apart(text, "".join(STAND_INS.values())))
@@ -144,7 +146,9 @@ def train(cfg: TokenizerConfig, texts: Iterable[str], seed: int) -> Tokenizer:
             f"vocab={cfg.vocab} is too small: the training text has {len(alphabet)} characters, and there "
             f"are 2 specials; set data.tokenizer.vocab={len(alphabet) + 2} or more, or byte_fallback=True"
         )
-    return SentencePieceTokenizer(cfg, _fit(cfg, chunks))
+    model = _fit(cfg, chunks)
+    tried.note_ours("sentencepiece", model)
+    return SentencePieceTokenizer(cfg, model)
 
 
 def load_saved(cfg: SavedConfig | HuggingFaceConfig) -> Tokenizer:
@@ -176,27 +180,30 @@ def load(folder: str | Path) -> Tokenizer:
             f"{folder} holds no tokenizer of jaxlm (it has no {FACTS}): copy the one beside the run's shards, "
             f"which its data.json names"
         )
-    facts = unseal((folder / FACTS).read_bytes(), origin=str(folder / FACTS))
+    facts = read_sealed(folder / FACTS)
     if facts.get("format_version") != FORMAT_VERSION:
         raise UserError(
             f"{folder}: format_version={facts.get('format_version')!r}, this jaxlm reads {FORMAT_VERSION}: "
             f"use the version of jaxlm that made it, or prepare the data again"
         )
+    told(facts, {"config": dict, "digest": str}, str(folder / FACTS))
     cfg = parse({"tokenizer": facts["config"]}, _AnyConfig, origin=str(folder / FACTS)).tokenizer
     if isinstance(cfg, tokenizer_huggingface.LibraryConfig):
         return tokenizer_huggingface.load(folder, cfg, facts)
     if not isinstance(cfg, SentencePieceConfig):
         return train(cfg, [], seed=0)
+    if isinstance(cfg, SavedConfig):  # whose folder is another's: none is saved so
+        raise Damaged(f"{folder / FACTS} names another tokenizer, {cfg.path!r:.80}: jaxlm did not write it so")
     model = folder / MODEL
+    if not leads_inside(folder.resolve(), model):
+        raise Damaged(f"{model} leads out of the folder: copy what it leads to")
     if not model.is_file() or not model.stat().st_size:
         raise Damaged(f"{model} is missing or empty: copy the whole folder, or prepare the data again")
-    try:
-        tokenizer = SentencePieceTokenizer(cfg, model.read_bytes())
-    except (RuntimeError, UnicodeDecodeError) as error:
-        raise Damaged(f"{model} is no SentencePiece model, or a damaged one: {error}") from None
-    if tokenizer.digest != facts["digest"]:
+    content = read_bytes(model, sentencepiece_file.MOST_BYTES)
+    if digest(cfg, content) != facts["digest"]:
         raise Damaged(f"{model} is not the model that {FACTS} belongs to, or it is damaged")
-    return tokenizer
+    tried.require("sentencepiece", content, str(model))
+    return SentencePieceTokenizer(cfg, content)
 
 
 class _AnyConfig(Config):

@@ -38,8 +38,7 @@ class Tokenizer:
         self.closing = separator
         self._pieces, self._model = pieces, model
         # 32 hex digits that tell two tokenizers apart
-        facts = json.dumps(dump(config), sort_keys=True).encode()
-        self.digest = hashlib.blake2b(facts + b"\0" + model, digest_size=16).hexdigest()
+        self.digest = digest(config, model)
 
     def encode(self, text: str) -> np.ndarray:
         """int32 ids of `text`; never the separator, even where the text spells it.
@@ -119,6 +118,12 @@ class Tokenizer:
         (folder / FACTS).write_bytes(seal(facts))
         if self._model:
             (folder / MODEL).write_bytes(self._model)
+
+
+def digest(config: TokenizerConfig, model: bytes) -> str:
+    """Of a tokenizer that `config` and `model` make: known before the model is loaded."""
+    facts = json.dumps(dump(config), sort_keys=True).encode()
+    return hashlib.blake2b(facts + b"\0" + model, digest_size=16).hexdigest()
 
 
 def _begins_word(piece: bytes) -> bool:

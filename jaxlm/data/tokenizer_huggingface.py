@@ -21,12 +21,12 @@ import numpy as np
 import tokenizers
 
 from jaxlm.config import dump
-from jaxlm.data import tokenizer_json
-from jaxlm.data.foreign import parse_object, read_bytes, read_object
+from jaxlm.data import tokenizer_json, tried
+from jaxlm.data.foreign import LIMIT, parse_object, read_bytes, read_object
 from jaxlm.data.tokenizer_base import FACTS, FORMAT_VERSION, MODEL, PART_CHARACTERS, Tokenizer, utf8
 from jaxlm.data.tokenizer_config import ByteBpeConfig, HuggingFaceConfig, WordPieceConfig
 from jaxlm.errors import Damaged, UserError
-from jaxlm.hashing import folder_problems, hash_folder, seal
+from jaxlm.hashing import folder_problems, hash_folder, seal, told
 
 LibraryConfig = HuggingFaceConfig | ByteBpeConfig | WordPieceConfig  # kinds that are such tokenizers
 FOLDER, FILE = "huggingface", "tokenizer.json"
@@ -34,6 +34,8 @@ KEPT = (  # what is carried along where it is there
     FILE, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
     "vocab.txt", "tokenizer.model", "chat_template.jinja",
 )  # fmt: skip
+MOST_LINES = 2_000_000  # of vocab.txt and merges.txt; chosen: four times those of Gemma 3's merges
+_ENDS = tuple(end.encode() for end in "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")  # of lines, for Python
 SOME_WORDS = 8  # chosen: of the vocabulary, to see how a text begins
 PARTS_AT_ONCE = 64  # chosen: the library needs some 100 bytes a token until its ids are copied
 
@@ -55,6 +57,7 @@ class HuggingFaceTokenizer(Tokenizer):
         origin = f"{config.path}/{FILE}" if theirs and config.path else FILE
         data = parse_object(files[FILE], origin)
         tokenizer_json.check(data, origin)
+        tried.require("tokenizers", files[FILE], origin)
         settings = [
             _settings(files, "tokenizer_config.json"),
             _settings(files, "special_tokens_map.json"),
@@ -151,7 +154,10 @@ def open_folder(folder: str | Path, model_config: Mapping[str, Any] | None = Non
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{str(folder)!r} is no folder: name the one that holds {FILE}")
-    files = {name: read_bytes(folder / name) for name in KEPT if (folder / name).is_file()}
+    there = [name for name in KEPT if (folder / name).is_file()]
+    if (size := sum((folder / name).stat().st_size for name in there)) > LIMIT:
+        raise UserError(f"{folder}: {', '.join(there)} have {size:,} bytes, more than the {LIMIT:,} of a tokenizer")
+    files = {name: read_bytes(folder / name) for name in there}
     if FILE not in files:
         files[FILE] = _from_parts(folder, files)
     elif (folder / FOLDER).is_dir() or (folder / MODEL).is_file():
@@ -169,10 +175,15 @@ def is_theirs(folder: Path) -> bool:
 
 def load(folder: Path, cfg: LibraryConfig, facts: Mapping[str, Any]) -> HuggingFaceTokenizer:
     """What `save` wrote; `facts` are those of the folder, unsealed, and `cfg` the config among them."""
+    told(facts, {"files": dict, "specials": dict}, str(folder / FACTS))
+    if strange := facts["files"].keys() - {*KEPT} | facts["specials"].keys() - tokenizer_json.ROLES.keys():
+        raise Damaged(f"{folder / FACTS} tells of {min(strange)!r:.80}: jaxlm did not write it so")
     problems = folder_problems(folder / FOLDER, facts["files"])
     if problems:
         raise Damaged(f"{folder / FOLDER}: {'; '.join(problems)}: copy the whole folder, or import the model again")
-    files = {name: (folder / FOLDER / name).read_bytes() for name in facts["files"]}
+    files = {name: read_bytes(folder / FOLDER / name) for name in facts["files"]}
+    if FILE not in files:
+        raise Damaged(f"{folder / FACTS} tells of no {FILE}: jaxlm did not write it so")
     named = {f"{tokenizer_json.ROLES[role][0]}_id": i for role, i in facts["specials"].items()}
     tokenizer = HuggingFaceTokenizer(cfg, files, named)
     if tokenizer.digest != facts["digest"]:
@@ -205,7 +216,7 @@ def _settings(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
 def _from_parts(folder: Path, files: Mapping[str, bytes]) -> bytes:
     """A tokenizer.json from the files of an older model."""
     settings = [_settings(files, name) for name in ("tokenizer_config.json", "special_tokens_map.json")]
-    lines = lambda name: files[name].decode("utf-8", errors="replace").splitlines()
+    lines = lambda name: _lines(files[name], folder / name)
     if {"vocab.json", "merges.txt"} <= files.keys():
         vocab = parse_object(files["vocab.json"], str(folder / "vocab.json"))
         made = tokenizer_json.from_parts(vocab, lines("merges.txt"), settings)
@@ -218,6 +229,12 @@ def _from_parts(folder: Path, files: Mapping[str, bytes]) -> bytes:
             f".save_pretrained({str(folder)!r}) writes one; or name a folder that has it"
         )
     return json.dumps(made, ensure_ascii=False).encode()
+
+
+def _lines(content: bytes, path: Path) -> list[str]:
+    if sum(map(content.count, _ENDS)) > MOST_LINES:
+        raise UserError(f"{path} has more than the {MOST_LINES:,} lines that such a file may have: is it one?")
+    return content.decode("utf-8", errors="replace").splitlines()
 
 
 @contextmanager

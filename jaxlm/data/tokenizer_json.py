@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from jaxlm.data import charsmap
 from jaxlm.errors import UserError
 
 # What a special token is for -> the key that names it, and what it is called where no key does.
@@ -28,6 +29,8 @@ ROLES = {
     "start": ("decoder_start_token", ()),  # what an encoder-decoder begins to write with
 }
 MOST_IDS = 10_000_000  # chosen: forty times the largest vocabulary we know (Gemma's 262,144)
+MOST_CHARACTERS = 4_096  # of a token; chosen: some vocabularies have runs of 128 spaces
+MOST_STEP_CHARACTERS = 2_000_000  # chosen: six times those of the largest normalizer we know (nmt_nfkc, 320 KB)
 SPACE = "\u2581"
 
 
@@ -42,25 +45,35 @@ def check(data: dict[str, Any], origin: str) -> None:
         rights = (merge[1] if isinstance(merge, list) else str(merge).partition(" ")[2] for merge in _list(model))
         if not isinstance(prefix, str) or any(not str(right).startswith(prefix) for right in rights):
             raise UserError(f"{origin}: a merge does not go on with continuing_subword_prefix={prefix!r}")
+    _require_short(data, model, origin)
     normalizers = flattened(data.get("normalizer"), "normalizers")
     for one in normalizers:
-        if one.get("type") == "Precompiled" and not _is_charsmap(one.get("precompiled_charsmap")):
-            raise UserError(f"{origin}: the normalizer's precompiled_charsmap is damaged")
+        if one.get("type") == "Precompiled" and one.get("precompiled_charsmap") is not None:
+            charsmap.check(_decoded(one["precompiled_charsmap"], origin), origin)
 
 
 def _list(model: dict[str, Any]) -> list:
     return [merge for merge in model.get("merges") or [] if not isinstance(merge, list) or len(merge) == 2]
 
 
-def _is_charsmap(text: Any) -> bool:
-    """Length of a trie, the trie in units of 4 bytes, and text: as sentencepiece's normalizer writes it."""
+def _decoded(text: Any, origin: str) -> bytes:
     try:
-        blob = base64.b64decode(text or "", validate=True)
-        size = int.from_bytes(blob[:4], "little")
-        blob[4 + size :].decode("utf-8")
+        return base64.b64decode(text, validate=True)
     except (ValueError, TypeError):
-        return False
-    return text is None or (len(blob) >= 4 + size and size % 4 == 0 and size > 0)
+        raise UserError(f"{origin}: the normalizer's precompiled_charsmap is damaged, as it is no base64") from None
+
+
+def _require_short(data: dict[str, Any], model: dict[str, Any], origin: str) -> None:
+    """UserError for tokens, or steps around the model, that are longer than any known: text grows by them."""
+    tokens = (token[0] if isinstance(token, list) and token else token for token in model["vocab"])
+    if (longest := max((len(token) for token in tokens if isinstance(token, str)), default=0)) > MOST_CHARACTERS:
+        raise UserError(f"{origin} has a token of {longest:,} characters, more than {MOST_CHARACTERS:,}: is it one?")
+    steps = {name: len(json.dumps(part)) for name, part in data.items() if name not in ("model", "added_tokens")}
+    largest = max(steps, key=lambda name: steps[name], default="")
+    if steps and steps[largest] > MOST_STEP_CHARACTERS:
+        raise UserError(
+            f"{origin}: its {largest} has {steps[largest]:,} characters, more than {MOST_STEP_CHARACTERS:,}: is it one?"
+        )
 
 
 def flattened(part: Any, inside: str) -> list[dict[str, Any]]:

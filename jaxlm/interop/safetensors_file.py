@@ -20,8 +20,9 @@ from jaxlm.data.foreign import parse_object, read_object
 from jaxlm.errors import JaxlmError, UserError
 
 FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
-HEADER_LIMIT = 100_000_000  # bytes; the library's own limit
 TENSORS_LIMIT = 200_000  # chosen: of one file; twice those of the largest mixture of experts we know, in all its files
+HEADER_LIMIT = 40_000_000  # bytes; chosen: 200 for each of the tensors; the library's own is 100 million
+HEADER_VALUES = 16  # of each tensor: names, dimensions, brackets
 NAME_LIMIT = 255  # bytes of a file's name, on all file systems
 SHARD_BYTES = 5_000_000_000  # of numbers in a file; what transformers 4 cuts at
 
@@ -128,7 +129,7 @@ def header(path: Path) -> dict[str, Tensor]:
                 )
             if size < 8 + length:
                 raise UserError(f"{path} is truncated: {size:,} bytes, its header alone has {8 + length:,}")
-            told = parse_object(file.read(length), f"{path}: its header")
+            told = parse_object(file.read(length), f"{path}: its header", HEADER_VALUES * TENSORS_LIMIT)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     told.pop("__metadata__", None)

@@ -1,21 +1,23 @@
 """Attention as one function. Who computes it is chosen in `attention_choice.py`.
 
 Each backend builds its own mask from `segments` and `positions`; a dense mask never crosses this seam.
-Left out: attention over a row that is split over the mesh axis `sequence` (it is gathered first).
+Rows that mesh axis `sequence` splits are for `attention_split.py`.
 """
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxlm.mesh import RULES, mesh_in_scope, row_shards
+from jaxlm.mesh import RULES, mesh_in_scope, row_shards, shards
 from jaxlm.models.attention_bias import Bias
 from jaxlm.models.attention_choice import Backend, Case, announce, choose
 from jaxlm.models.attention_einsum import chunk_length, einsum_attention_in_chunks
 from jaxlm.models.attention_gpu import cudnn_attention, has_cudnn, triton_attention
+from jaxlm.models.attention_split import Sharing, split_attention
 from jaxlm.models.attention_tpu import splash_attention
 from jaxlm.models.layers import Precision
 
@@ -38,16 +40,20 @@ def attend(
     bias: Bias | None = None,
     platform: str = "cpu",
     backend: Backend = "auto",
+    sharing: Sharing = "gather",
 ) -> Float[Array, "B L G R K"]:
     """Scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762, eq. 1), heads grouped.
 
     A query sees a key of its own segment (`segments`: of queries, of keys; None: all are one) whose
     position is not after its own (`causal`; but for keys of a `prefix`) and less than `window` away. `positions`:
     of queries, of keys, as decoding from a cache needs; None: 0, 1, 2, ..., which is right for packed rows too.
-    Scores are products times `scale` (None: 1/sqrt(K)), and what `bias` says of their distance.
+    Scores are products times `scale` (None: 1/sqrt(K)), and what `bias` says of their distance. `sharing` is how
+    devices come to each other's keys where mesh axis `sequence` splits rows.
     """
     B, L, G, R, K = q_BLGRK.shape
     M = k_BMGK.shape[1]
+    parts = 1 if positions is not None else shards(mesh_in_scope(), "length")
+    split = parts > 1 and L % parts == M % parts == 0
     case = Case(
         platform=platform,
         precision=precision,
@@ -61,11 +67,15 @@ def attend(
         bias=bias is not None,
         # Told by identity: a mistake costs a fused kernel, and no truth.
         crossed=segments is not None and segments[0] is not segments[1],
+        split=split,
         cudnn=platform == "gpu" and has_cudnn(),
     )
     choice = choose(case, backend)
     announce(choice)
-    rules = dict(causal=causal, window=window, scale=K**-0.5 if scale is None else scale)
+    rules: dict[str, Any] = dict(causal=causal, window=window, scale=K**-0.5 if scale is None else scale)
+    if split:
+        more: dict[str, Any] = dict(precision=precision, segments=segments, prefix=prefix, bias=bias)
+        return split_attention(q_BLGRK, k_BMGK, v_BMGK, sharing, **more, **rules)
     if choice.name == "einsum":
         chunk = chunk_length(B * G * R // devices_sharing(), L, M)
         more = dict(precision=precision, segments=segments, positions=positions, prefix=prefix, bias=bias)

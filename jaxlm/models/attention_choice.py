@@ -34,6 +34,7 @@ class Case(NamedTuple):
     prefix: bool = False  # some keys are seen by queries before them
     bias: bool = False  # something is added to the scores
     crossed: bool = False  # queries and keys have segments of their own
+    split: bool = False  # a row lies on several devices, over mesh axis 'sequence'
     cudnn: bool = False  # there is one, and a GPU it has kernels for
 
 
@@ -69,6 +70,8 @@ def refusal(name: str, case: Case) -> str | None:
         return f"it multiplies in bfloat16, and model.precision is {case.precision!r}"
     if case.length != case.memory:
         return f"it wants as many keys as queries, and there are {case.memory} and {case.length}"
+    if case.split:
+        return "it wants whole rows, and mesh axis 'sequence' splits them"
     if case.bias:
         return "it adds nothing to scores, as model.position='alibi' and 'buckets' do"
     if case.prefix:

@@ -35,7 +35,7 @@ def einsum_attention(
     """`attend`, all queries at once."""
     L, M, K = q_BLGRK.shape[1], k_BMGK.shape[1], q_BLGRK.shape[-1]
     q_BLGRK = q_BLGRK * (K**-0.5 if scale is None else scale)
-    scores_BGRLM = _scores(q_BLGRK, k_BMGK, exact(precision))
+    scores_BGRLM = products(q_BLGRK, k_BMGK, exact(precision))
     run = run or positions is None
     positions = positions or (jnp.arange(L)[None], jnp.arange(M)[None])
     if bias is not None:
@@ -46,16 +46,16 @@ def einsum_attention(
     if visible_BLM is not None:
         scores_BGRLM = jnp.where(visible_BLM[:, None, None], scores_BGRLM, HIDDEN)
     weight_BGRLM = softmax(scores_BGRLM).astype(v_BMGK.dtype)
-    return _weighted(weight_BGRLM, v_BMGK, precision)
+    return weighted(weight_BGRLM, v_BMGK, precision)
 
 
-def _scores(q_BLGRK: Array, k_BMGK: Array, precision: Precision) -> Array:
+def products(q_BLGRK: Array, k_BMGK: Array, precision: Precision) -> Array:
     if q_BLGRK.shape[:2] == (1, 1):
         return einsum("LGRK,GMK->GRLM", q_BLGRK[0], _alone(k_BMGK), precision)[None]
     return einsum("BLGRK,BMGK->BGRLM", q_BLGRK, k_BMGK, precision)
 
 
-def _weighted(weight_BGRLM: Array, v_BMGK: Array, precision: Precision) -> Array:
+def weighted(weight_BGRLM: Array, v_BMGK: Array, precision: Precision) -> Array:
     if v_BMGK.shape[0] == weight_BGRLM.shape[3] == 1:
         return einsum("GRLM,GMK->LGRK", weight_BGRLM[0], _alone(v_BMGK), precision)[None]
     return einsum("BGRLM,BMGK->BLGRK", weight_BGRLM, v_BMGK, precision)
@@ -132,18 +132,21 @@ def chunk_length(heads: int, length: int, memory: int) -> int:
     return math.ceil(length / math.ceil(length / fits))
 
 
-def einsum_attention_in_chunks(q_BLGRK, k_BMGK, v_BMGK, *, chunk: int, segments, positions, **rest) -> Array:
+def einsum_attention_in_chunks(
+    q_BLGRK, k_BMGK, v_BMGK, *, chunk: int, segments, positions, run: bool = False, **rest
+) -> Array:
     """`einsum_attention`, `chunk` queries at a time; the backward pass computes their scores anew."""
     L, M = q_BLGRK.shape[1], k_BMGK.shape[1]
+    run = run or positions is None
     if chunk >= L:
-        return einsum_attention(q_BLGRK, k_BMGK, v_BMGK, segments=segments, positions=positions, **rest)
+        return einsum_attention(q_BLGRK, k_BMGK, v_BMGK, segments=segments, positions=positions, run=run, **rest)
     of_query, of_key = positions or (jnp.arange(L)[None], jnp.arange(M)[None])
 
     @jax.checkpoint
     def of_chunk(chunk_of):
         q, position, segment = chunk_of
         both = None if segments is None else (segment, segments[1])
-        at = dict(positions=(position, of_key), run=positions is None)
+        at = dict(positions=(position, of_key), run=run)
         return einsum_attention(q, k_BMGK, v_BMGK, segments=both, **at, **rest)
 
     def split(x):  # (B, L, ...) -> (chunks, B, chunk, ...)

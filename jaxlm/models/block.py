@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Int
 from jaxlm.mesh import constrain
 from jaxlm.models.attention import attend
 from jaxlm.models.attention_bias import Bias, Buckets, Slopes
+from jaxlm.models.attention_split import Sharing
 from jaxlm.models.layers import Einsum, Noise, Norm, Precision, activation_dtype, dropout
 from jaxlm.models.positions import Turns, rotate, slopes
 from jaxlm.models.stack_config import GATED, StackConfig
@@ -48,6 +49,7 @@ class Spec(NamedTuple):
     scan: bool
     platform: str  # cpu, gpu, tpu
     crosses: bool = False  # each block also reads what an encoder made
+    sharing: Sharing = "gather"  # of keys, where mesh axis `sequence` splits rows
 
     @property
     def parts(self) -> int:
@@ -117,6 +119,7 @@ class Attention(nn.Module):
             bias=self.bias(seen),
             platform=s.platform,
             backend=c.attention,
+            sharing=s.sharing,
         )
         return back_to_width(s)(o_BLGRK), cache
 
@@ -151,6 +154,7 @@ class CrossAttention(nn.Module):
             scale=score_scale(s.cfg),
             platform=s.platform,
             backend=s.cfg.attention,
+            sharing=s.sharing,
         )
         return back_to_width(s)(o_BLGRK)
 

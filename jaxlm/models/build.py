@@ -36,10 +36,11 @@ def build(
     head: Head = TOKENS,
     source_length: int | None = None,
     prefix: bool = False,
+    ring: bool = False,
 ) -> Family:
     """The family of `cfg` for rows of `length` tokens over `vocab` ids on `platform` (cpu, gpu, tpu).
 
-    `head`, `source_length` and `prefix` are those of `Setting`.
+    `head`, `source_length`, `prefix` and `ring` are those of `Setting`.
     """
     assert (head.kind in ("classes", "tags")) == (head.classes > 1), f"{head}: two classes or more, where there are any"
-    return FAMILIES[type(cfg)](cfg, Setting(vocab, length, packed, platform, head, source_length, prefix))
+    return FAMILIES[type(cfg)](cfg, Setting(vocab, length, packed, platform, head, source_length, prefix, ring))

@@ -103,3 +103,4 @@ class Setting(NamedTuple):
     head: Head = TOKENS
     source_length: int | None = None  # tokens that an encoder-decoder reads; None: as many as it writes
     prefix: bool = False  # a decoder's rows begin with tokens that are read from both sides
+    ring: bool = False  # where mesh axis `sequence` splits rows, keys go round and are not gathered

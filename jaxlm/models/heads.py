@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxlm.batch import Batch
+from jaxlm.mesh import constrain
 from jaxlm.models.family import Head, asked
 from jaxlm.models.layers import HIDDEN, Precision, einsum, exact, parameter
 
@@ -63,7 +64,9 @@ def table_of(head: Head, tokens: str) -> Callable[[dict], jax.Array | None]:
     """`Family.head`; `tokens` names the table of the vocabulary."""
     if head.kind == "span":
         return lambda params: None
-    return lambda params: params[tokens if head.kind == "tokens" else "classifier"]
+    if head.kind == "tokens":
+        return lambda params: params[tokens]
+    return lambda params: constrain(params["classifier"], ("class", "act_width"))  # a few rows: whole on each device
 
 
 def bias_of(head: Head, tokens: str | None = None) -> Callable[[dict], jax.Array | None]:

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from jaxlm.batch import Batch
 from jaxlm.config import Config
+from jaxlm.mesh import whole_rows
 from jaxlm.models.family import SAMPLE, Family, Head, Hidden, Setting, parameters
 from jaxlm.models.heads import answer, bias_of, table_of
 from jaxlm.models.layers import parameter
@@ -32,7 +33,7 @@ class LinearModelConfig(Config):
     ngrams: int = pydantic.Field(default=2, ge=1, le=8)  # tokens of the longest run; theirs: 2; 1: order is not seen
     # Rows that n-grams share. Joulin et al. have 10M; chosen: a step passes over all of them, and 16 MB take 5 ms.
     buckets: int = pydantic.Field(default=2**18, gt=0, lt=2**31)
-    vocab: int | None = pydantic.Field(default=None, gt=0)  # None: the tokenizer's
+    vocab: int | None = pydantic.Field(default=None, gt=0, lt=2**31)  # None: the tokenizer's
     noisy = property(lambda self: False)  # no dropout, so a training step draws nothing
     causal = property(lambda self: False)  # each position knows the whole text
 
@@ -49,9 +50,10 @@ class Linear(nn.Module):
         c, D = self.cfg, self.cfg.width
         tokens_VD = parameter(self, "embedding", nn.initializers.normal(1 / D), (self.vocab, D), ("vocab", "width"))
         x_BLD, count_BL = jnp.zeros((*batch.token.shape, D)), jnp.zeros(batch.token.shape)
-        found = [(tokens_VD, batch.token)]
+        found = [(whole_rows(tokens_VD), batch.token)]
         if c.ngrams > 1:
             runs_VD = parameter(self, "runs", nn.initializers.zeros, (c.buckets, D), ("bucket", "width"))
+            runs_VD = whole_rows(runs_VD)
             found += [(runs_VD, hash_BL % c.buckets) for hash_BL in hashes(jnp.asarray(batch.token), c.ngrams)]
         for size, (table_VD, row_BL) in enumerate(found, start=1):
             # The token at position 0 is the separator; a run of `size` that ends here is all text from `size` on.

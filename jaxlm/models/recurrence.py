@@ -15,8 +15,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float
 
+from jaxlm.mesh import RULES, axis_of, mesh_in_scope, shards
 from jaxlm.models.layers import Precision, einsum, exact
 
 # Positions in one body of the loop: with 4, LSTMs of 128 to 256 took 3 to 22 % longer on CPU (docs/log.md).
@@ -138,7 +140,7 @@ def linear_recurrence(
     underflows is a state forgotten; the paper's form, sums of logarithms and their cumulative log-sum-exp
     (arXiv:2410.01201, appendix B.2), loses digits as the sums grow, so it is the reference in tests.
     """
-    return _in_blocks(_forward_step, a_LBH, b_LBH, state_BH)
+    return _over_devices(_forward_step, a_LBH, b_LBH, state_BH)
 
 
 def _linear_forward(a_LBH, b_LBH, state_BH):
@@ -148,7 +150,7 @@ def _linear_forward(a_LBH, b_LBH, state_BH):
 
 def _linear_backward(saved, of_h_LBH):
     a_LBH, h_LBH, state_BH = saved
-    of_b_LBH = _in_blocks(_backward_step, a_LBH, of_h_LBH, jnp.zeros_like(state_BH), reverse=True)
+    of_b_LBH = _over_devices(_backward_step, a_LBH, of_h_LBH, jnp.zeros_like(state_BH), reverse=True)
     before_LBH = jnp.concatenate([state_BH[None], h_LBH[:-1]])
     return of_b_LBH * before_LBH, of_b_LBH, a_LBH[0] * of_b_LBH[0]
 
@@ -167,7 +169,24 @@ def _backward_step(later: Array, a: Array, of_h: Array) -> tuple[Array, Array]:
     return a * whole, whole
 
 
-def _in_blocks(step, a_LBH: Array, b_LBH: Array, state_BH: Array, reverse: bool = False) -> Array:
+def _over_devices(step, a_LBH: Array, b_LBH: Array, state_BH: Array, reverse: bool = False) -> Array:
+    """`_in_blocks`; where mesh axis `sequence` splits positions, each device goes over its own.
+
+    Devices tell each other what they make of a state of 0 and how much they keep of one, "B H" each.
+    """
+    parts = shards(mesh_in_scope(), "length")
+    if parts == 1 or len(a_LBH) % parts:
+        return _in_blocks(step, a_LBH, b_LBH, state_BH, reverse)
+    rows, positions = P(RULES["batch"]), P(RULES["length"], RULES["batch"])
+    run = functools.partial(_in_blocks, step, reverse=reverse, axis=axis_of("length"))
+    return jax.shard_map(run, in_specs=(positions, positions, rows), out_specs=positions, check_vma=False)(
+        a_LBH, b_LBH, state_BH
+    )
+
+
+def _in_blocks(
+    step, a_LBH: Array, b_LBH: Array, state_BH: Array, reverse: bool = False, axis: str | None = None
+) -> Array:
     """What `step(state, a, b) -> (state, output)`, whose state is multiplied by a, puts out at each position.
 
     Blocks of about sqrt(L) positions go side by side: once for what each makes of a state of 0 and how much it keeps
@@ -177,7 +196,8 @@ def _in_blocks(step, a_LBH: Array, b_LBH: Array, state_BH: Array, reverse: bool 
     size = math.isqrt(L - 1) + 1
     blocks = -(-L // size)
     pad = ((blocks * size - L, 0) if reverse else (0, blocks * size - L), (0, 0), (0, 0))
-    a, b = (jnp.pad(x, pad).reshape(blocks, size, B, H) for x in (a_LBH, b_LBH))
+    fill_up = lambda x, by: jnp.pad(x, pad, constant_values=by).reshape(blocks, size, B, H)
+    a, b = fill_up(a_LBH, 1), fill_up(b_LBH, 0)  # what changes no state
 
     def at(turn):
         place = size - 1 - turn if reverse else turn
@@ -201,7 +221,18 @@ def _in_blocks(step, a_LBH: Array, b_LBH: Array, state_BH: Array, reverse: bool 
 
     nothing = jnp.zeros((blocks, B, H), a_LBH.dtype)
     of_blocks = jax.lax.fori_loop(0, size, compose, (nothing, nothing + 1))
+    if axis is not None:
+        state_BH = _before_device(axis, across, of_blocks, state_BH, reverse)
     _, starts = jax.lax.scan(across, state_BH, of_blocks, reverse=reverse)
     _, out = jax.lax.fori_loop(0, size, fill, (starts, jnp.zeros_like(a)))
     out_LBH = out.reshape(-1, B, H)
     return out_LBH[-L:] if reverse else out_LBH[:L]
+
+
+def _before_device(axis: str, across, of_blocks, state_BH: Array, reverse: bool) -> Array:
+    """The state before the positions of this device, from `state` before those of all devices of mesh axis `axis`."""
+    end_BH, _ = jax.lax.scan(across, jnp.zeros_like(state_BH), of_blocks, reverse=reverse)
+    kept_BH = of_blocks[1].prod(0)
+    of_devices = jax.lax.all_gather((end_BH, kept_BH), axis)
+    _, before_SBH = jax.lax.scan(across, state_BH, of_devices, reverse=reverse)
+    return before_SBH[jax.lax.axis_index(axis)]

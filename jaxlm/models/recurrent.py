@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxlm.batch import Batch
+from jaxlm.mesh import constrain, whole_rows
 from jaxlm.models.cells import CELLS, LINEAR
 from jaxlm.models.family import SAMPLE, Family, Hidden, Setting, parameters, tokens
 from jaxlm.models.heads import answer, bias_of, table_of, weights_of_tokens
@@ -41,8 +42,9 @@ class Recurrent(nn.Module):
         if writes and c.bias:
             parameter(self, "head_b", nn.initializers.zeros, (s.vocab,), ("vocab",))
         seen = self.seen(batch, noise)
+        table_VD = whole_rows(table_VD)
         x_LBD = word_dropout(table_VD, c.word_dropout, noise, c.layers)[batch.token.T]
-        x_LBD = x_LBD.astype(activation_dtype(s.precision))
+        x_LBD = constrain(x_LBD.astype(activation_dtype(s.precision)), ("length", "batch", "act_width"))
         x_LBD = vary(x_LBD, c.input_dropout, noise, c.layers)
         after = {}
         for n in range(c.layers):

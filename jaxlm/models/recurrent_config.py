@@ -20,7 +20,7 @@ class RecurrentConfig(Config):
     layers: int = pydantic.Field(default=2, gt=0, le=10_000)  # most, as of width: that of stack_config.py
     width: int = pydantic.Field(gt=0, le=2**20)  # of the state
     embedding: int | None = pydantic.Field(default=None, gt=0)  # width of the table; None: width
-    vocab: int | None = pydantic.Field(default=None, gt=0)  # None: the tokenizer's
+    vocab: int | None = pydantic.Field(default=None, gt=0, lt=2**31)  # None: the tokenizer's
     # The head is the embedding, and the last layer as wide (Press & Wolf 2017, arXiv:1608.05859).
     tied: bool = True
     projection: int | None = pydantic.Field(default=None, gt=0)  # LSTM: width of h (Sak et al. 2014, arXiv:1402.1128)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxlm.mesh import whole
 from jaxlm.models.cells import CELLS, LINEAR, linear_gates, lstm, split
 from jaxlm.models.layers import Noise, einsum, parameter
 from jaxlm.models.recurrence import State, enter, linear_recurrence, product, recurrence, scan_cell
@@ -53,11 +54,12 @@ class Layer(nn.Module):
         cell = CELLS[c.cell]
         H, P = c.widths(self.number)
         D, J = x_LBD.shape[-1], cell.gates
-        w_DJH = InputWeight((D, J, H), name="input")()
+        w_DJH = whole(InputWeight((D, J, H), name="input")())
         b_JH = parameter(self, "b", self.initial_bias, (J, H), ("gate", "state")) if c.bias else None
         fresh_LB = seen.last_LB if self.reverse else seen.fresh_LB
         if c.cell not in LINEAR:
-            w_PZ = parameter(self, "w", orthogonal, (P, J, H), ("state_in", "gate", "state")).reshape(P, J * H)
+            w_PJH = whole(parameter(self, "w", orthogonal, (P, J, H), ("state_in", "gate", "state")))
+            w_PZ = w_PJH.reshape(P, J * H)
             w_PZ = weight_drop(w_PZ, c.weight_drop, seen.noise, 2 * self.number + self.reverse)
         if self.spec.loop == "cudnn":
             w_PJH, before = w_PZ.reshape(P, J, H), enter(state, fresh_LB[-1 if self.reverse else 0])
@@ -72,7 +74,7 @@ class Layer(nn.Module):
         if c.cell == "gru_before":
             return scan_cell(functools.partial(self.gru_before, w_PZ), x_LBZ, state, *flags, reverse=self.reverse)
         if c.projection:
-            down = parameter(self, "projection", uniform(H), (H, P), ("state", "state_in"))
+            down = whole(parameter(self, "projection", uniform(H), (H, P), ("state", "state_in")))
             step = functools.partial(self.projected, w_PZ, down)
             return scan_cell(step, x_LBZ, state, *flags, reverse=self.reverse)
         bias_Z = None

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxlm.batch import Batch
-from jaxlm.mesh import constrain
+from jaxlm.mesh import constrain, whole_rows
 from jaxlm.models.block import Block, Seen, Spec
 from jaxlm.models.family import Head, Setting
 from jaxlm.models.heads import answer
@@ -31,6 +31,7 @@ def spec_of(cfg: StackConfig, setting: Setting, *, causal: bool) -> Spec:
         precision=resolve_precision(cfg.precision, setting.platform),
         scan=scan and cfg.uniform,
         platform=setting.platform,
+        sharing="ring" if setting.ring else "gather",
     )
 
 
@@ -38,7 +39,7 @@ def table(module: nn.Module, name: str, rows: int, axis: str, s: Spec, std: floa
     """A parameter of `module` with a row for each token, position or class."""
     D = s.cfg.dims.D
     init = nn.initializers.normal(std_of_tables(s.cfg) if std is None else std)
-    return parameter(module, name, init, (rows, D), (axis, "width"))
+    return whole_rows(parameter(module, name, init, (rows, D), (axis, "width")))
 
 
 def std_of_tables(c: StackConfig) -> float:

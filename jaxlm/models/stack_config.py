@@ -45,10 +45,11 @@ class StackConfig(Config):
     layers: int | None = pydantic.Field(default=None, gt=0, le=10_000)
     heads: int | None = pydantic.Field(default=None, gt=0)
     width: int | None = pydantic.Field(default=None, gt=0, le=2**20)
-    vocab: int | None = pydantic.Field(default=None, gt=0)  # None: the tokenizer's
+    vocab: int | None = pydantic.Field(default=None, gt=0, lt=2**31)  # None: the tokenizer's
     kv_heads: int | None = pydantic.Field(default=None, gt=0)  # None: heads; 1 is multi-query attention
-    head_width: int | None = pydantic.Field(default=None, gt=0)  # None: width / heads
-    ff_width: int | None = pydantic.Field(default=None, gt=0)  # None: 4 width; gated 8/3 width up to a multiple of 64
+    head_width: int | None = pydantic.Field(default=None, gt=0, le=2**20)  # None: width / heads
+    # None: 4 width; gated 8/3 width up to a multiple of 64
+    ff_width: int | None = pydantic.Field(default=None, gt=0, le=2**24)
     max_length: int | None = pydantic.Field(default=None, gt=0)  # rows of learned positions; None: data.length
     # alibi: Press et al. 2022 (arXiv:2108.12409); buckets: Raffel et al. 2020 (arXiv:1910.10683, section 2.1).
     position: Literal["learned", "sinusoidal", "rotary", "alibi", "buckets"] = "learned"

@@ -7,11 +7,12 @@ request and no script but ours, by its hash. The same files give the same bytes.
 import base64
 import hashlib
 import json
-import os
+import uuid
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from jaxlm import redact
 from jaxlm.report import tables
 from jaxlm.report.curves import curves
 from jaxlm.report.folder import Run, number, read
@@ -24,10 +25,10 @@ NAME = "report.html"
 def write(run_dir: Path) -> Path:
     """Make `run_dir`/report.html and return its path. Raises UserError where there is no run."""
     path = run_dir / NAME
-    building = run_dir / f".{NAME}.{os.getpid()}"
+    building = run_dir / f".{NAME}.{uuid.uuid4().hex}"  # nobody knows it before, and puts a link there
     html = page(read(run_dir))
     try:
-        building.write_text(html, encoding="utf-8")
+        building.write_text(redact.text(html), encoding="utf-8")
         building.replace(path)
     finally:
         building.unlink(missing_ok=True)

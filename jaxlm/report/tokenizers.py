@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from jaxlm import redact
 from jaxlm.errors import UserError
 from jaxlm.report.tables import table
 from jaxlm.report.words import NONE, compact, escape, figure
@@ -93,7 +94,7 @@ def write(path: Path, found: Found, text: str | None) -> None:
     """Whole or not at all."""
     building = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        building.write_text(page(found, text), encoding="utf-8")
+        building.write_text(redact.text(page(found, text)), encoding="utf-8")
         building.replace(path)
     finally:
         building.unlink(missing_ok=True)

@@ -4,6 +4,7 @@
     shard_map   each device runs the step on its rows, one all-reduce joins them; replicated state only, and
                 on CPU much faster than what the compiler makes of a small model
     pmap        the same by `jax.pmap`, for those who compare
+    strict      the same bits on any number of devices: training/strict.py
 
 The program is compiled ahead of time, once; running it can therefore never compile again.
 """
@@ -21,16 +22,16 @@ from jaxlm.errors import UserError
 from jaxlm.training.state import TrainState
 from jaxlm.training.step import Step
 
-Way = Literal["jit", "shard_map", "pmap"]
+Way = Literal["jit", "shard_map", "pmap", "strict"]
 
 
 class Compiled(NamedTuple):
     """A step to run, and the way in and out of the form its state has on devices."""
 
-    step: Step
+    step: Callable[[Any, Any], tuple[Any, dict[str, jax.Array]]]  # of the form that `enter` gives
     enter: Callable[[TrainState], Any]
     leave: Callable[[Any], TrainState]
-    place: Callable[[Batch], Batch]  # this process's rows -> arrays on devices
+    place: Callable[[Batch], Any]  # this process's rows -> what `step` takes, on devices
     executable: Any  # jax.stages.Compiled
 
 
@@ -43,7 +44,7 @@ def compile_step(
     batch: Batch,
 ) -> Compiled:
     """Compile `make(axis)`; `state` and `batch` are abstract, `batch` that of all processes together."""
-    meshes.check_rows(mesh, *batch.token.shape)
+    meshes.check_rows(mesh.shape, *batch.token.shape)
     if way != "jit" and mesh.shape["data"] != mesh.size:
         raise UserError(
             f"step.compile={way!r} replicates the state, but the mesh is {dict(mesh.shape)}: "
@@ -80,6 +81,8 @@ def _by_pmap(make, mesh: Mesh, state: TrainState, batch: Batch) -> Compiled:
     part = lambda x: jax.ShapeDtypeStruct((len(x) // count, *x.shape[1:]), x.dtype)
     local = jax.tree.map(lambda x: many(part(x)), batch)
     step = jax.pmap(make("data"), axis_name="data", devices=devices, donate_argnums=0)
+    here = len(mesh.local_devices)
+    cut_here = lambda x: x.reshape(here, x.shape[0] // here, *x.shape[1:])
     cut = lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:])
     copies = lambda x: jax.numpy.broadcast_to(x, (count, *x.shape))
     join = lambda x: x.reshape(-1, *x.shape[2:])
@@ -105,16 +108,28 @@ def _by_pmap(make, mesh: Mesh, state: TrainState, batch: Batch) -> Compiled:
         run,
         enter,
         leave,
-        lambda batch: place(jax.tree.map(cut, batch), jax.tree.map(lambda _: stacked, batch)),
+        lambda batch: place(jax.tree.map(cut_here, batch), jax.tree.map(lambda _: stacked, batch)),
         executable,
     )
 
 
-def place(batch: Batch, shardings: Batch) -> Batch:
-    """This process's rows as its part of the global arrays; `shardings` has one for each array."""
+def place(rows: Any, shardings: Any) -> Any:
+    """This process's rows, see `mesh.row_share`, as its part of the global arrays; `shardings` has one for each."""
     if jax.process_count() == 1:
-        return jax.device_put(batch, shardings)
-    return jax.tree.map(lambda x, s: jax.make_array_from_process_local_data(s, x), batch, shardings)
+        return jax.device_put(rows, shardings)
+    return jax.tree.map(_share_of, rows, shardings)
+
+
+def _share_of(x: Any, sharding: NamedSharding) -> jax.Array:
+    """A global array, to which this process brings whole rows; of these its devices may hold some positions only."""
+    number, count = meshes.row_share(sharding)
+    first = number * len(x)
+
+    def on_device(index):
+        rows = slice((index[0].start or 0) - first, (index[0].stop or len(x) * count) - first)
+        return x[rows, *index[1:]]
+
+    return jax.make_array_from_callback((len(x) * count, *x.shape[1:]), sharding, on_device)
 
 
 def state_shardings(mesh: Mesh, state: TrainState, axes: Any) -> TrainState:

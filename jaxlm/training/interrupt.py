@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 
+from jaxlm import ranks
 from jaxlm.errors import Interrupted
 from jaxlm.training.step import Step
 
@@ -18,17 +19,27 @@ SKIPPED = 5  # steps before a trace: the first ones are not like the rest
 
 @contextmanager
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """A callable that says whether SIGTERM or SIGINT has come; a second SIGINT interrupts at once."""
+    """A callable that says, once a step, whether to stop: SIGTERM or SIGINT has come, to this process or another.
+
+    All processes stop after the same step. A second SIGINT interrupts at once.
+    """
     asked: list[int] = []
+    agreement = ranks.Agreement() if ranks.count() > 1 else None
 
     def note(number: int, frame: object) -> None:
         if asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked.append(number)
+        if agreement is not None:
+            agreement.ask()
         log.warning("%s: saving after this step, then stopping", signal.Signals(number).name)
 
-    with _handled(note):
-        yield lambda: bool(asked)
+    try:
+        with _handled(note):
+            yield agreement.due if agreement is not None else lambda: bool(asked)
+    finally:
+        if agreement is not None:
+            agreement.close()
 
 
 @contextmanager

@@ -26,10 +26,11 @@ class Layout(NamedTuple):
     """A decided MeshConfig; what layout.json holds."""
 
     mesh: MeshConfig
-    devices: pydantic.PositiveInt | None  # CPU devices to start jax with; None: not a CPU
+    devices: pydantic.PositiveInt | None  # CPU devices to start jax with, in each process; None: not a CPU
     compile: Way
     why: str
     measured: dict[str, float | str]  # candidate -> median ms a step, or why it has none
+    processes: pydantic.PositiveInt = 1
 
     def dump(self) -> dict[str, Any]:
         return {**self._asdict(), "mesh": self.mesh.model_dump(mode="json")}
@@ -51,6 +52,37 @@ def told(cfg: MeshConfig, way: Way | Literal["auto"], cores: int | None) -> Layo
     devices = None if cores is None else cpu_devices(cfg, cores)
     chosen = default_way(cfg, cores is not None) if way == "auto" else way
     return Layout(cfg, devices, chosen, "the config says so", {})
+
+
+def strict(cfg: MeshConfig, parts: int, cores: int | None) -> Layout:
+    """Replicated state on as many devices as `parts` of the batch divide over; "single" stays single.
+
+    `cores` is None where jax does not run on CPU; all its devices are used there.
+    """
+    wanted = cfg.devices or (1 if cfg.layout == "single" else cores)
+    if cores is not None and cfg.devices is None and cfg.layout != "single":
+        wanted = max(n for n in range(1, cores + 1) if parts % n == 0)
+    kind = "single" if wanted == 1 else "replicated"
+    mesh = cfg.model_copy(update={"layout": kind, "devices": wanted if kind == "replicated" else None})
+    return Layout(mesh, None if cores is None else wanted, "strict", "step.deterministic='strict' replicates", {})
+
+
+def shared(cfg: MeshConfig) -> MeshConfig:
+    """What "auto" is for several processes on CPUs, whose layouts are not measured."""
+    return cfg.model_copy(update={"layout": "replicated"})
+
+
+def among(layout: Layout, processes: int) -> Layout:
+    """`layout`, whose CPU devices are those of all processes together, with the share of each."""
+    if layout.devices is None or processes == 1:
+        return layout._replace(processes=processes)
+    if layout.devices % processes:
+        raise UserError(
+            f"mesh.layout={layout.mesh.layout!r} with {layout.devices} devices does not divide over {processes} "
+            f"processes: use {-(-layout.devices // processes) * processes} (mesh.devices, or the sizes of the axes), "
+            f"or start another number of processes"
+        )
+    return layout._replace(devices=layout.devices // processes, processes=processes)
 
 
 def cpu_devices(cfg: MeshConfig, cores: int) -> int:

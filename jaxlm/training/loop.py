@@ -40,6 +40,7 @@ def fit(
     log: Callable[[int, Mapping[str, float]], None] = lambda *_: None,
     stop: Callable[[], bool] = lambda: False,
     fetch: Callable[[Any], Any] = jax.device_get,
+    enter: Callable[[str, int], None] = lambda *_: None,
 ) -> TrainState:
     """Run `step` from step `start` to `cfg.steps` and return the last state.
 
@@ -47,14 +48,14 @@ def fit(
     `log_every` steps, after the next step was dispatched, so that the device does not wait for the host; a
     divergence is therefore raised late. `evaluated` makes of a state and its evaluation the state to go on with.
     `stop` ends the loop early, after a save. `save` gets the step, the state, the evaluation of this very step if
-    there was one, and the seconds of training until then.
+    there was one, and the seconds of training until then. `enter` is told each section that begins, and the step.
     """
     n, in_flight = start, deque()
-    meter = Meter(start, seconds, log, fetch)
+    meter = Meter(start, seconds, log, fetch, enter)
     evaluation: Mapping[str, float]
     while n < cfg.steps:
         evaluation = {}
-        batch = meter.next(batches)
+        batch = meter.next(batches, n)
         if batch is None:
             raise UserError(f"the data ended at step {n} of {cfg.steps}: lower loop.steps, or give more data")
         state, metrics = step(state, batch)  # returns at once; the device works on
@@ -69,7 +70,7 @@ def fit(
         if _due(n, cfg.eval_every, cfg.steps):
             meter.report()
             jax.block_until_ready(metrics)  # what is still under way is training time
-            meter.pause()
+            meter.pause("eval", n)
             evaluation = evaluate(state)
             if evaluation:  # there may be nothing held out
                 log(n, {f"eval/{name}": value for name, value in evaluation.items()})
@@ -78,7 +79,7 @@ def fit(
         if _due(n, cfg.save_every, cfg.steps) or stopping:
             meter.report()
             jax.block_until_ready(metrics)
-            meter.pause()
+            meter.pause("save", n)
             save(n, state, evaluation, meter.seconds)
             meter.resume()
         if stopping:

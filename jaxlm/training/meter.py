@@ -28,20 +28,25 @@ class Reader:
 class Meter:
     """`note` a step's metrics, dispatch another step, then `report`: the device never waits for the host.
 
-    `seconds` is the time of training so far; what happens between `pause` and `resume` is left out.
+    `seconds` is the time of training so far; what happens between `pause` and `resume` is left out. `enter` is told
+    each section that begins (data, step, eval, save), and the step.
     """
 
-    def __init__(self, start: int, seconds: float, log: Log, fetch: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, start: int, seconds: float, log: Log, fetch: Callable[[Any], Any], enter: Callable[[str, int], None]
+    ) -> None:
         self.seconds, self._since, self._reported_seconds = seconds, time.perf_counter(), seconds
-        self._log, self._fetch = log, fetch
+        self._log, self._fetch, self._enter = log, fetch, enter
         self._reported, self._waited = start, 0.0
         self._noted: tuple[int, Any] | None = None
 
-    def next(self, batches: Iterator[Batch]) -> Batch | None:
+    def next(self, batches: Iterator[Batch], step: int) -> Batch | None:
         """The next batch, or None at the end of the data; the wait for it is counted."""
+        self._enter("data", step)
         asked = time.perf_counter()
         batch = next(batches, None)
         self._waited += time.perf_counter() - asked
+        self._enter("step", step)
         return batch
 
     def note(self, step: int, metrics: Any) -> None:
@@ -62,14 +67,19 @@ class Meter:
                 f"not finite: lower optimizer.peak_rate, lengthen the warm-up, or look at these steps' rows"
             )
 
-    def pause(self) -> None:
+    def pause(self, section: str, step: int) -> None:
+        """Training time stands still during `section`: eval or save."""
+        self._count()
+        self._enter(section, step)
+
+    def _count(self) -> None:
         self.seconds += time.perf_counter() - self._since
 
     def resume(self) -> None:
         self._since = time.perf_counter()
 
     def _times(self, steps: int, tokens: float) -> dict[str, float]:
-        self.pause()
+        self._count()
         self.resume()
         passed, waited = self.seconds - self._reported_seconds, self._waited
         self._reported_seconds, self._waited = self.seconds, 0.0

@@ -37,11 +37,33 @@ def make_step(
     gradient is not finite leaves parameters and optimiser as they were and counts in `nonfinite`.
     """
 
+    update = make_update(optimizer, rate=rate, average=average, axis=axis)
+
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-        noise = noise_of(seed, state.step, batch.token.shape[0], axis)
+        rows = batch.token.shape[0]
+        first = 0 if axis is None else jax.lax.axis_index(axis) * rows
+        noise = noise_of(seed, state.step, first + jnp.arange(rows))
         grads, sums, carry = accumulate(loss, state.params, batch, noise, state.carry, microbatches)
         if axis is not None:
             grads, sums = sum_over(axis, (grads, sums))
+        return update(state, grads, sums, carry)
+
+    return step
+
+
+Update = Callable[[TrainState, Any, dict[str, jax.Array], Any], tuple[TrainState, dict[str, jax.Array]]]
+
+
+def make_update(
+    optimizer: optax.GradientTransformationExtraArgs,
+    *,
+    rate: optax.Schedule,
+    average: float | None = None,
+    axis: str | None = None,
+) -> Update:
+    """(state, gradient of the summed loss, sums, carry after the batch) -> (state, metrics)."""
+
+    def update(state, grads, sums, carry):
         weight = jnp.maximum(sums["weight"], 1.0)
         norm = optax.tree.norm(grads) / weight  # of sums: what follows then costs no pass of its own over memory
         share = 1.0 / weight  # XLA fuses products into the optimiser's loops, but not divisions
@@ -74,17 +96,16 @@ def make_step(
             trigger=trigger,
         ), metrics
 
-    return step
+    return update
 
 
-def noise_of(seed: int | None, step: jax.Array, rows: int, axis: str | None) -> Noise | None:
-    """The keys of a step: one for all rows, one for each local row by its number in the global batch."""
+def noise_of(seed: int | None, step: jax.Array, rows_B: jax.Array) -> Noise | None:
+    """The keys of a step: one for all rows, one for each row by its number in the global batch."""
     if seed is None:
         return None
-    first = 0 if axis is None else jax.lax.axis_index(axis) * rows
     key = jax.random.fold_in(jax.random.key(seed), step)
-    rows_B = jax.vmap(lambda row: jax.random.fold_in(key, row))(first + jnp.arange(rows))
-    return Noise(jax.random.fold_in(key, 2**31), rows_B)  # no row has that number
+    keys_B = jax.vmap(lambda row: jax.random.fold_in(key, row))(rows_B)
+    return Noise(jax.random.fold_in(key, 2**31), keys_B)  # no row has that number
 
 
 def accumulate(loss: Loss, params: Any, batch: Batch, noise: Noise | None, carry: Any, parts: int):

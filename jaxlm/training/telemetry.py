@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from jaxlm import redact
 from jaxlm.config import Config
 from jaxlm.errors import UserError
 
@@ -107,6 +108,22 @@ class Telemetry:
             self._wandb.finish()
 
 
+class Silent:
+    """A Telemetry that says nothing, as that of all processes but one."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def write(self, step: int, metrics: Mapping[str, float | None]) -> None:
+        pass
+
+    def sync(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 def _board(folder: Path, start: int) -> Any:
     from tensorboardX import SummaryWriter  # here, as it imports torch wherever that is installed: seconds
 
@@ -126,6 +143,6 @@ def start_wandb(project: str, folder: Path, config: Mapping[str, Any]) -> Any:
         name=folder.name,
         id=kept.read_text(),
         dir=str(folder),
-        config=dict(config),
+        config=redact.values(dict(config)),
         resume="allow",
     )

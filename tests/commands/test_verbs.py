@@ -181,6 +181,52 @@ def test_inspect_of_a_run_that_saved_nothing_says_what_there_is(jaxlm, copy):
     assert facts["saved_steps"] == [] and "parameters_sha256" not in facts
 
 
+@pytest.mark.slow
+def test_inspect_shows_where_the_parameters_of_a_run_lie(jaxlm, trained, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tiny_run.ROOT))  # its child is of this checkout too
+    found = jaxlm("inspect", trained.path, "--sharding", "--json").json
+    assert found["mesh"] == {"data": 2, "fsdp": 1, "tensor": 1, "sequence": 1} and found["compile"] == "shard_map"
+    assert found["totals"]["parameters"][0] == found["totals"]["parameters"][1]
+    split = (
+        "--set",
+        "mesh.layout=axes",
+        "--set",
+        "mesh.devices=none",
+        "--set",
+        "mesh.fsdp=2",
+        "--set",
+        "mesh.tensor=2",
+    )
+    found = jaxlm("inspect", trained.path, "--sharding", *split, "--set", "model.vocab=258", "--json").json
+    (table,) = (one for one in found["parameters"] if one["name"] == "embedding")
+    assert (table["shape"], table["device_shape"]) == ([258, 32], [129, 16])
+    assert (table["axes"], table["mesh_axes"]) == (["vocab", "width"], ["tensor", "fsdp"])
+    assert found["rematerialised"] == found["warnings"] == []
+
+
+@pytest.mark.slow
+def test_inspect_of_a_config_needs_no_text(jaxlm, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tiny_run.ROOT))
+    answer = jaxlm("inspect", "quickstart", "--sharding", "--devices", "4")
+    assert answer.code == 0 and "fsdp 4" in answer.out and "vocabulary 4,096" in answer.out
+    assert "nothing large stays whole" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--devices", "4"], "are for --sharding"),
+        (["--sharding", "--step", "15"], "leave one out"),
+        (["--sharding", "--devices", "3"], "data.batch=4 does not divide over 3 devices"),
+        (["--sharding", "--set", "mesh.layout=axes", "--set", "mesh.devices=none", "--devices", "3"], "is of 1: leave"),
+    ],
+    ids=str,
+)
+def test_inspect_refuses_what_makes_no_sense(jaxlm, trained, arguments, words):
+    answer = jaxlm("inspect", trained.path, *arguments)
+    assert answer.code == 2 and words in answer.err
+
+
 # --- verify
 
 

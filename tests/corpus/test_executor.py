@@ -9,6 +9,7 @@ import threading
 import time
 
 import distributed
+import psutil  # Dask's own
 import pytest
 
 from jaxlm.corpus import executor
@@ -125,6 +126,35 @@ def test_a_cluster_of_ones_own_has_so_many_workers_and_ends_with_its_pipeline():
     for pid in workers:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+@pytest.mark.slow
+def test_a_cluster_of_ones_own_listens_on_loopback_alone(monkeypatch):
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME", "tcp")
+    engine = executor.executor(1, "local")
+    try:
+        processes = [here := psutil.Process(), *here.children(recursive=True)]
+        listening = [
+            one.laddr.ip for process in processes for one in process.net_connections("inet")
+            if one.status == psutil.CONN_LISTEN
+        ]  # fmt: skip
+    finally:
+        engine.close()
+    assert len(listening) >= 3 and {*listening} == {executor.LOOPBACK}, "scheduler, nanny and worker"
+
+
+def test_a_cluster_of_ones_own_is_asked_to_stay_on_loopback(monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def cluster(**options):
+        assert options["host"] == "127.0.0.1" and options["worker_dashboard_address"] is None
+        assert options["scheduler_kwargs"]["dashboard_address"].startswith("127.0.0.1:")
+        raise Asked
+
+    monkeypatch.setattr(distributed, "LocalCluster", cluster)
+    with pytest.raises(Asked):
+        executor.executor(1, "local")
 
 
 def name_then_wait() -> tuple[int, str | None]:

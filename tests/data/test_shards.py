@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxlm.data import shards as shards_lib
+from jaxlm.data.pack import plan
 from jaxlm.data.shards import Shards, Writer, commit
 from jaxlm.errors import Damaged, UserError
+from tests.faults import hostile_case, hostile_runs
 
 VOCAB, SEPARATOR = 50, 0
 DOCUMENTS = {"train": [[1, 2, 3], [4], [], [5, 6]], "validation": [[7, 8]], "test": []}
@@ -151,3 +153,30 @@ def test_nothing_is_there_until_it_is_whole(tmp_path, monkeypatch):
     monkeypatch.undo()
     shutil.rmtree(tmp_path / "shards.building")
     assert json.loads((build(tmp_path / "shards").folder / "manifest.json").read_text())["format_version"] == 1
+
+
+# --- shards from elsewhere: a seal finds accidents, and whoever means harm seals anew
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("good")
+    build(folder / "shards", {"train": [[5] * (1 + n % 7) for n in range(40)], "validation": [[7, 8]]})
+    return hostile_case.Good(folder, folder, folder / "shards", folder, folder)
+
+
+@pytest.mark.parametrize("name", [*hostile_runs.SHARDS, *hostile_runs.PLANS])
+def test_shards_made_to_harm_are_refused_or_packed_anew(name, good, tmp_path):
+    folder = tmp_path / "bad" / "in"
+    folder.mkdir(parents=True)
+    (hostile_runs.SHARDS | hostile_runs.PLANS)[name](folder, good)
+    if name in hostile_runs.PLANS:
+        spans = plan(Shards.open(folder), "train", "packed", 8, 2).spans(np.arange(3))
+        assert (spans.start >= 0).all() and (spans.start + spans.count < 250).all()
+        return
+    with pytest.raises((Damaged, UserError)) as error:
+        found = Shards.open(folder)
+        plan(found, "train", "packed", 8, 2)
+        if problems := found.verify():
+            raise Damaged("; ".join(problems))
+    assert "\n" not in str(error.value)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxlm import mesh
 from jaxlm.models.cells import CELLS, linear_gates
 from jaxlm.models.recurrence import linear_recurrence, recurrence, scan_cell
 from tests.rows import crossed, short
@@ -94,6 +95,20 @@ def test_linear_recurrence_is_its_loop_with_saturated_gates(length):
     assert relative(got, np.stack(states)) < 1e-5
     for ours, theirs in zip(pull(jnp.asarray(of_h)), wanted, strict=True):
         assert relative(ours, theirs) < 1e-5
+
+
+@pytest.mark.parametrize("sizes", short([dict(sequence=8), dict(data=2, sequence=4)], dict(data=2, sequence=4)))
+def test_a_linear_recurrence_goes_on_from_device_to_device(sizes):
+    """Over five positions each, of which some forget all: a block of their square root is filled up."""
+    a = jax.nn.sigmoid(random(0, 40, 2, 3)).at[jnp.array([0, 7, 15])].set(0.0)
+    weighed = lambda a, b, state: (linear_recurrence(a, b, state) * random(3, 40, 2, 3)).sum()
+    arguments = a, random(1, 40, 2, 3), random(2, 2, 3)
+    run = lambda: jax.jit(jax.value_and_grad(lambda *args: weighed(*args), argnums=(0, 1, 2)))(*arguments)
+    wanted = run()
+    with jax.set_mesh(mesh.build(mesh.MeshConfig(layout="axes", **sizes))):
+        got = run()
+    for ours, theirs in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+        close(ours, theirs)
 
 
 @pytest.mark.parametrize(

@@ -205,9 +205,9 @@ def test_evaluation_and_saving_do_not_count_as_training(monkeypatch):
 
 def test_seconds_go_on_from_those_of_the_checkpoint(monkeypatch):
     monkeypatch.setattr(meter.time, "perf_counter", lambda: 0.0)
-    running = meter.Meter(0, 90.0, lambda *_: None, lambda tree: tree)
+    running = meter.Meter(0, 90.0, lambda *_: None, lambda tree: tree, lambda *_: None)
     monkeypatch.setattr(meter.time, "perf_counter", lambda: 5.0)
-    running.pause()
+    running.pause("eval", 1)
     assert running.seconds == 95.0
 
 

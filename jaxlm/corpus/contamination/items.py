@@ -8,7 +8,6 @@ several items, as SQuAD's own JSON does; its Parquet has a row a question.
 
 import csv
 import io
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -86,15 +85,17 @@ def _records(one: EvaluationSet, file: File) -> Iterator[tuple[int, dict[str, An
 
 
 def _values(record: Any, names: Sequence[str]) -> Iterator[str]:
-    """The texts below a path of names, those of lists in their order."""
-    if isinstance(record, list):
-        for element in record:
-            yield from _values(element, names)
-    elif names:
-        if isinstance(record, dict) and names[0] in record:
-            yield from _values(record[names[0]], names[1:])
-    elif record is not None and not isinstance(record, dict):
-        yield str(record)
+    """The texts below a path of names, those of lists in their order, however deep they lie."""
+    waiting = [(record, names)]
+    while waiting:
+        here, left = waiting.pop()
+        if isinstance(here, list):
+            waiting += [(element, left) for element in reversed(here)]
+        elif left:
+            if isinstance(here, dict) and left[0] in here:
+                waiting.append((here[left[0]], left[1:]))
+        elif here is not None and not isinstance(here, dict):
+            yield str(here)
 
 
 def _text(file: File) -> str:
@@ -115,7 +116,7 @@ def _jsonl(file: File) -> Iterator[tuple[int, Any]]:
 
 def _json(file: File) -> Iterator[tuple[int, Any]]:
     try:
-        found = json.loads(_text(file) or "[]")
+        found = jsonl.parse(_text(file) or "[]")
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file.path}: not JSON ({error}): a file of a JSON object a line ends in .jsonl") from None
     if not isinstance(found, list):

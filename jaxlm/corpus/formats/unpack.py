@@ -32,6 +32,7 @@ BLOCK_BYTES = 1 << 20  # of a file that is not packed
 EXPANSION = 200  # -fold, chosen: text packs 3- to 30-fold; gzip alone reaches 1,032-fold, zstd more, on zeros
 FREE_BYTES = 64 << 20  # chosen: what any machine can hold is read whatever its expansion
 LINE_BYTES = 64 << 20  # chosen: a line (a page, a record) is held in memory, and a book has 1 MB
+GIVEN_UP = 4  # times that: a line so long is not looked through for its end; chosen
 XZ_BYTES = 256 << 20  # of memory: chosen, `xz -9` needs 65 MB to unpack
 _FRAMES_KNOWN = 1 << 14  # chosen: more than a reader is ahead of the record that it gives
 
@@ -219,6 +220,10 @@ def measured_lines(stream: io.RawIOBase, most: int = LINE_BYTES) -> Iterator[tup
         open_line.append(last)
         if size > most:
             open_line.clear()
+        if size > GIVEN_UP * most:
+            raise Damage(
+                f"a line of over {GIVEN_UP * most >> 20} MiB", ", as no text has: remove it, or split its lines"
+            )
     if size:
         yield size, b"".join(open_line) if size <= most else None
 

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, TextIO
 import numpy as np
 
 import jaxlm
+from jaxlm import redact
 from jaxlm.config import dump
 from jaxlm.corpus.collect import Progress
 from jaxlm.corpus.disk import clear_errors
@@ -212,7 +213,9 @@ def _write(made: Labels, folder: Path, progress: Progress) -> None:
                 why = None if found else STATES[int(made.labels_I[n])]
                 _line(file, {**about, "votes": votes, "gold": gold_of(n), "label": label, "by": by, "why_none": why})
             progress(n + 1, made.votes.items, "writing examples")
-    (folder / REPORT).write_text(json.dumps(made.report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / REPORT).write_text(
+        json.dumps(redact.values(made.report), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 def _said(votes: Votes) -> Callable[[int], dict[str, str]]:

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from jaxlm import json_file
 from jaxlm.corpus import jsonl
 from jaxlm.corpus.decode import mend_pairs
 from jaxlm.corpus.document import Document, Tally
 from jaxlm.errors import UserError
 
 T = TypeVar("T")
+MOST_BYTES = 200_000_000  # of a .json file; chosen: of a longer one each record has a line of its own, in .jsonl
 _ID = re.compile("[0-9a-f]{32}")  # of a document, as `Document.of` makes it
 
 
@@ -41,13 +43,17 @@ def records(path: Path) -> Iterator[tuple[str, dict]]:
 
 def _listed(path: Path) -> Iterator[tuple[str, Any]]:
     try:
-        whole = json.loads(path.read_text(encoding="utf-8"))
+        whole = jsonl.parse(json_file.read_bytes(path, MOST_BYTES).decode("utf-8"))
     except json.JSONDecodeError as error:
         raise UserError(
             f"{path}, line {error.lineno:,}: not JSON ({error.msg}): export the file again, or mend it there"
         ) from None
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON ({type(error).__name__}): export the file again") from None
+    except RecursionError:
+        raise UserError(f"{path}: not JSON (RecursionError): export the file again") from None
+    except UserError:
+        raise
+    except ValueError as error:  # no UTF-8, too many values, or a number of thousands of digits
+        raise UserError(f"{path}: not JSON ({type(error).__name__}: {error}): export the file again") from None
     if not isinstance(whole, list):
         raise UserError(
             f"{path}: a {type(whole).__name__}, but a .json file holds one list: with an object a line call it .jsonl"

@@ -1,0 +1,113 @@
+"""Which processes form this run, as whoever started them says: jaxlm launch, SLURM, MPI, Kubernetes or a TPU pod."""
+
+import ctypes
+import logging
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from jaxlm import beat, ranks
+from jaxlm.errors import UserError
+
+log = logging.getLogger("jaxlm")
+
+COORDINATOR, COUNT, RANK = OURS = ("JAXLM_COORDINATOR", "JAXLM_NUM_PROCESSES", "JAXLM_PROCESS_ID")
+BIND = "JAXLM_BIND"  # the address that process 0 listens on; by default that of JAXLM_COORDINATOR
+
+
+class Cluster(NamedTuple):
+    coordinator: str | None  # host:port of process 0; None: jax finds it, by `method`
+    count: int
+    rank: int
+    source: str  # who says so
+    method: str | None = None  # jax's name for a way to find the others
+
+
+def found(environment: Mapping[str, str]) -> Cluster | None:
+    """The cluster that `environment` tells of; None: this process is alone. UserError where it is half told."""
+    if any(name in environment for name in OURS):
+        return _ours(environment)
+    if int(environment.get("SLURM_NTASKS", "1")) > 1 and "SLURM_STEP_NODELIST" in environment:
+        return _slurm(environment)
+    if int(environment.get("OMPI_COMM_WORLD_SIZE") or environment.get("PMI_SIZE") or "1") > 1:
+        count = environment.get("OMPI_COMM_WORLD_SIZE") or environment["PMI_SIZE"]
+        rank = environment.get("OMPI_COMM_WORLD_RANK") or environment.get("PMI_RANK", "0")
+        return Cluster(None, int(count), int(rank), "MPI", "mpi4py")
+    if len(environment.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1:
+        hosts = environment["TPU_WORKER_HOSTNAMES"].split(",")
+        return Cluster(None, len(hosts), int(environment.get("TPU_WORKER_ID", "0")), "the TPU pod", "gke-tpu")
+    return None
+
+
+def join(environment: Mapping[str, str] = os.environ) -> None:
+    """Become one of the processes that `environment` tells of; nothing where it tells of none. Before jax starts."""
+    if beat.begin():
+        _end_with_parent()
+    cluster = found(environment)
+    if cluster is None or cluster.count == 1:
+        return
+    if cluster.rank > 0:
+        logging.getLogger("jaxlm").setLevel(logging.WARNING)
+    if cluster.coordinator is None:
+        _require_mpi4py(cluster)
+        ranks.detect(cluster.method or "")
+    else:
+        ranks.join(cluster.coordinator, cluster.count, cluster.rank, bind=environment.get(BIND))
+    log.info("process %d of %d, as %s says", ranks.rank(), ranks.count(), cluster.source)
+
+
+def _end_with_parent() -> None:
+    """On Linux: when the supervisor is killed, so is this process. Nobody would end it, and its run has a lock."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of prctl(2)
+
+
+def _ours(environment: Mapping[str, str]) -> Cluster:
+    if missing := [name for name in OURS if not environment.get(name)]:
+        raise UserError(
+            f"{' and '.join(sorted(set(OURS) - set(missing)))} are set, but not {' and '.join(missing)}: set all "
+            f"three (host:port of process 0, how many processes, and the number of this one), or none"
+        )
+    coordinator, count, rank = (environment[name] for name in OURS)
+    if not re.fullmatch(r".+:\d{1,5}", coordinator):
+        raise UserError(f"{COORDINATOR}={coordinator!r} is not HOST:PORT: give process 0's, e.g. 10.0.0.1:8476")
+    for name, value in ((COUNT, count), (RANK, rank)):
+        if not re.fullmatch(r"\d{1,6}", value):
+            raise UserError(f"{name}={value!r} is no whole number: give one")
+    if not int(rank) < int(count):
+        raise UserError(f"{RANK}={rank} is not below {COUNT}={count}: processes are numbered from 0")
+    return Cluster(coordinator, int(count), int(rank), COORDINATOR)
+
+
+def _slurm(environment: Mapping[str, str]) -> Cluster:
+    """One process a task. The port follows from the job, so that two jobs on a node do not meet."""
+    first = first_host(environment["SLURM_STEP_NODELIST"])
+    port = 61440 + int(environment["SLURM_JOB_ID"]) % 4096  # among the ports that systems give out last
+    return Cluster(f"{first}:{port}", int(environment["SLURM_NTASKS"]), int(environment["SLURM_PROCID"]), "SLURM")
+
+
+def first_host(nodes: str) -> str:
+    """The first of a node list as SLURM writes it.
+
+    >>> first_host("gpu[03-05,9],cpu1"), first_host("one,two"), first_host("a[1-2]b")
+    ('gpu03', 'one', 'a1b')
+    """
+    first = re.match(r"([^,\[]+)(?:\[(\w+)[^\]]*\])?([^,\[]*)", nodes)
+    if first is None:
+        raise UserError(f"SLURM_STEP_NODELIST={nodes!r} names no node: start with srun, or set {', '.join(OURS)}")
+    return "".join(part or "" for part in first.groups())
+
+
+def _require_mpi4py(cluster: Cluster) -> None:
+    if cluster.method != "mpi4py":
+        return
+    try:
+        import mpi4py  # type: ignore[import-not-found]  # noqa: F401  (jax imports it)
+    except ImportError:
+        raise UserError(
+            f"MPI started {cluster.count} processes, and to find each other they need mpi4py: pip install mpi4py, "
+            f"or set {', '.join(OURS)} in each"
+        ) from None
