@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxlm.batch import Batch
 from jaxlm.config import Config
-from jaxlm.mesh import constrain, mesh_in_scope, row_shards
+from jaxlm.mesh import RULES, constrain, mesh_in_scope, row_shards
 from jaxlm.models.family import Family
 from jaxlm.models.layers import Precision, einsum, exact
 
@@ -49,8 +49,12 @@ def cross_entropy(
     """
     chunk = cfg.chunk or chunk_length(hidden_BLD.shape[0], hidden_BLD.shape[1], outputs(hidden_BLD, table_VD))
 
+    shards = row_shards(mesh_in_scope())
+    shards = shards if hidden_BLD.shape[0] % shards == 0 else 1
+
     def of_chunk(head, *xs: Array) -> tuple[Array, Array]:
-        objective_B, nats_B, _ = of_rows(head, *xs, precision=precision, cfg=cfg, softcap=softcap)
+        rows = "batch" if shards == 1 else "norm"  # those of a shard are together
+        objective_B, nats_B, _ = of_rows(head, *xs, precision=precision, cfg=cfg, softcap=softcap, rows=rows)
         return objective_B.sum(), nats_B.sum()
 
     head = table_VD, bias_V
@@ -64,14 +68,18 @@ def cross_entropy(
         return jax.lax.scan(add, (jnp.zeros(()), jnp.zeros(())), xs)[0]
 
     def forward(head, hidden_BLD, target_BL, weight_BL):
-        with_gradients = jax.value_and_grad(of_chunk, argnums=(0, 1), has_aux=True)
+        with_gradients = on_each_shard(jax.value_and_grad(of_chunk, argnums=(0, 1), has_aux=True), shards)
+        whole = gathered(head, precision)
 
         def add(carry, x):
-            of_this, (head_grad, hidden_grad) = with_gradients(head, *x)
+            of_this, (head_grad, hidden_grad) = with_gradients(jax.tree.map(as_held, head, whole), *x)
             return jax.tree.map(jnp.add, carry, (of_this, head_grad)), hidden_grad
 
-        start = (jnp.zeros(()), jnp.zeros(())), jax.tree.map(jnp.zeros_like, head)
+        nothing = jnp.zeros(() if shards == 1 else shards)
+        start = (nothing, nothing), jax.tree.map(functools.partial(no_gradient, shards), head)
         (sums, head_grad), hidden_grads = jax.lax.scan(add, start, in_chunks(chunk, hidden_BLD, target_BL, weight_BL))
+        if shards > 1:
+            sums, head_grad = jax.tree.map(jnp.sum, sums), summed(head_grad, precision)
         B, L, D = hidden_BLD.shape
         return sums, (head_grad, jnp.moveaxis(hidden_grads, 0, 1).reshape(B, -1, D)[:, :L])
 
@@ -82,6 +90,59 @@ def cross_entropy(
 
     chunked.defvjp(forward, backward)
     return chunked(head, hidden_BLD, target_BL, weight_BL)
+
+
+def on_each_shard(with_gradients, shards: int):
+    """`with_gradients` of the rows of each device by themselves: sums and the head's gradient come for each of them.
+
+    Left to itself the compiler sums that gradient over the devices, and gathers the table, for each chunk anew.
+    """
+    if shards == 1:
+        return with_gradients
+
+    def of_all(head, *xs: Array):
+        cut = lambda x: constrain(x.reshape(shards, -1, *x.shape[1:]), ("batch", *("norm",) * x.ndim))
+        of_each = jax.vmap(with_gradients, in_axes=(None, 0, 0, 0), spmd_axis_name=RULES["batch"])
+        sums, (head_grad, hidden_grad) = of_each(head, *map(cut, xs))
+        return sums, (head_grad, hidden_grad.reshape(xs[0].shape))
+
+    return of_all
+
+
+def gathered(head, precision: Precision):
+    """`head` with all columns of its table on each device, in the dtype that its products take it in."""
+    table_VD, bias_V = head
+    if table_VD is None or mesh_in_scope() is None:
+        return head
+    held_VD = table_VD if precision == "float32" else table_VD.astype(jnp.bfloat16)
+    return constrain(held_VD, ("act_vocab", "act_width")), bias_V
+
+
+def as_held(x: Array, held: Array) -> Array:
+    """`held` in the dtype of `x`, which its gradient is to have; a product rounds it back, so nothing is made wider."""
+    return held.astype(x.dtype)
+
+
+def no_gradient(shards: int, x: Array) -> Array:
+    """Zeros to add the gradient of x to; of each shard's own."""
+    if shards == 1:
+        return jnp.zeros_like(x)
+    names = ("act_vocab", "act_width")[: x.ndim]
+    return constrain(jnp.zeros((shards, *x.shape), x.dtype), ("batch", *names))
+
+
+def summed(head_grad, precision: Precision):
+    """The head's gradient over all shards, cut as the table is; it travels in the dtype of other weights' gradients."""
+
+    def over_shards(x: Array, names: tuple[str, ...]) -> Array:
+        travels = x.astype(jnp.bfloat16) if precision == "bfloat16" else x
+        return constrain(jax.lax.reduce_sum(travels, axes=(0,)), names).astype(x.dtype)
+
+    table_SVD, bias_SV = head_grad
+    return (
+        None if table_SVD is None else over_shards(table_SVD, ("vocab", "width")),
+        None if bias_SV is None else over_shards(bias_SV, ("vocab",)),
+    )
 
 
 def row_scores(
@@ -106,9 +167,11 @@ def row_scores(
     return jax.lax.scan(add, (zeros, zeros), xs)[0]
 
 
-def of_rows(head, hidden_BLD, target_BL, weight_BL, precision: Precision, cfg: LossConfig, softcap: float | None):
-    """`weighted_sums` with all logits at once; `head` is (table_VD, bias_V or None)."""
-    logits_BLV = constrain(logits_of(head, hidden_BLD, precision, softcap), ("batch", "length", "act_vocab"))
+def of_rows(
+    head, hidden_BLD, target_BL, weight_BL, precision: Precision, cfg: LossConfig, softcap: float | None, rows="batch"
+):
+    """`weighted_sums` with all logits at once; `head` is (table_VD, bias_V or None), `rows` its axis in mesh.py."""
+    logits_BLV = constrain(logits_of(head, hidden_BLD, precision, softcap), (rows, "length", "act_vocab"))
     return weighted_sums(logits_BLV, target_BL, weight_BL, cfg)
 
 

@@ -1,6 +1,6 @@
 """The parts of a run, put together: mesh, model, optimiser, compiled step. The only place that builds them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -41,9 +41,12 @@ class Parts(NamedTuple):
     place: Callable[[Batch], Batch]  # this process's rows -> arrays on the mesh, for `sums`
 
 
-def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
-    """Mesh, model, optimiser and compiled step of `cfg` in `layout`, for `vocab` ids of tokenizer and objective."""
-    mesh = meshes.build(layout.mesh)
+def build(cfg: RunConfig, layout: Layout, vocab: int, devices: Sequence[Any] | None = None) -> Parts:
+    """Mesh, model, optimiser and compiled step of `cfg` in `layout`, for `vocab` ids of tokenizer and objective.
+
+    `devices` (default: jax's own) may be those of a topology, on which nothing can run: `jaxlm plan` compiles for them.
+    """
+    mesh = meshes.build(layout.mesh, devices)
     family = build_family(cfg, vocab, mesh.devices.flat[0].platform)
     rate = optimizers.schedule(cfg.optimizer.schedule, cfg.optimizer.peak_rate, cfg.loop.steps)
     optimizer = optimizers.build(cfg.optimizer, cfg.loop.steps, family.axes, family.precision)
