@@ -33,6 +33,36 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def available_memory() -> int:
+    """Bytes that this process can still have: what the machine has free, within the limit of its control group."""
+    info = Path("/proc/meminfo")
+    if not info.exists():  # not Linux: all there is, of which some is taken
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    free = int(next(line for line in info.read_text().splitlines() if line.startswith("MemAvailable:")).split()[1])
+    return min([free * 1024, *_left_in_groups()])
+
+
+def _left_in_groups() -> list[int]:
+    """What the control groups of this process leave it, whichever version the machine has."""
+    groups = Path("/proc/self/cgroup")
+    left = []
+    for line in groups.read_text().splitlines() if groups.exists() else []:
+        _, controllers, path = line.split(":", 2)
+        root, limit, used = Path("/sys/fs/cgroup"), "memory.max", "memory.current"
+        if "memory" in controllers.split(","):
+            root, limit, used = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+        elif controllers:
+            continue
+        for folder in {root / path.lstrip("/"), root}:  # in a container the path is often not to be seen
+            try:
+                most, now = (folder / limit).read_text().strip(), int((folder / used).read_text())
+            except (OSError, ValueError):
+                continue
+            if most.isdigit():
+                left.append(max(0, int(most) - now))
+    return left
+
+
 def restart_with_allocator() -> None:
     """Start this command again under TUNABLES, in the same process; for the command line only.
 

@@ -24,7 +24,7 @@ from jaxlm.training import state as states
 from jaxlm.training.compile import Compiled, compile_step, place, state_shardings
 from jaxlm.training.layout import Layout
 from jaxlm.training.state import TrainState
-from jaxlm.training.step import make_step
+from jaxlm.training.step import Step, make_step
 
 POSITIONS = ("position", "encoder/position", "decoder/position")  # learned tables, in decoders and encoders or both
 
@@ -41,11 +41,38 @@ class Parts(NamedTuple):
     place: Callable[[Batch], Batch]  # this process's rows -> arrays on the mesh, for `sums`
 
 
-def build(cfg: RunConfig, layout: Layout, vocab: int, devices: Sequence[Any] | None = None) -> Parts:
-    """Mesh, model, optimiser and compiled step of `cfg` in `layout`, for `vocab` ids of tokenizer and objective.
+class Drawing(NamedTuple):
+    """A step before it is compiled: all of it is known, nothing lies on a device."""
 
-    `devices` (default: jax's own) may be those of a topology, on which nothing can run: `jaxlm plan` compiles for them.
-    """
+    family: Family
+    mesh: Mesh
+    init: Callable[[], TrainState]  # at random, not jitted
+    make: Callable[[str | None], Step]  # for the name of a mapped axis
+    abstract: TrainState  # shapes, dtypes and shardings
+    shardings: TrainState
+    batch: Batch  # shapes and dtypes, of all processes together
+
+
+def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
+    """Mesh, model, optimiser and compiled step of `cfg` in `layout`, for `vocab` ids of tokenizer and objective."""
+    family, mesh, init, make, abstract, shardings, batch = draw(cfg, layout, vocab)
+    compiled = compile_step(make, layout.compile, mesh, abstract, shardings, batch)
+    on_rows = meshes.batch_shardings(mesh, batch)
+    return Parts(
+        family=family,
+        mesh=mesh,
+        init=jax.jit(init, out_shardings=shardings),
+        abstract=abstract,
+        compiled=compiled,
+        sums=in_mesh(
+            jax.jit(perplexity.row_sums(family), in_shardings=(shardings.params, on_rows, shardings.carry)), mesh
+        ),
+        place=lambda batch: place(batch, on_rows),
+    )
+
+
+def draw(cfg: RunConfig, layout: Layout, vocab: int, devices: Sequence[Any] | None = None) -> Drawing:
+    """What `build` compiles; `devices` (default: jax's own) may be those of a topology, where nothing can run."""
     mesh = meshes.build(layout.mesh, devices)
     family = build_family(cfg, vocab, mesh.devices.flat[0].platform)
     rate = optimizers.schedule(cfg.optimizer.schedule, cfg.optimizer.peak_rate, cfg.loop.steps)
@@ -61,7 +88,7 @@ def build(cfg: RunConfig, layout: Layout, vocab: int, devices: Sequence[Any] | N
             trigger=asgd.fresh(cfg.optimizer.patience) if cfg.optimizer.kind == "nt_asgd" else (),
         )
 
-    def make(axis: str | None):
+    def make(axis: str | None) -> Step:
         return make_step(
             make_loss(family, cfg.loss),
             optimizer,
@@ -78,20 +105,7 @@ def build(cfg: RunConfig, layout: Layout, vocab: int, devices: Sequence[Any] | N
     abstract = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
     if layout.compile != "jit":  # each device cuts the rows it has
         check_microbatches(cfg, meshes.row_shards(mesh))
-    batch = abstract_batch(cfg)
-    compiled = compile_step(make, layout.compile, mesh, abstract, shardings, batch)
-    on_rows = meshes.batch_shardings(mesh, batch)
-    return Parts(
-        family=family,
-        mesh=mesh,
-        init=jax.jit(init, out_shardings=shardings),
-        abstract=abstract,
-        compiled=compiled,
-        sums=in_mesh(
-            jax.jit(perplexity.row_sums(family), in_shardings=(shardings.params, on_rows, shardings.carry)), mesh
-        ),
-        place=lambda batch: place(batch, on_rows),
-    )
+    return Drawing(family, mesh, init, make, abstract, shardings, abstract_batch(cfg))
 
 
 def abstract_batch(cfg: RunConfig) -> Batch:
@@ -183,16 +197,17 @@ def make_loss(family: Family, cfg: LossConfig):
 
     def loss(params, batch, noise, carry):
         hidden = family.apply(params, batch, noise, carry)
-        objective, nats = cross_entropy(
-            hidden.array,
-            family.head(params),
-            batch.target,
-            batch.weight,
-            precision=family.precision,
-            cfg=cfg,
-            softcap=family.softcap,
-            bias_V=family.bias(params),
-        )
+        with jax.named_scope("loss"):  # by which jaxlm plan knows its buffers
+            objective, nats = cross_entropy(
+                hidden.array,
+                family.head(params),
+                batch.target,
+                batch.weight,
+                precision=family.precision,
+                cfg=cfg,
+                softcap=family.softcap,
+                bias_V=family.bias(params),
+            )
         sums = {"loss": nats, "weight": batch.weight.sum(), "tokens": tokens_read(batch)}
         return objective + jax.numpy.sum(hidden.penalty), (sums, hidden.carry if carry != () else ())
 

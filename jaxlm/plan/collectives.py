@@ -43,9 +43,9 @@ def collectives(program: Program) -> list[Collective]:
             if kind not in KINDS or not times[computation.name]:
                 continue
             one = of(kind, instruction, computation, times[computation.name])
-            # A TPU runs one collective in several pieces, each beside some arithmetic: they share a channel.
-            channel = re.search(r"channel_id=(\d+)", instruction.rest)
-            key = (kind, channel[1]) if channel else (computation.name, instruction.name)
+            # A TPU runs one collective in several pieces, each beside some arithmetic: they share a chain.
+            chain = re.search(r'channel_id=(\d+).*chain_id="(\d+)"', instruction.rest)
+            key = (kind, *chain.groups()) if chain else (computation.name, instruction.name)
             if one.devices > 1 and (key not in found or one.bytes > found[key].bytes):
                 found[key] = one
     return list(found.values())
