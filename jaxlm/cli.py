@@ -23,7 +23,9 @@ VERBS = {
     "prepare": Verb("jaxlm.commands.prepare", "Dirty text to a clean corpus, or text to token shards."),
     "label": Verb("jaxlm.commands.label", "Votes of rules and people to labelled examples, and who agrees with whom."),
     "train": Verb("jaxlm.commands.train", "Train a config, or go on with its run; prepares the text first."),
-    "plan": Verb("jaxlm.commands.plan", "Does a config fit a TPU, GPU or CPU, and what would a step cost: no device needed."),
+    "plan": Verb(
+        "jaxlm.commands.plan", "Does a config fit a TPU, GPU or CPU, and what would a step cost: no device needed."
+    ),
     "eval": Verb("jaxlm.commands.eval", "Score a run: nats a token, perplexity, bits a byte, beside gzip and xz."),
     "generate": Verb("jaxlm.commands.generate", "Let a run continue one or several prompts."),
     "import": Verb("jaxlm.commands.import_model", "Make a run of a Hugging Face model in a folder."),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jax
 
-from jaxlm import host, warm_start
+from jaxlm import host, room, warm_start
 from jaxlm.checkpoint import Checkpoints
 from jaxlm.checkpoint_folder import CheckpointFolder
 from jaxlm.config import dump
@@ -64,6 +64,8 @@ def train(
                 warm = cfg.init if not start else None
                 if warm is not None:
                     warm_start.require_checkpoint(warm)  # before text is prepared for it
+                if not start:
+                    room.require_room(cfg)
                 shards = open_shards(cfg, folder, Path(shards_dir), workers, progress)
                 cfg, parts = assemble(cfg, folder, shards, warm)
                 size = sum(leaf.size for leaf in jax.tree.leaves(parts.abstract.params))
@@ -127,7 +129,9 @@ def assemble(cfg: RunConfig, folder: RunFolder, shards: Shards, warm: str | None
     cfg = shaped(cfg, folder, vocab)
     layout = choose_layout(cfg, folder, vocab)
     host.start_jax(layout.devices)
-    parts = build(cfg, layout, vocab)
+    with room.told_if_too_large():
+        parts = build(cfg, layout, vocab)
+    room.require_fit(parts)
     if warm is not None:
         warm_start.require_same_body(warm, parts, cfg.data.objective)
     return cfg, parts

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     "cli commands api __main__",
     "launch plan audit report measure",
-    "run run_config run_folder session score scorers parts saved misfit exchange warm_start",
+    "run run_config run_folder session score scorers parts saved misfit exchange warm_start room",
     "training evaluation",
     "data corpus generation interop interpret compress checkpoint checkpoint_folder losses host",
     "models mesh config config_errors batch errors hashing flat bits",

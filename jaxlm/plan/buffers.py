@@ -5,6 +5,7 @@ Memory beside the device's main one (a TPU's VMEM) does not count.
 """
 
 import bisect
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -104,7 +105,7 @@ def split(values: list[Value]) -> tuple[Piece, ...]:
     together: dict[tuple[Value, ...], int] = {}
     opened = sorted(values, key=lambda value: value.start)
     active: list[Value] = []
-    for left, right in zip(edges, edges[1:], strict=False):
+    for left, right in itertools.pairwise(edges):
         active = [value for value in active if value.end > left]
         while opened and opened[0].start == left:
             active.append(opened.pop(0))

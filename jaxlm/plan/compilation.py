@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxlm import parts
-from jaxlm.data.objectives import vocabulary
-from jaxlm.data.tokenizer_config import BytesConfig, HuggingFaceConfig, SavedConfig, WordPieceConfig
 from jaxlm.errors import JaxlmError, UserError
 from jaxlm.parts import Drawing
 from jaxlm.plan import buffers, hlo
 from jaxlm.plan.buffers import Buffers
 from jaxlm.plan.hlo import Program
 from jaxlm.plan.target import Target
+from jaxlm.room import planned_vocab
 from jaxlm.run_config import RunConfig
 from jaxlm.training import layout as layouts
 from jaxlm.training.compile import compile_step
@@ -82,30 +81,12 @@ def lay_out(cfg: RunConfig, goal: Target) -> Layout:
     return layouts.told(cfg.mesh, cfg.step.compile, goal.devices)
 
 
-class Ids(NamedTuple):
-    """What a config alone tells of its tokenizer: as `objectives.Known`."""
-
-    vocab: int
-    mask: int | None
-    separator: int = 0
-    closing: int = 0
-    start: int = 0
-    sentinels: Sequence[int] = ()
-
-
-def planned_vocab(cfg: RunConfig) -> tuple[int, str]:
+def vocab_of(cfg: RunConfig) -> tuple[int, str]:
     """(ids that the model needs, where the number is from); UserError where only a tokenizer's files know it."""
-    tokenizer = cfg.data.tokenizer
-    if isinstance(tokenizer, BytesConfig):
-        ids = Ids(257, None)
-    elif isinstance(tokenizer, SavedConfig | HuggingFaceConfig):
-        if cfg.model.vocab is None:
-            raise UserError(
-                f"how many ids the model has is said by the files of data.tokenizer.kind={tokenizer.kind!r}, and a plan "
-                f"reads none: give model.vocab, e.g. --set model.vocab=32000"
-            )
-        return cfg.model.vocab, "model.vocab"
-    else:
-        ids = Ids(tokenizer.vocab, 0 if isinstance(tokenizer, WordPieceConfig) else None)
-    needed = vocabulary(cfg.data.objective, cfg.data.length, ids)
-    return (needed, "data.tokenizer") if cfg.model.vocab is None else (max(needed, cfg.model.vocab), "model.vocab")
+    vocab = planned_vocab(cfg)
+    if vocab is None:
+        raise UserError(
+            f"how many ids the model has is said by the files of data.tokenizer.kind={cfg.data.tokenizer.kind!r}, and "
+            f"a plan reads none: give model.vocab, e.g. --set model.vocab=32000"
+        )
+    return vocab, "data.tokenizer" if cfg.model.vocab is None else "model.vocab"

@@ -1,6 +1,6 @@
 """The text of a compiled XLA program as data: computations, instructions, sizes of shapes, how often each runs.
 
-Only what memory.py and collectives.py read. The grammar is that of `Compiled.as_text()` of jax 0.10 on CPU, GPU and TPU.
+Only what memory.py and collectives.py read. The grammar is that of jax 0.10's `Compiled.as_text()` on CPU, GPU and TPU.
 """
 
 import math

@@ -91,9 +91,7 @@ def shape_of(piece: Piece) -> str:
 
 def on_device(tree: Any) -> int:
     """Bytes that abstract arrays with shardings take on one device."""
-    return sum(
-        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree)
-    )
+    return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def of_batch(drawing: Drawing) -> int:

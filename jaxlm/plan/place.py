@@ -6,7 +6,9 @@ from typing import NamedTuple
 from jaxlm.plan.hlo import Instruction, Program
 
 # Parts of a path that say how JAX got there, not where.
-HOW = re.compile(r"^(jit\(\w+\)|while|body|cond|closed_call|checkpoint|branch_\d+_fun|shard_map|vmap\(.*|.*<lambda>.*|)$")
+HOW = re.compile(
+    r"^(jit\(\w+\)|while|body|cond|closed_call|checkpoint|branch_\d+_fun|shard_map|vmap\(.*|.*<lambda>.*|)$"
+)
 STEPS = 6  # chosen: how many operands back a nameless instruction is followed
 
 
@@ -99,9 +101,12 @@ class Places:
 
     def _inside(self, instruction: Instruction) -> list[Instruction]:
         names = instruction.called.get("calls", ())
-        return [i for name in names if name in self._program.computations for i in reversed(
-            self._program.computations[name].instructions
-        )]
+        return [
+            i
+            for name in names
+            if name in self._program.computations
+            for i in reversed(self._program.computations[name].instructions)
+        ]
 
 
 def _index(instruction: Instruction) -> int:

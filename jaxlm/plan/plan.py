@@ -1,4 +1,4 @@
-"""A plan: does a step fit its target, where does its memory go, what do its devices say to each other, how fast at most.
+"""A plan: does a step fit its target, where does its memory go, what do devices say to each other, how fast at most.
 
 And where it does not fit: the first of a few changes with which it does, each tried by compiling it.
 """
@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from jaxlm.config import override
 from jaxlm.errors import UserError
+from jaxlm.models.stack_config import StackConfig
 from jaxlm.plan import hlo, memory, roofline, target
 from jaxlm.plan.collectives import Traffic, by_kind, collectives
-from jaxlm.plan.compilation import Compilation, compile_for, planned_vocab
+from jaxlm.plan.compilation import Compilation, compile_for, vocab_of
 from jaxlm.plan.memory import Breakdown, Large
 from jaxlm.plan.roofline import Bound
 from jaxlm.plan.target import Target
@@ -64,7 +65,7 @@ class Change(NamedTuple):
 
 def plan(cfg: RunConfig, goal: Target, devices: Sequence[Any]) -> Plan:
     """The plan of `cfg` for `goal`; UserError where the config does not suit it."""
-    vocab, origin = planned_vocab(cfg)
+    vocab, origin = vocab_of(cfg)
     with told() as warnings:
         made = compile_for(cfg, goal, vocab, devices)
     found = collectives(made.program)
@@ -148,7 +149,7 @@ def mend(cfg: RunConfig, goal: Target, devices: Sequence[Any], tell: Tell) -> li
 def knobs(cfg: RunConfig, goal: Target) -> Iterator[list[str]]:
     """Settings that make a step smaller, the cheapest in speed first; each set keeps those before it."""
     kept: list[str] = []
-    if hasattr(cfg.model, "remat"):
+    if isinstance(cfg.model, StackConfig):
         stronger = {"none": ["dots", "full"], "dots": ["full"], "full": []}[cfg.model.remat]
         for policy in stronger:
             yield [f"model.remat={policy}"]

@@ -20,13 +20,13 @@ from jaxlm.run_config import RunConfig
 class Bound(NamedTuple):
     flops: float  # of a step on all devices, by formula; recomputation does not count
     tokens: int  # of a step
-    compute_seconds: float | None  # null: nothing is published of a CPU
-    memory_seconds: float | None
-    network_seconds: float | None
-    seconds: float | None  # the longest
-    by: str | None
-    mfu: float | None  # at most
-    tokens_per_second: float | None  # at most
+    compute_seconds: float | None = None  # None: nothing is published of a CPU
+    memory_seconds: float | None = None
+    network_seconds: float | None = None
+    seconds: float | None = None  # the longest
+    by: str | None = None
+    mfu: float | None = None  # at most
+    tokens_per_second: float | None = None  # at most
 
 
 def bound(cfg: RunConfig, drawing: Drawing, moved: int, found: Sequence[Collective], goal: Target) -> Bound:
@@ -35,20 +35,15 @@ def bound(cfg: RunConfig, drawing: Drawing, moved: int, found: Sequence[Collecti
     flops = tokens * drawing.family.flops_per_token(cfg.data.length)
     chip = goal.figures
     if chip is None:
-        return Bound(flops, tokens, None, None, None, None, None, None, None)
+        return Bound(flops, tokens)
     devices = drawing.mesh.size
     again = 4 / 3 if getattr(cfg.model, "remat", "none") == "full" else 1.0  # a forward pass more
     links = lambda one: chip.link if one.devices <= HOST else chip.wide_link
-    times = {
-        "arithmetic": again * flops / devices / chip.flops,
-        "memory": moved / chip.bandwidth,
-        "network": sum(one.bytes / links(one) for one in found),
-    }
+    arithmetic, network = again * flops / devices / chip.flops, sum(one.bytes / links(one) for one in found)
+    times = {"arithmetic": arithmetic, "memory": moved / chip.bandwidth, "network": network}
     by = max(times, key=times.__getitem__)
-    longest = times[by]
-    return Bound(
-        flops, tokens, *times.values(), longest, by, flops / devices / chip.flops / longest, tokens / longest
-    )
+    longest, mfu = times[by], flops / devices / chip.flops / times[by]
+    return Bound(flops, tokens, arithmetic, times["memory"], network, longest, by, mfu, tokens / longest)
 
 
 def read_tokens(drawing: Drawing) -> int:

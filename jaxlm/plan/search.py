@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from jaxlm import parts
 from jaxlm.config import override
 from jaxlm.errors import UserError
-from jaxlm.plan.compilation import lay_out, planned_vocab
+from jaxlm.models.stack_config import StackConfig
+from jaxlm.plan.compilation import lay_out, vocab_of
 from jaxlm.plan.memory import on_device
 from jaxlm.plan.plan import plan
 from jaxlm.plan.target import Target, memory
@@ -43,9 +44,7 @@ class Found(NamedTuple):
         }
 
 
-def search(
-    cfg: RunConfig, goal: Target, devices: Sequence[Any], at_most: int, tell: Callable[[str], None]
-) -> Found:
+def search(cfg: RunConfig, goal: Target, devices: Sequence[Any], at_most: int, tell: Callable[[str], None]) -> Found:
     """Compile up to `at_most` ways to run `cfg` on `goal`, those whose state is smallest beside its room first."""
     ways = list(combinations(cfg, goal))
     likely, refused = sift(cfg, goal, devices, ways)
@@ -69,7 +68,7 @@ def search(
 
 def combinations(cfg: RunConfig, goal: Target) -> Iterator[list[str]]:
     """Settings of each way to run `cfg`, the simplest first."""
-    policies = ["none", "dots", "full"] if hasattr(cfg.model, "remat") else [None]
+    policies = ["none", "dots", "full"] if isinstance(cfg.model, StackConfig) else [None]
     for microbatches in powers(cfg.data.batch):
         for tensor in powers(goal.devices):
             if tensor > MOST_TENSOR:
@@ -94,8 +93,8 @@ def powers(most: int) -> Iterator[int]:
 
 
 def sift(cfg: RunConfig, goal: Target, devices: Sequence[Any], ways: list[list[str]]):
-    """(ways whose state and gradients alone leave room, refused ones): shapes are enough to tell, nothing is compiled."""
-    vocab, _ = planned_vocab(cfg)
+    """(ways whose state and gradients leave room, refused ones): shapes are enough to tell, nothing is compiled."""
+    vocab, _ = vocab_of(cfg)
     room = memory(goal)
     likely, refused, known = [], [], {}
     for settings in ways:

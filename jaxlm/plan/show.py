@@ -61,8 +61,8 @@ def collectives(made: Plan) -> Iterator[str]:
     yield from columns([(kind, f"{t.count:,}", size_of(t.bytes)) for kind, t in made.collectives.items()])
     least = made.least_collective_bytes
     if least:
-        ratio = made.collective_bytes / least
-        yield f"  in all {size_of(made.collective_bytes).strip()}, {ratio:.3f} times the least that FSDP needs"
+        ratio, said = made.collective_bytes / least, size_of(made.collective_bytes).strip()
+        yield f"  in all {said}, {ratio:.3f} times the least for the whole batch at once"
     if made.unknown_loops:
         yield f"  counted once, for their rounds are unknown: {', '.join(made.unknown_loops)}"
 
@@ -100,9 +100,7 @@ def ranked(found: Found) -> Iterator[str]:
     for one in found.ranked:
         time = "" if one.seconds is None else f"{1e3 * one.seconds:,.1f} ms"
         mfu = "" if one.mfu is None else f"{100 * one.mfu:.1f} %"
-        rows.append(
-            ("fits" if one.fits else "no", size_of(one.peak), time, mfu, one.by or "", " ".join(one.settings))
-        )
+        rows.append(("fits" if one.fits else "no", size_of(one.peak), time, mfu, one.by or "", " ".join(one.settings)))
     yield from columns(rows)
     for settings, why in found.refused:
         yield f"  refused: {' '.join(settings)}: {why}"
