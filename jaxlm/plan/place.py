@@ -9,7 +9,8 @@ from jaxlm.plan.hlo import Instruction, Program
 HOW = re.compile(
     r"^(jit\(\w+\)|while|body|cond|closed_call|checkpoint|branch_\d+_fun|shard_map|vmap\(.*|.*<lambda>.*|)$"
 )
-STEPS = 6  # chosen: how many operands back a nameless instruction is followed
+# Chosen: how far back, and among how many, the operands of a nameless instruction are asked.
+STEPS, WIDEST = 8, 32
 
 
 class Place(NamedTuple):
@@ -31,9 +32,12 @@ def read(path: str) -> Place:
 
     >>> print(read("jit(step)/transpose(jvp(Decoder))/while/body/closed_call/checkpoint/blocks/mlp/up/BLD,DF->BLF/dot"))
     blocks/mlp/up (backward)
-    >>> print(read("jit(step)/jvp(loss)/while/body/closed_call/exp"))
-    the loss (forward)
+    >>> print(read("jit(step)/jvp(loss)/while/body/closed_call/exp"), read("state.params['mlp']['w']"), sep=", ")
+    the loss (forward), mlp/w (parameter)
     """
+    if held := re.match(r"state\.(params|opt)\b.*?((?:\[\W*\w+\W*\])+)$", path):
+        names = re.findall(r"[A-Za-z_]\w*", held[2])
+        return Place("/".join(names), held[1], {"params": "parameter", "opt": "optimiser"}[held[1]], False)
     if not path.startswith(("jit(", "pmap(")):
         return NOWHERE
     backward, again = "transpose(" in path, "rematted_computation" in path
@@ -52,52 +56,58 @@ class Places:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._home: dict[str, tuple[str, Instruction]] = {}
-        self._loops: dict[str, tuple[str, str]] = {}  # body -> (its loop's name, where that stands)
+        self._loops: dict[str, str] = {}  # body -> its loop
         for computation in program.computations.values():
             for instruction in computation.instructions:
                 self._home[instruction.name] = computation.name, instruction
                 if instruction.op == "while":
-                    self._loops[instruction.called["body"][0]] = instruction.name, computation.name
+                    self._loops[instruction.called["body"][0]] = instruction.name
 
-    def of(self, name: str, index: str = "{}", steps: int = STEPS) -> Place:
-        """Of an instruction's result, or of a part of it; NOWHERE where the program does not say."""
-        if steps == 0 or name not in self._home:
-            return NOWHERE
+    def of(self, name: str, index: str = "{}") -> Place:
+        """Of an instruction's result, or of a part of it; NOWHERE where the program does not say.
+
+        One without a name of its own is what the nearest of its operands is.
+        """
+        level, first = [(name, index)], NOWHERE
+        for _ in range(STEPS):
+            below: list[tuple[str, str]] = []
+            for one in level[:WIDEST]:
+                place, operands = self._look(*one)
+                if place.modules or place.loss:
+                    return place
+                first = first if first.made_by else place
+                below += operands
+            level = below
+        return first
+
+    def _look(self, name: str, index: str) -> tuple[Place, list[tuple[str, str]]]:
+        """(what an instruction says itself, what to ask next)."""
+        if name not in self._home:
+            return NOWHERE, []
         home, instruction = self._home[name]
-        body = home if instruction.op == "parameter" else (instruction.called.get("body") or ("",))[0]
         number = re.match(r"\{(\d+)", index)
+        body = home if instruction.op == "parameter" else (instruction.called.get("body") or ("",))[0]
         if number and body in self._loops:  # a loop's state: what its body puts there
-            return self._carried(body, int(number[1]), steps)
+            return NOWHERE, self._carried(body, int(number[1]))
         if number and instruction.op == "tuple":
-            return self.of(instruction.operands[int(number[1])], "{}", steps - 1)
+            return NOWHERE, [(instruction.operands[int(number[1])], "{}")]
         if instruction.op == "get-tuple-element":
-            return self.of(instruction.operands[0], f"{{{_index(instruction)}}}", steps - 1)
-        found = read(instruction.path)
-        if found.modules or found.loss:
-            return found
-        for inner in self._inside(instruction):
-            if (place := read(inner.path)).modules or place.loss:
-                return place
-        for operand in instruction.operands:
-            place = self.of(operand, "{}", steps - 1)
-            if place.modules or place.loss:
-                return place
-        return found
+            return NOWHERE, [(instruction.operands[0], f"{{{_index(instruction)}}}")]
+        said = [read(one.path) for one in (instruction, *self._inside(instruction))]
+        telling = next((place for place in said if place.modules or place.loss), said[0])
+        return telling, [(operand, "{}") for operand in instruction.operands]
 
-    def _carried(self, body: str, number: int, steps: int) -> Place:
+    def _carried(self, body: str, number: int) -> list[tuple[str, str]]:
         """What the body puts at `number`; where that is what it was given, what the loop began with."""
         root = self._program.computations[body].find(self._program.computations[body].root)
         if root.op != "tuple" or number >= len(root.operands):
-            return NOWHERE
+            return []
         made = self._home[root.operands[number]][1]
         if made.op != "get-tuple-element":
-            return self.of(made.name, "{}", steps - 1)
-        source = self._home[made.operands[0]][1]
-        if source.op != "parameter":
-            return self.of(source.name, f"{{{_index(made)}}}", steps - 1)
-        loop, _ = self._loops[body]
-        begun = self._home[self._home[loop][1].operands[0]][1]
-        return self.of(begun.operands[number], "{}", steps - 1) if begun.op == "tuple" else NOWHERE
+            return [(made.name, "{}")]
+        if self._home[made.operands[0]][1].op != "parameter":
+            return [(made.operands[0], f"{{{_index(made)}}}")]
+        return [(self._home[self._loops[body]][1].operands[0], f"{{{number}}}")]
 
     def _inside(self, instruction: Instruction) -> list[Instruction]:
         names = instruction.called.get("calls", ())
