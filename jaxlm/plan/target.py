@@ -133,9 +133,10 @@ def prepare(target: Target) -> None:
     if target.platform == "gpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # this is no machine of Google's: ask no server what it is
-    os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # another plan, or a test, may run beside this one
-    os.environ.setdefault("TPU_MIN_LOG_LEVEL", "3")  # libtpu tells at length that it finds no TPU
-    os.environ.setdefault("TPU_STDERR_LOG_LEVEL", "3")
+    os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # another plan may run beside this one
+    # Else libtpu complains at length that it does not know where it is; what it compiles for is said apart.
+    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
 
 
 def _cuda() -> bool:
