@@ -3,9 +3,10 @@
 Nothing is read but the config, and nothing runs: arrays are shapes.
 """
 
+import contextlib
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,16 +43,11 @@ def compile_for(cfg: RunConfig, goal: Target, vocab: int, devices: Sequence[Any]
     drawing = parts.draw(cfg, layout, vocab, devices)
     with tempfile.TemporaryDirectory(prefix="jaxlm-plan-") as folder:
         refusal, code = "", 0
+        options = {"xla_dump_to": folder}
+        made = drawing.mesh, drawing.abstract, drawing.shardings, drawing.batch
         try:
-            compiled = compile_step(
-                drawing.make,
-                layout.compile,
-                drawing.mesh,
-                drawing.abstract,
-                drawing.shardings,
-                drawing.batch,
-                {"xla_dump_to": folder},
-            )
+            with uncached():
+                compiled = compile_step(drawing.make, layout.compile, *made, options)
             code = compiled.executable.memory_analysis().generated_code_size_in_bytes
         except jax.errors.JaxRuntimeError as error:
             refusal = str(error).splitlines()[0]
@@ -62,6 +58,17 @@ def compile_for(cfg: RunConfig, goal: Target, vocab: int, devices: Sequence[Any]
         program = hlo.parse(text("after_optimizations.txt"))
         held = buffers.read(text("-buffer-assignment.txt"), text("-live-range.txt"))
     return Compilation(drawing, layout, program, held, code, seconds, refusal)
+
+
+@contextlib.contextmanager
+def uncached() -> Iterator[None]:
+    """A program from the cache is not compiled, so nothing is written of it."""
+    before = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
 
 
 def _read(folder: Path, ending: str, refusal: str) -> str:

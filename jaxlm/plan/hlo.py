@@ -186,7 +186,7 @@ def runs(program: Program) -> tuple[dict[str, int], list[str]]:
             called = instruction.called
             rounds = 1
             if instruction.op == "while":
-                found = trips(program, name, instruction)
+                found = trips(program, instruction)
                 rounds = found or 1
                 if found is None:
                     unknown.append(instruction.path or instruction.name)
@@ -199,15 +199,40 @@ def runs(program: Program) -> tuple[dict[str, int], list[str]]:
     return times, unknown
 
 
-def trips(program: Program, inside: str, loop: Instruction) -> int | None:
-    """Rounds of a while loop: as the compiler notes them, or from `i < n` with i from 0, as `lax.scan` makes it."""
+def trips(program: Program, loop: Instruction) -> int | None:
+    """Rounds of a while loop: as the compiler notes them, or from `i < n` with i from 0, as scans and windows are made.
+
+    A TPU's compiler may have unrolled it: then i grows by more than 1.
+    """
     noted = re.search(r'"known_trip_count":\{"n":"(\d+)"', loop.rest)
     if noted:
         return int(noted[1])
-    condition = program.computations[loop.called["condition"][0]]
-    constants = {i.name: i.inside for i in condition.instructions if i.op == "constant"}
+    condition, body = (program.computations[loop.called[role][0]] for role in ("condition", "body"))
     root = condition.find(condition.root)
     if root.op != "compare" or "direction=LT" not in root.rest:
         return None
-    bounds = [constants[name] for name in root.operands if name in constants]
-    return int(bounds[0]) if len(bounds) == 1 and bounds[0].isdigit() else None
+    counter, bound = (condition.find(name) for name in root.operands)
+    step = _step(body, counter)
+    if bound.op != "constant" or not bound.inside.isdigit() or not step:
+        return None
+    return -(-int(bound.inside) // step)
+
+
+def _step(body: Computation, counter: Instruction) -> int | None:
+    """By how much a round of `body` moves its `counter`, a part of its state."""
+    place = re.search(r"index=(\d+)", counter.rest)
+    root = body.find(body.root)
+    if place is None or root.op != "tuple":
+        return None
+    total, here = 0, body.find(root.operands[int(place[1])])
+    while here.op in ("add", "copy", "bitcast"):
+        terms = [body.find(name) for name in here.operands]
+        if here.op != "add":
+            here = terms[0]
+            continue
+        constants = [term for term in terms if term.op == "constant" and term.inside.isdigit()]
+        if len(constants) != 1:
+            return None
+        total += int(constants[0].inside)
+        here = next(term for term in terms if term is not constants[0])
+    return total if here.op == "get-tuple-element" else None

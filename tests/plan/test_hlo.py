@@ -68,6 +68,13 @@ def test_a_loop_whose_rounds_nobody_knows_is_counted_once_and_named():
     assert times["body"] == 1 and unknown == ["loop"]
 
 
+def test_a_loop_that_the_compiler_unrolled_runs_less_often():
+    twice = LOOP.replace("%one = s32[] constant(1)", "%one = s32[] constant(2)")
+    assert hlo.runs(hlo.parse(twice))[0]["body"] == 4  # 0, 2, 4, 6
+    chain = LOOP.replace("%next = s32[] add(%i, %one)", "%a = s32[] add(%i, %one)\n  %next = s32[] add(%a, %one)")
+    assert hlo.runs(hlo.parse(chain))[0]["body"] == 4
+
+
 def test_rounds_of_loops_in_loops_multiply():
     inner = LOOP.replace("ENTRY %main", "%inner").replace("while(%begin)", "while(%begin)")
     outer = """
