@@ -20,6 +20,7 @@ from jaxlm.run_config import RunConfig
 
 log = logging.getLogger("jaxlm")
 Tell = Callable[[str], None]
+FAR = 1.2  # chosen: times the least; a ring's own rounding stays under it
 
 
 class Plan(NamedTuple):
@@ -94,17 +95,25 @@ def plan(cfg: RunConfig, goal: Target, devices: Sequence[Any]) -> Plan:
         bound=roofline.bound(cfg, made.drawing, moved, found, goal),
         compile_seconds=made.seconds,
         substitutions=warnings,
-        notes=notes(cfg, made, goal),
+        notes=notes(cfg, made, goal, sum(one.bytes for one in found)),
     )
 
 
-def notes(cfg: RunConfig, made: Compilation, goal: Target) -> list[str]:
+def notes(cfg: RunConfig, made: Compilation, goal: Target, sent: int) -> list[str]:
+    """What one should know of a plan; `sent`: the bytes of its collectives."""
     said = []
     if made.refusal:
         said.append(f"the compiler refuses the program: {made.refusal}")
     if goal.platform == "cpu" and cfg.mesh.layout == "auto":
         said.append(
             f"mesh.layout='auto' is decided by measuring when the run begins: {made.layout.mesh.layout!r} is planned"
+        )
+    least = roofline.least_bytes(made.drawing)
+    if goal.platform == "tpu" and cfg.step.microbatches == 1 and least and sent > FAR * least:
+        ring = max(int(side) for side in goal.topology.partition(":")[2].split("x"))
+        said.append(
+            f"devices send {sent / least:.2f} times the least: libtpu scatters gradients along one side of its torus "
+            f"only, so mesh.layout=axes with mesh.fsdp={ring} and mesh.data={goal.devices // ring} may send less"
         )
     if made.drawing.mesh.size < goal.devices:
         said.append(f"the mesh uses {made.drawing.mesh.size} of the {goal.devices} devices")
