@@ -3,12 +3,14 @@
 And where it does not fit: the first of a few changes with which it does, each tried by compiling it.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from jaxlm.config import override
 from jaxlm.errors import UserError
+from jaxlm.models.attention_choice import announce
 from jaxlm.models.stack_config import StackConfig
 from jaxlm.plan import hlo, memory, roofline, target
 from jaxlm.plan.collectives import Traffic, by_kind, collectives
@@ -67,7 +69,7 @@ class Change(NamedTuple):
 def plan(cfg: RunConfig, goal: Target, devices: Sequence[Any]) -> Plan:
     """The plan of `cfg` for `goal`; UserError where the config does not suit it."""
     vocab, origin = vocab_of(cfg)
-    with told() as warnings:
+    with warnings_kept() as warnings:
         made = compile_for(cfg, goal, vocab, devices)
     found = collectives(made.program)
     parts, largest = memory.breakdown(made.drawing, made.program, made.buffers, made.code)
@@ -95,13 +97,18 @@ def plan(cfg: RunConfig, goal: Target, devices: Sequence[Any]) -> Plan:
         bound=roofline.bound(cfg, made.drawing, moved, found, goal),
         compile_seconds=made.seconds,
         substitutions=warnings,
-        notes=notes(cfg, made, goal, sum(one.bytes for one in found)),
+        notes=notes(cfg, made, goal, sum(one.bytes for one in found), warnings),
     )
 
 
-def notes(cfg: RunConfig, made: Compilation, goal: Target, sent: int) -> list[str]:
+def notes(cfg: RunConfig, made: Compilation, goal: Target, sent: int, warnings: list[str]) -> list[str]:
     """What one should know of a plan; `sent`: the bytes of its collectives."""
     said = []
+    if goal.platform == "gpu" and any("triton" in warning for warning in warnings):
+        said.append(
+            "cuDNN's kernels do not compile without a GPU, so attention is planned with the Triton kernel: there cuDNN "
+            "takes its place, with about as much memory (packed rows give it a mask of B x L x L)"
+        )
     if made.refusal:
         said.append(f"the compiler refuses the program: {made.refusal}")
     if goal.platform == "cpu" and cfg.mesh.layout == "auto":
@@ -120,23 +127,22 @@ def notes(cfg: RunConfig, made: Compilation, goal: Target, sent: int) -> list[st
     return said
 
 
-class told:
-    """Collects what jaxlm warns of while a step is traced: choices that the target would make otherwise."""
+@contextlib.contextmanager
+def warnings_kept() -> Iterator[list[str]]:
+    """What jaxlm warns of while a step is traced: choices that differ from what the target prefers."""
+    messages: list[str] = []
 
-    def __enter__(self) -> list[str]:
-        self.messages: list[str] = []
-        messages = self.messages
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(record.getMessage())
 
-        class Keep(logging.Handler):
-            def emit(self, record: logging.LogRecord) -> None:
-                messages.append(record.getMessage())
-
-        self.handler = Keep(logging.WARNING)
-        log.addHandler(self.handler)
-        return self.messages
-
-    def __exit__(self, *_) -> None:
-        log.removeHandler(self.handler)
+    handler = Keep(logging.WARNING)
+    announce.cache_clear()  # else only the first of several plans is told
+    log.addHandler(handler)
+    try:
+        yield messages
+    finally:
+        log.removeHandler(handler)
 
 
 def mend(cfg: RunConfig, goal: Target, devices: Sequence[Any], tell: Tell) -> list[Change]:
