@@ -36,17 +36,17 @@ class Case(NamedTuple):
     settings: tuple[str, ...] = ()
 
 
-# Large enough, a few hundred MB, that what Python and XLA keep beside it is little.
+# Some hundred MB each, so that what Python and XLA keep beside it is little.
+WIDE = ("model.width=512", "model.layers=4", "data.length=128", "data.batch=16")
 TRUTH = (
-    Case("decoder, one device", "shakespeare_char", "cpu:1", (
-        "mesh.layout=single", "model.width=512", "model.layers=6", "data.batch=64", "data.length=128")),
+    Case("decoder, one device", "shakespeare_char", "cpu:1", ("mesh.layout=single", *WIDE)),
     Case("decoder, copied on two devices", "shakespeare_char", "cpu:2", (
-        "mesh.layout=replicated", "mesh.devices=2", "model.width=512", "model.layers=6", "data.batch=64")),
+        "mesh.layout=replicated", "mesh.devices=2", *WIDE)),
     Case("decoder, split over two devices", "shakespeare_char", "cpu:2", (
-        "mesh.layout=sharded", "mesh.devices=2", "model.width=768", "model.heads=8", "model.layers=6")),
+        "mesh.layout=sharded", "mesh.devices=2", *WIDE)),
     Case("decoder, recomputed", "shakespeare_char", "cpu:1", (
-        "mesh.layout=single", "model.width=512", "model.layers=6", "data.batch=128", "model.remat=full")),
-    Case("encoder", "bert_mini", "cpu:1", ("mesh.layout=single", "data.batch=32")),
+        "mesh.layout=single", *WIDE, "data.batch=32", "model.remat=full")),
+    Case("encoder", "bert_mini", "cpu:1", ("mesh.layout=single", "data.batch=16")),
     Case("LSTM", "shakespeare_lstm", "cpu:1", ("mesh.layout=single", "data.batch=128")),
 )  # fmt: skip
 
