@@ -22,16 +22,16 @@ def main(
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     from jaxlm.plan import target as targets
-    from jaxlm.run_config import load_config
 
     goal = targets.parse(target)
-    cfg = load_config(config, *(set_ or []))
-    targets.prepare(goal)
+    targets.prepare(goal)  # before jax is imported
     from jaxlm import host
     from jaxlm.plan import search as searches
     from jaxlm.plan import show
     from jaxlm.plan.plan import mend, plan
+    from jaxlm.run_config import load_config
 
+    cfg = load_config(config, *(set_ or []))
     host.start_jax(goal.devices if goal.platform == "cpu" else None, cache=False)
     devices = targets.devices(goal)
     tell = terminal.told

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxlm import mesh as meshes
 from jaxlm import parts
 from jaxlm.errors import JaxlmError, UserError
 from jaxlm.parts import Drawing
@@ -40,7 +41,7 @@ def compile_for(cfg: RunConfig, goal: Target, vocab: int, devices: Sequence[Any]
     """The step of `cfg` for `goal`, whose `devices` are those of `target.devices`."""
     layout = lay_out(cfg, goal)
     began = time.perf_counter()
-    drawing = parts.draw(cfg, layout, vocab, devices)
+    drawing = draw(cfg, goal, vocab, devices)
     with tempfile.TemporaryDirectory(prefix="jaxlm-plan-") as folder:
         refusal, code = "", 0
         options = {"xla_dump_to": folder}
@@ -58,6 +59,18 @@ def compile_for(cfg: RunConfig, goal: Target, vocab: int, devices: Sequence[Any]
         program = hlo.parse(text("after_optimizations.txt"))
         held = buffers.read(text("-buffer-assignment.txt"), text("-live-range.txt"))
     return Compilation(drawing, layout, program, held, code, seconds, refusal)
+
+
+def draw(cfg: RunConfig, goal: Target, vocab: int, devices: Sequence[Any]) -> Drawing:
+    """`parts.draw` for a target; UserError where its mesh cannot be laid on a torus of that shape."""
+    layout = lay_out(cfg, goal)
+    try:
+        return parts.draw(cfg, layout, vocab, devices)
+    except (NotImplementedError, AssertionError) as error:  # jax.make_mesh's, of a torus
+        raise UserError(
+            f"--target {goal.name}: a mesh of {meshes.sizes(layout.mesh, goal.devices)} cannot be laid on it "
+            f"({str(error).splitlines()[0]}): make each axis a product of its sides"
+        ) from None
 
 
 @contextlib.contextmanager

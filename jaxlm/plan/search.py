@@ -7,11 +7,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from jaxlm import parts
 from jaxlm.config import override
 from jaxlm.errors import UserError
 from jaxlm.models.stack_config import StackConfig
-from jaxlm.plan.compilation import lay_out, vocab_of
+from jaxlm.plan.compilation import draw, vocab_of
 from jaxlm.plan.memory import on_device
 from jaxlm.plan.plan import plan
 from jaxlm.plan.target import Target, memory
@@ -102,7 +101,7 @@ def sift(cfg: RunConfig, goal: Target, devices: Sequence[Any], ways: list[list[s
         if mesh not in known:
             try:
                 changed = override(cfg, settings)
-                drawing = parts.draw(changed, lay_out(changed, goal), vocab, devices)
+                drawing = draw(changed, goal, vocab, devices)
                 known[mesh] = on_device(drawing.abstract) + on_device(drawing.abstract.params)
             except UserError as error:
                 known[mesh] = str(error)

@@ -134,6 +134,7 @@ def prepare(target: Target) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # this is no machine of Google's: ask no server what it is
     os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # another plan may run beside this one
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # what a plan says of memory, XLA need not say before
     # Else libtpu complains at length that it does not know where it is; what it compiles for is said apart.
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
     os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
