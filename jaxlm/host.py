@@ -42,24 +42,25 @@ def available_memory() -> int:
     return min([free * 1024, *_left_in_groups()])
 
 
-def _left_in_groups() -> list[int]:
-    """What the control groups of this process leave it, whichever version the machine has."""
-    groups = Path("/proc/self/cgroup")
+def _left_in_groups(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """What the control groups of this process leave it, in version 1 and 2; cached files are given up when needed."""
     left = []
     for line in groups.read_text().splitlines() if groups.exists() else []:
         _, controllers, path = line.split(":", 2)
-        root, limit, used = Path("/sys/fs/cgroup"), "memory.max", "memory.current"
+        top, limit, used, cached = root, "memory.max", "memory.current", ("active_file", "inactive_file")
         if "memory" in controllers.split(","):
-            root, limit, used = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            top, limit, used = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            cached = ("total_active_file", "total_inactive_file")
         elif controllers:
             continue
-        for folder in {root / path.lstrip("/"), root}:  # in a container the path is often not to be seen
+        for folder in {top / path.lstrip("/"), top}:  # in a container the path is often not to be seen
             try:
                 most, now = (folder / limit).read_text().strip(), int((folder / used).read_text())
-            except (OSError, ValueError):
+                stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            except (OSError, ValueError):  # not there, or not ours to read: it says nothing
                 continue
             if most.isdigit():
-                left.append(max(0, int(most) - now))
+                left.append(max(0, int(most) - now + sum(int(stat.get(name, 0)) for name in cached)))
     return left
 
 
