@@ -1,12 +1,13 @@
 """Llama 3.1 with 8 billion parameters, trained from nothing on 256 TPU v5e, 64 TPU v5p or 64 H100.
 
     jaxlm plan llama_8b --target v5e:16x16
-    jaxlm plan llama_8b --target v5p:4x4x4
+    jaxlm plan llama_8b --target v5e:16x16 --set mesh.layout=axes --set mesh.data=16 --set mesh.fsdp=16
     jaxlm train llama_8b --set data.source=texts/
 
 Shapes, rotary base and scaling by Grattafiori et al. 2024 (arXiv:2407.21783, table 3), rate, warm-up and decay by their
 section 3.4.1. A row for each of 256 devices, 2.1 million tokens a step: chosen, so that all three targets divide it.
-Planned, not run by us at this size: `jaxlm plan` says what each of them would hold.
+On a TPU split the parameters over one side of its torus and copy them over the rest, as above: devices then send less
+(docs/plan.md). Planned, not run by us at this size.
 """
 
 from jaxlm.data.dataset import DataConfig
