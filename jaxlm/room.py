@@ -75,10 +75,10 @@ def require_room(cfg: RunConfig) -> None:
     weights = count(cfg, vocab, "cpu" if on_cpu else jax.devices()[0].platform)
     state = 4 * STATES * weights * copies(cfg, devices)
     if state > limit:
+        others = "" if on_cpu else ", more devices, or mesh.layout='sharded'"
         raise UserError(
             f"{weights:,} parameters, their gradients and the optimiser take {gib(state)}, and there are {gib(limit)}: "
-            f"take a smaller model (model.size, model.layers, model.width), more devices, or mesh.layout='sharded'; "
-            f"`jaxlm plan` tells what fits where"
+            f"take a smaller model (model.size, model.layers, model.width){others}; `jaxlm plan` tells what fits where"
         )
     if on_cpu and cfg.mesh.layout == "auto":  # decided later, by measuring in processes of their own
         return
