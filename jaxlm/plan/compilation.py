@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 from jaxlm import mesh as meshes
 from jaxlm import parts
@@ -78,10 +79,12 @@ def uncached() -> Iterator[None]:
     """A program from the cache is not compiled, so nothing is written of it."""
     before = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
     jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # jax asks once, and remembers
     try:
         yield
     finally:
         jax.config.update("jax_enable_compilation_cache", before)
+        compilation_cache.reset_cache()
 
 
 def _read(folder: Path, ending: str, refusal: str) -> str:

@@ -61,7 +61,7 @@ def search(cfg: RunConfig, goal: Target, devices: Sequence[Any], at_most: int, t
                 settings, made.fits, made.peak, of.seconds, of.mfu, of.by, made.collective_bytes, made.compile_seconds
             )
         )
-    best = lambda one: (not one.fits, math.inf if one.seconds is None else one.seconds, one.peak)
+    best = lambda one: (not one.fits, math.inf if one.seconds is None else one.seconds)  # then as tried: simplest first
     return Found(sorted(tried, key=best), refused, len(ways))
 
 

@@ -1,5 +1,6 @@
 """A plan as lines for a terminal."""
 
+import itertools
 from collections.abc import Iterator
 
 from jaxlm.plan.plan import Change, Plan
@@ -95,15 +96,28 @@ def changes(made: Plan, tried: list[Change]) -> Iterator[str]:
 
 
 def ranked(found: Found) -> Iterator[str]:
-    yield f"{len(found.ranked)} of {found.possible} ways to run it, the best first"
-    rows = [("", "of a device", "step at least", "MFU at most", "bound by", "settings")]
+    yield f"{len(found.ranked)} of {found.possible} ways to run it, the best first, each with --set mesh.layout=axes"
+    rows = [("", "of a device", "step at least", "MFU at most", "bound by", "sent", "settings")]
     for one in found.ranked:
         time = "" if one.seconds is None else f"{1e3 * one.seconds:,.1f} ms"
         mfu = "" if one.mfu is None else f"{100 * one.mfu:.1f} %"
-        rows.append(("fits" if one.fits else "no", size_of(one.peak), time, mfu, one.by or "", " ".join(one.settings)))
+        sent = size_of(one.collective_bytes)
+        rows.append(
+            ("fits" if one.fits else "no", size_of(one.peak), time, mfu, one.by or "", sent, short(one.settings))
+        )
     yield from columns(rows)
-    for settings, why in found.refused:
-        yield f"  refused: {' '.join(settings)}: {why}"
+    for why, alike in itertools.groupby(sorted(found.refused, key=lambda one: one[1]), key=lambda one: one[1]):
+        first, *rest = [short(settings) for settings, _ in alike]
+        yield f"  refused: {first}{f' and {len(rest)} more' if rest else ''}: {why}"
+
+
+def short(settings: list[str]) -> str:
+    """Settings without those that all ways have, and axes of one device."""
+    return " ".join(
+        one
+        for one in settings
+        if not one.startswith(("mesh.layout", "mesh.devices")) and not (one.startswith("mesh.") and one.endswith("=1"))
+    )
 
 
 def columns(rows: list[tuple[str, ...]]) -> Iterator[str]:

@@ -102,10 +102,12 @@ def test_a_search_ranks_what_fits_first_and_says_why_the_rest_was_refused(made, 
     monkeypatch.setattr(search, "plan", lambda *_: made._replace(peak=(peak := next(peaks)), fits=peak != 1))
     cfg = tiny("data.batch=6", "model.heads=1")
     found = search.search(cfg, TWO, jax.devices()[:2], 3, lambda _: None)
-    assert [(one.peak, one.fits) for one in found.ranked] == [(2, True), (3, True), (1, False)]
+    assert [(one.peak, one.fits) for one in found.ranked] == [(3, True), (2, True), (1, False)]
     assert found.possible > 3
     assert any("does not divide over mesh axis 'tensor'=2" in why for _, why in found.refused)
-    assert any(line.startswith("  fits") for line in show.ranked(found))
+    lines = list(show.ranked(found))
+    assert any(line.startswith("  fits") for line in lines)
+    assert sum("refused" in line for line in lines) == len({why for _, why in found.refused})  # each reason once
 
 
 def test_ids_that_only_files_know_are_asked_for():
