@@ -106,8 +106,8 @@ def notes(cfg: RunConfig, made: Compilation, goal: Target, sent: int, warnings: 
     said = []
     if goal.platform == "gpu" and any("triton" in warning for warning in warnings):
         said.append(
-            "cuDNN's kernels do not compile without a GPU, so the Triton kernel stands for them: where cuDNN is, it computes "
-            "attention, and its own memory is not in this plan (packed rows give it a mask of B x L x L)"
+            "cuDNN's kernels do not compile without a GPU, so the Triton kernel stands for them: where cuDNN is, it "
+            "computes attention, and its own memory is not in this plan (packed rows give it a mask of B x L x L)"
         )
     if made.refusal:
         said.append(f"the compiler refuses the program: {made.refusal}")
