@@ -44,8 +44,8 @@ $(STAMP): requirements.lock pyproject.toml
 
 install-plan: install $(PLAN)  ## what `jaxlm plan` compiles with for TPUs and GPUs (1.8 GB)
 
-$(PLAN): requirements-plan.txt $(STAMP)
-	@$(PIP) --require-hashes -r requirements-plan.txt
+$(PLAN): requirements-plan.lock $(STAMP)
+	@$(PIP) --require-hashes -r requirements-plan.lock
 	@touch $@
 
 quickstart: install  ## train, evaluate, sample and report a small model, from nothing
@@ -81,12 +81,12 @@ bench: install  ## jaxlm beside its peers (installs them: torch is large)
 	$(PIP) -e '.[bench]'
 	for name in train_step loss_memory loader; do $(BIN)/python benchmarks/$$name.py --json; done
 
-lock: install  ## resolve the newest releases into requirements.lock and requirements-plan.txt
+lock: install  ## resolve the newest releases into requirements.lock and requirements-plan.lock
 	$(PIP) uv
 	$(COMPILE) pyproject.toml --extra test --output-file requirements.lock
 	$(BIN)/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 	    print(*(one for name in ("plan-tpu", "plan-gpu") for one in p["optional-dependencies"][name]), sep="\n")' \
-	    | $(COMPILE) - --constraint requirements.lock --output-file requirements-plan.txt
+	    | $(COMPILE) - --constraint requirements.lock --output-file requirements-plan.lock
 
 	echo 'cyclonedx-bom' | $(BIN)/uv pip compile - --output-file requirements-sbom.lock --upgrade --quiet \
 	    --universal --python-version 3.11 --generate-hashes \
