@@ -12,6 +12,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PARITY := $(VENV)/.parity
+PLAN := $(VENV)/.plan
+COMPILE = $(BIN)/uv pip compile --upgrade --quiet --universal --python-version 3.11 --fork-strategy fewest \
+    --generate-hashes --no-config --default-index https://pypi.org/simple --custom-compile-command 'make lock'
 RUN := runs/quickstart
 SBOM := .venv-sbom
 # Each worker runs eight devices; more than four workers gain little and cost memory.
@@ -19,7 +22,7 @@ PYTEST := $(BIN)/pytest -n logical --maxprocesses 4 --dist worksteal
 # References are matched by optimised code; only MLIR's emitters, half of the time, stay out.
 PARITY_XLA := --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 
-.PHONY: help install quickstart test test-slow test-parity lint format bench lock sbom clean
+.PHONY: help install install-plan quickstart test test-slow test-parity lint format bench lock sbom clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do \
@@ -37,6 +40,12 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) --require-hashes -r requirements.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+install-plan: install $(PLAN)  ## what `jaxlm plan` compiles with for TPUs and GPUs (1.8 GB)
+
+$(PLAN): requirements-plan.lock $(STAMP)
+	@$(PIP) --require-hashes -r requirements-plan.lock
 	@touch $@
 
 quickstart: install  ## train, evaluate, sample and report a small model, from nothing
@@ -72,11 +81,12 @@ bench: install  ## jaxlm beside its peers (installs them: torch is large)
 	$(PIP) -e '.[bench]'
 	for name in train_step loss_memory loader; do $(BIN)/python benchmarks/$$name.py --json; done
 
-lock: install  ## resolve the newest releases into requirements.lock
+lock: install  ## resolve the newest releases into requirements.lock and requirements-plan.lock
 	$(PIP) uv
-	$(BIN)/uv pip compile pyproject.toml --extra test --output-file requirements.lock --upgrade --quiet \
-	    --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
-	    --no-config --default-index https://pypi.org/simple --custom-compile-command 'make lock'
+	$(COMPILE) pyproject.toml --extra test --output-file requirements.lock
+	$(BIN)/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	    print(*(one for name in ("plan-tpu", "plan-gpu") for one in p["optional-dependencies"][name]), sep="\n")' \
+	    | $(COMPILE) - --constraint requirements.lock --output-file requirements-plan.lock
 
 	echo 'cyclonedx-bom' | $(BIN)/uv pip compile - --output-file requirements-sbom.lock --upgrade --quiet \
 	    --universal --python-version 3.11 --generate-hashes \

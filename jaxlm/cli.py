@@ -24,6 +24,9 @@ VERBS = {
     "label": Verb("jaxlm.commands.label", "Votes of rules and people to labelled examples, and who agrees with whom."),
     "train": Verb("jaxlm.commands.train", "Train a config, or go on with its run; prepares the text first."),
     "launch": Verb("jaxlm.commands.launch", "Run `train` as several processes of this host, watched and restarted."),
+    "plan": Verb(
+        "jaxlm.commands.plan", "Does a config fit a TPU, GPU or CPU, and what would a step cost: no device needed."
+    ),
     "eval": Verb("jaxlm.commands.eval", "Score a run: nats a token, perplexity, bits a byte, beside gzip and xz."),
     "generate": Verb("jaxlm.commands.generate", "Let a run continue one or several prompts."),
     "import": Verb("jaxlm.commands.import_model", "Make a run of a Hugging Face model in a folder."),

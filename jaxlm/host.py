@@ -33,6 +33,37 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def available_memory() -> int:
+    """Bytes that this process can still have: what the machine has free, within the limit of its control group."""
+    info = Path("/proc/meminfo")
+    if not info.exists():  # not Linux: all there is, of which some is taken
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    free = int(next(line for line in info.read_text().splitlines() if line.startswith("MemAvailable:")).split()[1])
+    return min([free * 1024, *_left_in_groups()])
+
+
+def _left_in_groups(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """What the control groups of this process leave it, in version 1 and 2; cached files are given up when needed."""
+    left = []
+    for line in groups.read_text().splitlines() if groups.exists() else []:
+        _, controllers, path = line.split(":", 2)
+        top, limit, used, cached = root, "memory.max", "memory.current", ("active_file", "inactive_file")
+        if "memory" in controllers.split(","):
+            top, limit, used = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            cached = ("total_active_file", "total_inactive_file")
+        elif controllers:
+            continue
+        for folder in {top / path.lstrip("/"), top}:  # in a container the path is often not to be seen
+            try:
+                most, now = (folder / limit).read_text().strip(), int((folder / used).read_text())
+                stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            except (OSError, ValueError):  # not there, or not ours to read: it says nothing
+                continue
+            if most.isdigit():
+                left.append(max(0, int(most) - now + sum(int(stat.get(name, 0)) for name in cached)))
+    return left
+
+
 def restart_with_allocator() -> None:
     """Start this command again under TUNABLES, in the same process; for the command line only.
 

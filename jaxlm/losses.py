@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxlm.batch import Batch
 from jaxlm.config import Config
-from jaxlm.mesh import constrain, mesh_in_scope, row_shards, shards, whole_rows
+from jaxlm.mesh import RULES, constrain, mesh_in_scope, row_shards, shards, whole_rows
 from jaxlm.models.family import Family
 from jaxlm.models.layers import Precision, einsum, exact
 
@@ -49,29 +49,38 @@ def cross_entropy(
     """
     chunk = cfg.chunk or chunk_length(hidden_BLD.shape[0], hidden_BLD.shape[1], outputs(hidden_BLD, table_VD))
 
+    groups = row_shards(mesh_in_scope())  # of rows, those of a device each
+    groups = groups if hidden_BLD.shape[0] % groups == 0 else 1
+
     def of_chunk(head, *xs: Array) -> tuple[Array, Array]:
-        objective_B, nats_B, _ = of_rows(head, *xs, precision=precision, cfg=cfg, softcap=softcap)
+        rows = "batch" if groups == 1 else "norm"  # those of a group are together
+        objective_B, nats_B, _ = of_rows(head, *xs, precision=precision, cfg=cfg, softcap=softcap, rows=rows)
         return objective_B.sum(), nats_B.sum()
 
-    head = None if table_VD is None else whole_rows(table_VD), bias_V
+    head = table_VD, bias_V
     if chunk >= hidden_BLD.shape[1]:
-        return of_chunk(head, hidden_BLD, target_BL, weight_BL)
+        return of_chunk(read_whole(head), hidden_BLD, target_BL, weight_BL)
 
     @jax.custom_vjp
     def chunked(head, hidden_BLD, target_BL, weight_BL):
         xs = in_chunks(chunk, hidden_BLD, target_BL, weight_BL)
-        add = lambda sums, x: (jax.tree.map(jnp.add, sums, of_chunk(head, *x)), None)
+        whole = read_whole(head)
+        add = lambda sums, x: (jax.tree.map(jnp.add, sums, of_chunk(whole, *x)), None)
         return jax.lax.scan(add, (jnp.zeros(()), jnp.zeros(())), xs)[0]
 
     def forward(head, hidden_BLD, target_BL, weight_BL):
-        with_gradients = jax.value_and_grad(of_chunk, argnums=(0, 1), has_aux=True)
+        with_gradients = on_each_group(jax.value_and_grad(of_chunk, argnums=(0, 1), has_aux=True), groups)
+        whole = gathered(head, precision)
 
         def add(carry, x):
-            of_this, (head_grad, hidden_grad) = with_gradients(head, *x)
+            of_this, (head_grad, hidden_grad) = with_gradients(jax.tree.map(as_held, head, whole), *x)
             return jax.tree.map(jnp.add, carry, (of_this, head_grad)), hidden_grad
 
-        start = (jnp.zeros(()), jnp.zeros(())), jax.tree.map(jnp.zeros_like, head)
+        nothing = jnp.zeros(() if groups == 1 else groups)
+        start = (nothing, nothing), jax.tree.map(functools.partial(no_gradient, groups), head)
         (sums, head_grad), hidden_grads = jax.lax.scan(add, start, in_chunks(chunk, hidden_BLD, target_BL, weight_BL))
+        if groups > 1:
+            sums, head_grad = jax.tree.map(jnp.sum, sums), summed(head_grad, precision)
         return sums, (head_grad, out_of_chunks(hidden_grads, hidden_BLD.shape[1]))
 
     def backward(gradients, cotangents):
@@ -81,6 +90,67 @@ def cross_entropy(
 
     chunked.defvjp(forward, backward)
     return chunked(head, hidden_BLD, target_BL, weight_BL)
+
+
+def read_whole(head):
+    """`head` with all columns of its table on each device, once for all chunks."""
+    table_VD, bias_V = head
+    return None if table_VD is None else whole_rows(table_VD), bias_V
+
+
+def on_each_group(with_gradients, groups: int):
+    """`with_gradients` of the rows of each group by themselves: sums and the head's gradient come for each of them.
+
+    Left to itself the compiler sums that gradient over the devices, and gathers the table, for each chunk anew.
+    """
+    if groups == 1:
+        return with_gradients
+
+    def of_all(head, *xs: Array):
+        cut = lambda x: constrain(
+            x.reshape(groups, -1, *x.shape[1:]), ("batch", "norm", "length", *("norm",) * (x.ndim - 2))
+        )
+        of_each = jax.vmap(with_gradients, in_axes=(None, 0, 0, 0), spmd_axis_name=RULES["batch"])
+        sums, (head_grad, hidden_grad) = of_each(head, *map(cut, xs))
+        return sums, (head_grad, hidden_grad.reshape(xs[0].shape))
+
+    return of_all
+
+
+def gathered(head, precision: Precision):
+    """`head` with all columns of its table on each device, in the dtype that its products take it in."""
+    table_VD, bias_V = head
+    if table_VD is None or mesh_in_scope() is None:
+        return head
+    held_VD = table_VD if precision == "float32" else table_VD.astype(jnp.bfloat16)
+    return constrain(held_VD, ("act_vocab", "act_width")), bias_V
+
+
+def as_held(x: Array, held: Array) -> Array:
+    """`held` in the dtype of `x`, which its gradient is to have; a product rounds it back, so nothing is made wider."""
+    return held.astype(x.dtype)
+
+
+def no_gradient(groups: int, x: Array) -> Array:
+    """Zeros to add the gradient of x to; for each group its own."""
+    if groups == 1:
+        return jnp.zeros_like(x)
+    names = ("act_vocab", "act_width")[: x.ndim]
+    return constrain(jnp.zeros((groups, *x.shape), x.dtype), ("batch", *names))
+
+
+def summed(head_grad, precision: Precision):
+    """The head's gradient over all groups, cut as the table is; it travels in the dtype of other weights' gradients."""
+
+    def over_groups(x: Array, names: tuple[str, ...]) -> Array:
+        travels = x.astype(jnp.bfloat16) if precision == "bfloat16" else x
+        return constrain(jax.lax.reduce_sum(travels, axes=(0,)), names).astype(x.dtype)
+
+    table_SVD, bias_SV = head_grad
+    return (
+        None if table_SVD is None else over_groups(table_SVD, ("vocab", "width")),
+        None if bias_SV is None else over_groups(bias_SV, ("vocab",)),
+    )
 
 
 def row_scores(
@@ -99,16 +169,18 @@ def row_scores(
     """
     chunk = chunk_length(hidden_BLD.shape[0], hidden_BLD.shape[1], outputs(hidden_BLD, table_VD))
     of_row = functools.partial(of_rows, precision=precision, cfg=PLAIN, softcap=softcap)
-    head = None if table_VD is None else whole_rows(table_VD), bias_V
+    head = read_whole((table_VD, bias_V))
     add = lambda sums, x: (jax.tree.map(jnp.add, sums, of_row(head, *x)[1:]), None)
     xs = in_chunks(chunk, hidden_BLD, target_BL, weight_BL)
     zeros = jnp.zeros(len(hidden_BLD))
     return jax.lax.scan(add, (zeros, zeros), xs)[0]
 
 
-def of_rows(head, hidden_BLD, target_BL, weight_BL, precision: Precision, cfg: LossConfig, softcap: float | None):
-    """`weighted_sums` with all logits at once; `head` is (table_VD, bias_V or None)."""
-    logits_BLV = constrain(logits_of(head, hidden_BLD, precision, softcap), ("batch", "length", "act_vocab"))
+def of_rows(
+    head, hidden_BLD, target_BL, weight_BL, precision: Precision, cfg: LossConfig, softcap: float | None, rows="batch"
+):
+    """`weighted_sums` with all logits at once; `head` is (table_VD, bias_V or None), `rows` its axis in mesh.py."""
+    logits_BLV = constrain(logits_of(head, hidden_BLD, precision, softcap), (rows, "length", "act_vocab"))
     return weighted_sums(logits_BLV, target_BL, weight_BL, cfg)
 
 

@@ -1,6 +1,6 @@
 """The parts of a run, put together: mesh, model, optimiser, compiled step. The only place that builds them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -26,7 +26,7 @@ from jaxlm.training import state as states
 from jaxlm.training.compile import Compiled, compile_step, place, state_shardings
 from jaxlm.training.layout import Layout
 from jaxlm.training.state import TrainState
-from jaxlm.training.step import make_step, make_update
+from jaxlm.training.step import Loss, Step, Update, make_step, make_update
 from jaxlm.training.strict import compile_strict, sums_by_part
 
 POSITIONS = ("position", "encoder/position", "decoder/position")  # learned tables, in decoders and encoders or both
@@ -45,51 +45,73 @@ class Parts(NamedTuple):
     share: tuple[int, int]  # (r, n): this process's rows of a global batch are the r-th of n equal parts
 
 
+class Drawing(NamedTuple):
+    """A step before it is compiled: all of it is known, nothing lies on a device."""
+
+    family: Family
+    mesh: Mesh
+    init: Callable[[], TrainState]  # at random, not jitted
+    make: Callable[[str | None], Step]  # for the name of a mapped axis
+    loss: Loss
+    update: Update
+    seed: int | None  # of noise
+    abstract: TrainState  # shapes, dtypes and shardings
+    shardings: TrainState
+    batch: Batch  # shapes and dtypes, of all processes together
+
+
 def build(cfg: RunConfig, layout: Layout, vocab: int) -> Parts:
     """Mesh, model, optimiser and compiled step of `cfg` in `layout`, for `vocab` ids of tokenizer and objective."""
-    mesh = meshes.build(layout.mesh)
-    check_shapes(cfg, mesh.shape)
-    family = build_family(cfg, vocab, mesh.devices.flat[0].platform)
-    rate = optimizers.schedule(cfg.optimizer.schedule, cfg.optimizer.peak_rate, cfg.loop.steps)
-    optimizer = optimizers.build(cfg.optimizer, cfg.loop.steps, family.axes, family.precision)
-    init, abstract = state_of(cfg, family, optimizer, mesh)
-    shardings = jax.tree.map(lambda x: x.sharding, abstract)
-
-    loss, seed = make_loss(family, cfg.loss), cfg.seed if cfg.model.noisy else None
-    average = optimizers.moving_average(cfg.optimizer)
-
-    def make(axis: str | None):
-        return make_step(
-            loss, optimizer, rate=rate, seed=seed, microbatches=cfg.step.microbatches, average=average, axis=axis
-        )
-
-    batch = abstract_batch(cfg)
+    drawn = draw(cfg, layout, vocab)
+    mesh, abstract, shardings, batch = drawn.mesh, drawn.abstract, drawn.shardings, drawn.batch
+    row_sums = perplexity.row_sums(drawn.family)
     if layout.compile == "strict":
-        update = make_update(optimizer, rate=rate, average=average)
-        compiled = compile_strict(loss, update, seed=seed, parts=cfg.step.parts, mesh=mesh, state=abstract, batch=batch)
-        sums = sums_by_part(perplexity.row_sums(family), mesh, cfg.step.parts, abstract, batch)
-        place_rows = compiled.place
+        how = {"mesh": mesh, "parts": cfg.step.parts, "state": abstract, "batch": batch}
+        compiled = compile_strict(drawn.loss, drawn.update, seed=drawn.seed, **how)
+        sums, place_rows = sums_by_part(row_sums, **how), compiled.place
     else:
-        if layout.compile != "jit":  # each device cuts the rows it has
-            check_microbatches(cfg, meshes.row_shards(mesh))
-        compiled = compile_step(make, layout.compile, mesh, abstract, shardings, batch)
+        compiled = compile_step(drawn.make, layout.compile, mesh, abstract, shardings, batch)
         on_rows = meshes.batch_shardings(mesh, batch)
         sums = jax.jit(
-            perplexity.row_sums(family),
+            row_sums,
             in_shardings=(shardings.params, on_rows, shardings.carry),
             out_shardings=(NamedSharding(mesh, P()), shardings.carry),  # scores everywhere: any process reads them
         )
         sums, place_rows = in_mesh(sums, mesh), lambda batch: place(batch, on_rows)
     return Parts(
-        family=family,
+        family=drawn.family,
         mesh=mesh,
-        init=jax.jit(init, out_shardings=shardings),
+        init=jax.jit(drawn.init, out_shardings=shardings),
         abstract=abstract,
         compiled=compiled,
         sums=sums,
         place=place_rows,
         share=meshes.row_share(NamedSharding(mesh, meshes.spec(("batch",)))),
     )
+
+
+def draw(cfg: RunConfig, layout: Layout, vocab: int, devices: Sequence[Any] | None = None) -> Drawing:
+    """What `build` compiles; `devices` (default: jax's own) may be those of a topology, where nothing can run."""
+    mesh = meshes.build(layout.mesh, devices)
+    check_shapes(cfg, mesh.shape)
+    family = build_family(cfg, vocab, mesh.devices.flat[0].platform)
+    rate = optimizers.schedule(cfg.optimizer.schedule, cfg.optimizer.peak_rate, cfg.loop.steps)
+    optimizer = optimizers.build(cfg.optimizer, cfg.loop.steps, family.axes, family.precision)
+    init, abstract = state_of(cfg, family, optimizer, mesh)
+    loss, seed = make_loss(family, cfg.loss), cfg.seed if cfg.model.noisy else None
+    average = optimizers.moving_average(cfg.optimizer)
+
+    def make(axis: str | None) -> Step:
+        return make_step(
+            loss, optimizer, rate=rate, seed=seed, microbatches=cfg.step.microbatches, average=average, axis=axis
+        )
+
+    if layout.compile not in ("jit", "strict"):  # each device cuts the rows it has
+        check_microbatches(cfg, meshes.row_shards(mesh))
+    return Drawing(
+        family, mesh, init, make, loss, make_update(optimizer, rate=rate, average=average), seed,
+        abstract, jax.tree.map(lambda x: x.sharding, abstract), abstract_batch(cfg),
+    )  # fmt: skip
 
 
 def state_of(cfg: RunConfig, family: Family, optimizer: Any, mesh: Mesh) -> tuple[Callable[[], TrainState], TrainState]:
@@ -191,16 +213,17 @@ def make_loss(family: Family, cfg: LossConfig):
 
     def loss(params, batch, noise, carry):
         hidden = family.apply(params, batch, noise, carry)
-        objective, nats = cross_entropy(
-            hidden.array,
-            family.head(params),
-            batch.target,
-            batch.weight,
-            precision=family.precision,
-            cfg=cfg,
-            softcap=family.softcap,
-            bias_V=family.bias(params),
-        )
+        with jax.named_scope("loss"):  # by which jaxlm plan knows its buffers
+            objective, nats = cross_entropy(
+                hidden.array,
+                family.head(params),
+                batch.target,
+                batch.weight,
+                precision=family.precision,
+                cfg=cfg,
+                softcap=family.softcap,
+                bias_V=family.bias(params),
+            )
         sums = {"loss": nats, "weight": batch.weight.sum(), "tokens": tokens_read(batch)}
         return objective + jax.numpy.sum(hidden.penalty), (sums, hidden.carry if carry != () else ())
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from jaxlm import host, ranks, warm_start
+from jaxlm import host, ranks, room, warm_start
 from jaxlm.checkpoint import Checkpoints
 from jaxlm.checkpoint_folder import CheckpointFolder
 from jaxlm.config import dump
@@ -58,6 +58,8 @@ def train(
             return Outcome(*start["done"])
         with folder.undone([Path(path) for path in start["made"]] if ranks.rank() == 0 else []):
             warm = None if start["step"] else cfg.init
+            if not start["step"] and ranks.count() == 1:  # else process 0 alone would wait for the others' devices
+                room.require_room(cfg)
             ready = lambda: _ready(cfg, folder, Path(shards_dir), warm, workers, progress)
             shards = Shards.open(ranks.first(ready, "text and layout"))
             cfg, parts = assemble(cfg, folder, shards, warm)
@@ -152,7 +154,9 @@ def assemble(cfg: RunConfig, folder: RunFolder, shards: Shards, warm: str | None
     cfg = shaped(cfg, folder, vocab)
     layout = Layout.parse(read_json(folder.layout))
     host.start_jax(layout.devices)
-    parts = build(cfg, layout, vocab)
+    with room.told_if_too_large():
+        parts = build(cfg, layout, vocab)
+    room.require_fit(parts)
     if warm is not None:
         warm_start.require_same_body(warm, parts, cfg.data.objective)
     return cfg, parts

@@ -105,3 +105,29 @@ def test_jax_gets_its_devices_and_its_cache_before_it_starts(tmp_path):
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == [f"3 {tmp_path}/jaxlm/programs", "3"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "folder", "limit", "used", "cached"),
+    [
+        ("0::/mine", "mine", "memory.max", "memory.current", "inactive_file"),
+        ("4:memory:/mine", "memory/mine", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ],
+    ids=["version 2", "version 1"],
+)
+def test_a_control_group_leaves_what_is_under_its_limit_and_what_files_would_give_up(
+    tmp_path, line, folder, limit, used, cached
+):
+    groups, mine = tmp_path / "cgroup", tmp_path / folder
+    mine.mkdir(parents=True)
+    groups.write_text(f"9:cpu:/elsewhere\n{line}\n")
+    (mine / limit).write_text("1000\n")
+    (mine / used).write_text("700\n")
+    (mine / "memory.stat").write_text(f"anon 500\n{cached} 200\n")
+    assert host._left_in_groups(groups, tmp_path) == [500]
+    (mine / limit).write_text("max\n")
+    assert host._left_in_groups(groups, tmp_path) == []
+
+
+def test_there_is_some_memory_left_here():
+    assert 2**20 < host.available_memory() < 2**50

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     "cli commands api __main__",
     "launch plan audit report measure sharding sharding_question",
-    "run run_config run_folder session score scorers parts saved misfit exchange warm_start mesh_misfit",
+    "run run_config run_folder session score scorers parts saved misfit exchange warm_start mesh_misfit room",
     "training evaluation",
     "data corpus generation interop interpret compress checkpoint checkpoint_folder losses host",
     "models mesh device_order config config_errors batch errors redact json_file hashing flat bits ranks beat",

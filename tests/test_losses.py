@@ -5,8 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlm import losses, mesh
+from jaxlm import losses
+from jaxlm import mesh as meshes
 from jaxlm.losses import CHUNK_BYTES, LossConfig, chunk_length, cross_entropy
+from jaxlm.plan import hlo
+from jaxlm.plan.collectives import by_kind, collectives
 from tests.rows import crossed
 
 B, L, D, V = 3, 14, 8, 11
@@ -201,9 +204,9 @@ def test_gradients_beside_a_bias_are_right_where_the_table_lies_on_two_axes():
     arguments = random(0, 8, 4, 32), random(1, 16, 32), random(2, 16), random(3, 32, 32)
     gradients = lambda **lies: jax.jit(jax.grad(lambda *xs: total(*xs), argnums=(0, 1, 2, 3)), **lies)
     wanted = gradients()(*arguments)
-    built = mesh.build(mesh.MeshConfig(layout="axes", data=2, fsdp=2, tensor=2))
+    built = meshes.build(meshes.MeshConfig(layout="axes", data=2, fsdp=2, tensor=2))
     names = ("batch", "length", "act_width"), ("vocab", "width"), ("vocab",), ("width", "ff")
-    lies = tuple(mesh.shardings(built, axes) for axes in names)
+    lies = tuple(meshes.shardings(built, axes) for axes in names)
     with jax.set_mesh(built):
         got = gradients(in_shardings=lies, out_shardings=lies)(*arguments)
     for ours, theirs in zip(got, wanted, strict=True):
@@ -213,9 +216,55 @@ def test_gradients_beside_a_bias_are_right_where_the_table_lies_on_two_axes():
 def test_chunks_of_rows_that_devices_share_are_cut_on_each_device():
     run = jax.jit(lambda: with_gradients(chunk=5))
     wanted = run()
-    with jax.set_mesh(mesh.build(mesh.MeshConfig(layout="axes", sequence=2, tensor=1))):
+    with jax.set_mesh(meshes.build(meshes.MeshConfig(layout="axes", sequence=2, tensor=1))):
         got = jax.jit(lambda: with_gradients(chunk=5))()
         chunks = losses.in_chunks(6, jnp.arange(L)[None])[0]
     for ours, theirs in zip(got, wanted, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
     assert chunks[0].tolist() == [[0, 1, 2, 7, 8, 9]]  # three positions of each device's seven
+
+
+MESHES = [{"fsdp": 8}, {"data": 2, "fsdp": 2, "tensor": 2}, {"data": 4, "sequence": 2}]
+
+
+@pytest.mark.parametrize("axes", MESHES, ids=str)
+@pytest.mark.parametrize("bias", [False, True], ids=["plain", "bias"])
+def test_the_chunked_loss_on_a_mesh_is_that_of_one_device(axes, bias):
+    rng = np.random.default_rng(0)
+    hidden_BLD, table_VD = rng.standard_normal((8, 12, 16)), rng.standard_normal((24, 16))
+    bias_V = rng.standard_normal(24).astype(np.float32) if bias else None
+    target_BL = jnp.asarray(rng.integers(0, 24, (8, 12)))
+    weight_BL = jnp.asarray(rng.uniform(size=(8, 12)), jnp.float32)
+
+    def of(hidden_BLD, table_VD, bias_V):
+        cfg = LossConfig(chunk=4, z_loss=0.1)
+        return cross_entropy(hidden_BLD, table_VD, target_BL, weight_BL, precision="float32", cfg=cfg, bias_V=bias_V)
+
+    args = (np.float32(hidden_BLD), np.float32(table_VD), bias_V)
+    differentiated = jax.value_and_grad(of, argnums=(0, 1, 2) if bias else (0, 1), has_aux=True)
+    alone = jax.jit(differentiated)(*args)
+    mesh = meshes.build(meshes.MeshConfig(layout="axes", **axes))
+    placed = [meshes.shardings(mesh, names) for names in (("batch", "length", "act_width"), ("vocab", "width"))]
+    with jax.set_mesh(mesh):
+        together = jax.jit(differentiated, in_shardings=(*placed, None))(*args)
+    for expected, got in zip(jax.tree.leaves(alone), jax.tree.leaves(together), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
+
+
+def test_on_a_mesh_the_table_is_gathered_and_its_gradient_summed_once_for_all_chunks():
+    mesh = meshes.build(meshes.MeshConfig(layout="axes", fsdp=8))
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((8, 64, 16), (24, 16), (8, 64))]
+    placed = [meshes.shardings(mesh, n) for n in (("batch", "norm", "norm"), ("vocab", "width"), ("batch", "norm"))]
+
+    def gradient(hidden_BLD, table_VD, weight_BL):
+        of = lambda h, t: cross_entropy(
+            h, t, jnp.zeros((8, 64), int), weight_BL, precision="float32", cfg=LossConfig(chunk=4)
+        )[0]
+        return jax.grad(of, argnums=(0, 1))(hidden_BLD, table_VD)
+
+    with jax.set_mesh(mesh):
+        lowered = jax.jit(gradient, in_shardings=placed, out_shardings=tuple(placed[:2])).lower(*shapes)
+    traffic = by_kind(collectives(hlo.parse(lowered.compile().as_text())))
+    table = 24 * 16 * 4 * 7 / 8  # bytes that a device must hear of
+    assert traffic["all-gather"] == (1, table)
+    assert traffic["all-reduce"].count == 1 and traffic["all-reduce"].bytes <= 2 * table + 100  # CPU cannot scatter

@@ -98,6 +98,11 @@ def interruptible(verb: Callable[..., Any]) -> Callable[..., Any]:
     return told
 
 
+def told(message: str) -> None:
+    """What goes on, on stderr."""
+    print(f"jaxlm: {message}", file=sys.stderr)
+
+
 def print_json(value: Any) -> None:
     """One object on stdout."""
     print(json.dumps(value))

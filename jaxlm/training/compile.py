@@ -42,18 +42,24 @@ def compile_step(
     state: TrainState,
     shardings: TrainState,
     batch: Batch,
+    options: dict[str, str] | None = None,
 ) -> Compiled:
-    """Compile `make(axis)`; `state` and `batch` are abstract, `batch` that of all processes together."""
+    """Compile `make(axis)`; `state` and `batch` are abstract, `batch` that of all processes together.
+
+    `options` are XLA's, for this program alone.
+    """
     meshes.check_rows(mesh.shape, *batch.token.shape)
     if way != "jit" and mesh.shape["data"] != mesh.size:
         raise UserError(
             f"step.compile={way!r} replicates the state, but the mesh is {dict(mesh.shape)}: "
             f"use step.compile='jit', or mesh.layout='replicated'"
         )
-    return _by_pmap(make, mesh, state, batch) if way == "pmap" else _by_jit(make, way, mesh, state, shardings, batch)
+    if way == "pmap":
+        return _by_pmap(make, mesh, state, batch, options)
+    return _by_jit(make, way, mesh, state, shardings, batch, options)
 
 
-def _by_jit(make, way: Way, mesh: Mesh, state: TrainState, shardings: TrainState, batch: Batch) -> Compiled:
+def _by_jit(make, way: Way, mesh: Mesh, state: TrainState, shardings: TrainState, batch: Batch, options) -> Compiled:
     placed_batch = meshes.batch_shardings(mesh, batch)
     if way == "shard_map":
         # check_vma=False: with it, gradients of replicated parameters arrive summed already, and a
@@ -66,12 +72,12 @@ def _by_jit(make, way: Way, mesh: Mesh, state: TrainState, shardings: TrainState
         step = make(None)
     jitted = jax.jit(step, in_shardings=(shardings, placed_batch), out_shardings=(shardings, None), donate_argnums=0)
     with jax.set_mesh(mesh):
-        executable = jitted.lower(state, batch).compile()
+        executable = jitted.lower(state, batch).compile(options)
     same = lambda state: state
     return Compiled(executable, same, same, lambda batch: place(batch, placed_batch), executable)
 
 
-def _by_pmap(make, mesh: Mesh, state: TrainState, batch: Batch) -> Compiled:
+def _by_pmap(make, mesh: Mesh, state: TrainState, batch: Batch, options) -> Compiled:
     devices = list(mesh.devices.flat)
     count = len(devices)
     stacked = NamedSharding(
@@ -96,7 +102,7 @@ def _by_pmap(make, mesh: Mesh, state: TrainState, batch: Batch) -> Compiled:
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=stacked), jax.eval_shape(enter, state)
     )
-    executable = step.lower(abstract, local).compile()
+    executable = step.lower(abstract, local).compile(options)
     enter = jax.jit(enter, out_shardings=stacked)
     leave = jax.jit(leave, out_shardings=NamedSharding(mesh, P()))
 

@@ -22,6 +22,7 @@ from tests.faults.watched import CANARY
 
 UNWATCHED = {  # verb -> why no command below has it
     "launch": "starts `train`, which is watched, in processes of its own",
+    "plan": "compiles the step of a config, and reads nothing else",
     "verify-resume": "starts `train` and `launch`",
 }
 FORMS = (  # {} is another secret each

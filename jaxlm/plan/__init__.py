@@ -1,0 +1,1 @@
+"""What a config costs on devices that need not be there: `jaxlm plan`."""
