@@ -1,4 +1,5 @@
 import json
+import gc
 import logging
 import math
 from types import SimpleNamespace
@@ -431,12 +432,17 @@ def theirs(tmp_path_factory):
         "arrays of 10 GB", "an array of another shape", "a manifest of 4 GB", "a step that is a link",
     ],
 )  # fmt: skip
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_checkpoint_made_to_harm_is_refused_and_little_is_read(name, theirs, tmp_path):
     (tmp_path / "run").mkdir()
     hostile_runs.CHECKPOINTS[name](tmp_path / "run", theirs)
     with pytest.raises((Damaged, UserError)) as error:
         reader(tmp_path / "run" / "checkpoints").read()
     assert "\n" not in str(error.value)
+    # Where one array cannot be read, Orbax leaves its reading of the others unfinished: they end here, not in the
+    # middle of another test.
+    del error
+    gc.collect()
 
 
 def test_numbers_that_jax_would_narrow_are_read_as_they_are(tmp_path):
