@@ -1,5 +1,5 @@
-import json
 import gc
+import json
 import logging
 import math
 from types import SimpleNamespace
