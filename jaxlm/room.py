@@ -5,18 +5,18 @@ near the devices' memory, the real step, compiled. `jaxlm plan` tells more, and 
 """
 
 import contextlib
-import dataclasses
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 
 from jaxlm import host, parts
 from jaxlm.data.objectives import vocabulary
-from jaxlm.data.tokenizer_config import BytesConfig, HuggingFaceConfig, SavedConfig, WordPieceConfig
+from jaxlm.data.tokenizer_config import HuggingFaceConfig, SavedConfig
 from jaxlm.errors import UserError
+from jaxlm.mesh_misfit import Trained
 from jaxlm.models.stack_config import StackConfig
 from jaxlm.parts import Parts
 from jaxlm.run_config import RunConfig
@@ -35,28 +35,12 @@ MEND = (
 )
 
 
-@dataclasses.dataclass
-class Ids:
-    """What a config alone tells of its tokenizer: as `objectives.Known`."""
-
-    vocab: int
-    mask: int | None
-    separator: int = 0
-    closing: int = 0
-    start: int = 0
-    sentinels: Sequence[int] = ()
-
-
 def planned_vocab(cfg: RunConfig) -> int | None:
     """Ids that the model needs, an upper bound for tokenizers that may learn fewer; None: only their files know."""
     tokenizer = cfg.data.tokenizer
     if isinstance(tokenizer, SavedConfig | HuggingFaceConfig):
         return cfg.model.vocab
-    if isinstance(tokenizer, BytesConfig):
-        ids = Ids(257, None)
-    else:
-        ids = Ids(tokenizer.vocab, 0 if isinstance(tokenizer, WordPieceConfig) else None)
-    return max(vocabulary(cfg.data.objective, cfg.data.length, ids), cfg.model.vocab or 0)
+    return max(vocabulary(cfg.data.objective, cfg.data.length, Trained.of(tokenizer)), cfg.model.vocab or 0)
 
 
 def require_room(cfg: RunConfig) -> None:

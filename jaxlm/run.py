@@ -207,7 +207,7 @@ def choose_layout(cfg: RunConfig, folder: RunFolder, vocab: int) -> None:
     elif cfg.mesh.layout == "auto" and on_cpu and processes == 1:
         layout = layouts.choose(dump(cfg), layouts.candidates(cfg.mesh, way, host.cores(), cfg.data.batch), vocab)
     elif cfg.mesh.layout == "auto" and on_cpu:
-        layout = layouts.told(layouts.shared(cfg.mesh), way, cores)
+        layout = layouts.told(cfg.mesh.model_copy(update={"layout": "replicated"}), way, cores)  # not measured
     else:
         layout = layouts.told(cfg.mesh, way, cores)
     layout = layouts.among(layout, processes)

@@ -12,6 +12,7 @@ from jaxlm.config import override
 from jaxlm.data.dataset import ContiguousSplit, DataConfig
 from jaxlm.data.tokenizer_config import BytesConfig
 from jaxlm.flat import parameters_sha256
+from jaxlm.launch.resume import TIMINGS
 from jaxlm.mesh import MeshConfig
 from jaxlm.models.transformer import TransformerConfig
 from jaxlm.run_config import RunConfig
@@ -20,8 +21,6 @@ from jaxlm.training.optimizer import AdamWConfig, CosineConfig
 from jaxlm.training.telemetry import TelemetryConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-# Fields of metrics.jsonl that depend on the machine's mood; all others are equal, bit for bit.
-TIMINGS = {"seconds", "step_ms", "data_wait_ms", "tokens_per_second", "model_flops_per_second", "mfu"}
 
 
 def write_text(folder: Path) -> Path:

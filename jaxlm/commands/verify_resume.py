@@ -32,7 +32,7 @@ def main(
     with tempfile.TemporaryDirectory(prefix="jaxlm-") as scratch:
         where = folder or Path(scratch)
         where.mkdir(parents=True, exist_ok=True)
-        proof = resume.prove(config, tuple(set_ or ()), where, shapes, kills, seed, say=_say)
+        proof = resume.prove(config, tuple(set_ or ()), where, shapes, kills, seed, say=terminal.told)
     if json_:
         terminal.print_json(proof)
     else:
@@ -45,10 +45,6 @@ def _numbers(option: str, text: str) -> list[int]:
     if not all(part.isdigit() and int(part) for part in parts):
         raise UserError(f"{option} {text!r}: give whole numbers from 1 on with commas between, e.g. 8,2,4")
     return [int(part) for part in parts]
-
-
-def _say(line: str) -> None:
-    print(f"jaxlm: {line}", file=sys.stderr)
 
 
 def _told(proof: dict[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jaxlm.data import charsmap
+from jaxlm.data.tokenizer_base import is_utf8
 from jaxlm.errors import UserError
 
 MOST_BYTES = 64_000_000  # of a model; chosen: fifteen times the largest we know (Gemma's, 4.2 MB)
@@ -77,7 +78,7 @@ def _piece(message: bytes, names: set[bytes]) -> int:
         raise _Wrong(f"piece {len(names)} has the type {kind}")
     if not math.isfinite(score):
         raise _Wrong(f"piece {len(names)} has the score {score}")
-    if b"\0" in name or not _is_text(name):
+    if b"\0" in name or not is_utf8(name):
         raise _Wrong(f"piece {len(names)} is no text: {name[:40]!r}")
     if kind == BYTE and not _is_byte(name):
         raise _Wrong(f"piece {len(names)}, {name[:40]!r}, stands for no byte")
@@ -87,14 +88,6 @@ def _piece(message: bytes, names: set[bytes]) -> int:
         raise _Wrong(f"it has more than {MOST_PIECES:,} pieces")
     names.add(name)
     return kind
-
-
-def _is_text(name: bytes) -> bool:
-    try:
-        name.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _is_byte(name: bytes) -> bool:

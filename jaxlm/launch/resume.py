@@ -31,8 +31,6 @@ from jaxlm.run_folder import RunFolder, read_json
 
 # What depends on the machine's mood; all other fields of metrics.jsonl must be equal.
 TIMINGS = {"seconds", "step_ms", "data_wait_ms", "tokens_per_second", "model_flops_per_second", "mfu"}
-
-
 STRICT = "step.deterministic=strict"  # set in both runs: without it bits depend on the devices
 
 

@@ -31,7 +31,6 @@ LOOK = 0.2  # chosen: seconds between two looks
 PATIENCE = 10.0  # chosen: a section that lasts so many times its longest until now is stuck
 SHORTEST = 20.0  # chosen: seconds; nothing is called stuck sooner
 GRACE = 10.0  # chosen: seconds that the others have to end by themselves, once one has ended
-AGAIN = {1, 134, -signal.SIGABRT, -signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS}  # what may be an accident
 FINAL = (UserError, Diverged, Damaged, Interrupted)  # told by the process itself: to begin again would change nothing
 
 
@@ -62,11 +61,10 @@ class Process:
             stdout=None if rank == 0 else subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C reaches the supervisor, which asks all of them
-            process_group=None,
             text=True,
             errors="replace",
         )
-        if cores and hasattr(os, "sched_setaffinity"):
+        if cores:
             os.sched_setaffinity(self.child.pid, cores)
         self._pipes = [self._passing_on(pipe) for pipe in (self.child.stdout, self.child.stderr) if pipe]
 
@@ -115,9 +113,7 @@ class Process:
         return thread
 
 
-def run(
-    command: Sequence[str], processes: int, folder: Path, *, timeout: float, restarts: int, pinned: bool = True
-) -> int:
+def run(command: Sequence[str], processes: int, folder: Path, *, timeout: float, restarts: int) -> int:
     """Run `jaxlm COMMAND` as `processes` ranks until it is done; its exit code. GaveUp where it cannot be done.
 
     `folder` is a scratch folder for beats. `timeout` seconds is the most that any section may take.
@@ -128,7 +124,7 @@ def run(
     seen: list[Failure] = []
     try:
         while True:
-            attempt = start(command, processes, folder, pinned)
+            attempt = start(command, processes, folder)
             try:
                 ended = watch(attempt, timeout, asked)
             finally:
@@ -147,13 +143,12 @@ def run(
             signal.signal(number, handler)
 
 
-def start(command: Sequence[str], processes: int, folder: Path, pinned: bool) -> list[Process]:
+def start(command: Sequence[str], processes: int, folder: Path) -> list[Process]:
     coordinator = f"127.0.0.1:{free_port()}"  # loopback: nobody else on the network can join
-    shares = core_shares(processes) if pinned else [set()] * processes
     started = []
-    for rank in range(processes):
+    for rank, cores in enumerate(core_shares(processes)):
         told = {COORDINATOR: coordinator, COUNT: str(processes), RANK: str(rank)} if processes > 1 else {}
-        started.append(Process(rank, [sys.executable, "-m", "jaxlm", *command], told, folder, shares[rank]))
+        started.append(Process(rank, [sys.executable, "-m", "jaxlm", *command], told, folder, cores))
     return started
 
 

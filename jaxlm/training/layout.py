@@ -59,17 +59,12 @@ def strict(cfg: MeshConfig, parts: int, cores: int | None) -> Layout:
 
     `cores` is None where jax does not run on CPU; all its devices are used there.
     """
-    wanted = cfg.devices or (1 if cfg.layout == "single" else cores)
-    if cores is not None and cfg.devices is None and cfg.layout != "single":
+    wanted = 1 if cfg.layout == "single" else cfg.devices
+    if wanted is None and cores is not None:
         wanted = max(n for n in range(1, cores + 1) if parts % n == 0)
     kind = "single" if wanted == 1 else "replicated"
     mesh = cfg.model_copy(update={"layout": kind, "devices": wanted if kind == "replicated" else None})
     return Layout(mesh, None if cores is None else wanted, "strict", "step.deterministic='strict' replicates", {})
-
-
-def shared(cfg: MeshConfig) -> MeshConfig:
-    """What "auto" is for several processes on CPUs, whose layouts are not measured."""
-    return cfg.model_copy(update={"layout": "replicated"})
 
 
 def among(layout: Layout, processes: int) -> Layout:

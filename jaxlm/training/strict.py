@@ -55,7 +55,7 @@ class Part(NamedTuple):
     rows_B: Any  # int32, numbers in the global batch
 
 
-class Plan(NamedTuple):
+class Shares(NamedTuple):
     """Which device takes how many parts; a device's parts are neighbours in the batch, as in the tree of sums."""
 
     mesh: Mesh
@@ -97,7 +97,7 @@ class Plan(NamedTuple):
         return jax.tree.map(join, *trees)
 
 
-def plan(mesh: Mesh, parts: int) -> Plan:
+def shares_of(mesh: Mesh, parts: int) -> Shares:
     """UserError where `parts` do not divide over the devices of `mesh`, or it splits the state."""
     if mesh.shape["data"] != mesh.size:
         raise UserError(
@@ -111,14 +111,14 @@ def plan(mesh: Mesh, parts: int) -> Plan:
             f"devices: set mesh.devices={fewer}, or begin another run with more parts"
         )
     local = tuple(device for device in mesh.devices.flat if device.process_index == jax.process_index())
-    return Plan(mesh, local, parts // mesh.size)
+    return Shares(mesh, local, parts // mesh.size)
 
 
 def compile_strict(
     loss: Loss, update: Update, *, seed: int | None, parts: int, mesh: Mesh, state: TrainState, batch: Batch
 ) -> Compiled:
     """The step over `parts` parts of the batch; `state` and `batch` are abstract, `batch` that of all processes."""
-    shares = plan(mesh, parts)
+    shares = shares_of(mesh, parts)
     part, carry = _abstract_part(batch, parts), _first(state.carry, parts)
     flat = jax.ShapeDtypeStruct((sum(x.size for x in jax.tree.leaves(state.params)) + len(SUMS),), jnp.float32)
 
@@ -161,13 +161,13 @@ def compile_strict(
     )
 
 
-def enter(shares: Plan, state: TrainState) -> list[TrainState]:
+def enter(shares: Shares, state: TrainState) -> list[TrainState]:
     """A state for each device of this process; its carry is one for each of the device's parts."""
     states = shares.split(state)
     return [one._replace(carry=_cut(one.carry, shares.rounds)) for one in states]
 
 
-def leave(shares: Plan, states: list[TrainState]) -> TrainState:
+def leave(shares: Shares, states: list[TrainState]) -> TrainState:
     rest = shares.whole([one._replace(carry=()) for one in states], P())
     if states[0].carry == ():
         return rest
@@ -175,7 +175,7 @@ def leave(shares: Plan, states: list[TrainState]) -> TrainState:
     return rest._replace(carry=shares.whole(rows, P("data")))
 
 
-def placer(shares: Plan) -> Callable[[Batch], list[list[Part]]]:
+def placer(shares: Shares) -> Callable[[Batch], list[list[Part]]]:
     """This process's rows -> for each of its devices the parts it takes."""
 
     def place(batch: Batch) -> list[list[Part]]:
@@ -194,7 +194,7 @@ def placer(shares: Plan) -> Callable[[Batch], list[list[Part]]]:
 
 def sums_by_part(sums: Callable, mesh: Mesh, parts: int, state: TrainState, batch: Batch) -> Callable:
     """`sums` of evaluation/perplexity.py over placed parts; `state` and `batch` are abstract."""
-    shares = plan(mesh, parts)
+    shares = shares_of(mesh, parts)
     programs = shares.everywhere(sums, state.params, _abstract_part(batch, parts).batch, _first(state.carry, parts))
     replicate = jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, P()))
 
@@ -209,7 +209,7 @@ def sums_by_part(sums: Callable, mesh: Mesh, parts: int, state: TrainState, batc
     return call
 
 
-def _carries(shares: Plan, carry: Any) -> Sequence[Any]:
+def _carries(shares: Shares, carry: Any) -> Sequence[Any]:
     """Of each device, for each of its parts: from what `call` returned, or from the global one before the first."""
     if carry == ():
         return [[()] * shares.rounds] * len(shares.devices)
