@@ -12,6 +12,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -64,26 +65,32 @@ def broken_run(
     attempts: list[Attempt] = []
     for number, kill in enumerate([*kills, None]):
         shape, began = shapes[number % len(shapes)], time.monotonic()
-        child = subprocess.Popen(
-            [sys.executable, "-m", "jaxlm", *command(shape)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        )  # fmt: skip
-        killed = None
-        while child.poll() is None:
-            step = last_step(metrics)
-            if kill is not None and step >= kill:
-                os.killpg(child.pid, signal.SIGKILL)
-                killed = step
-                break
-            time.sleep(0.02)
-        output, _ = child.communicate()
-        if killed is None and child.returncode != 0:
-            raise JaxlmError(f"an attempt on {shape} ended with exit code {child.returncode}:\n{output[-2000:]}")
+        with tempfile.TemporaryFile("w+", errors="replace") as output:  # a pipe that nobody reads would fill
+            child = subprocess.Popen(
+                [sys.executable, "-m", "jaxlm", *command(shape)],
+                stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+            killed = end_at(kill, child, metrics)
+            if killed is None and child.returncode != 0:
+                output.seek(0)
+                told = output.read()[-2000:]
+                raise JaxlmError(f"an attempt on {shape} ended with exit code {child.returncode}:\n{told}")
         attempts.append(Attempt(shape, killed, time.monotonic() - began))
         log(attempts[-1])
         if killed is None:
             break
     return attempts
+
+
+def end_at(kill: int | None, child: subprocess.Popen, metrics: Path) -> int | None:
+    """Wait for `child`, or kill it when step `kill` is logged; the step that was, if it was killed."""
+    while child.poll() is None:
+        if kill is not None and (step := last_step(metrics)) >= kill:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            return step
+        time.sleep(0.02)
+    return None
 
 
 def random_steps(steps: int, kills: int, seed: int) -> list[int]:
