@@ -15,7 +15,7 @@ from jaxlm.errors import UserError
 log = logging.getLogger("jaxlm")
 
 COORDINATOR, COUNT, RANK = OURS = ("JAXLM_COORDINATOR", "JAXLM_NUM_PROCESSES", "JAXLM_PROCESS_ID")
-BIND = "JAXLM_BIND"  # the address that process 0 listens on; by default that of JAXLM_COORDINATOR
+BIND = "JAXLM_BIND"  # host:port that process 0 listens on; by default the port of JAXLM_COORDINATOR, on all addresses
 
 
 class Cluster(NamedTuple):

@@ -23,7 +23,7 @@ from typing import IO, NamedTuple
 
 from jaxlm import beat
 from jaxlm.errors import Damaged, Diverged, Interrupted, JaxlmError, UserError
-from jaxlm.launch.environment import COORDINATOR, COUNT, RANK
+from jaxlm.launch.environment import BIND, COORDINATOR, COUNT, RANK
 
 log = logging.getLogger("jaxlm")
 
@@ -147,7 +147,7 @@ def start(command: Sequence[str], processes: int, folder: Path) -> list[Process]
     coordinator = f"127.0.0.1:{free_port()}"  # loopback: nobody else on the network can join
     started = []
     for rank, cores in enumerate(core_shares(processes)):
-        told = {COORDINATOR: coordinator, COUNT: str(processes), RANK: str(rank)} if processes > 1 else {}
+        told = {COORDINATOR: coordinator, BIND: coordinator, COUNT: str(processes), RANK: str(rank)}
         started.append(Process(rank, [sys.executable, "-m", "jaxlm", *command], told, folder, cores))
     return started
 
