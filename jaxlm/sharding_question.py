@@ -23,6 +23,7 @@ def layout_of(cfg: RunConfig, folder: Path | None, devices: int | None, override
 
     "auto" is shown as "sharded", which it is on accelerators; `usual` devices where nothing says how many.
     """
+    layouts.refuse_strict(cfg.step.deterministic, "--sharding")
     told = devices is not None or any(one.startswith(("mesh.", "step.compile")) for one in overrides)
     if folder is not None and not told and (path := RunFolder(folder).layout).exists():
         found = Layout.parse(read_json(path))

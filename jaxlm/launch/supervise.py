@@ -132,6 +132,8 @@ def run(command: Sequence[str], processes: int, folder: Path, *, timeout: float,
                     process.end()
             if isinstance(ended, int):
                 return ended
+            if asked:  # it came before they could heed it: what is saved is saved
+                return Interrupted.exit_code
             if ended in seen:
                 raise GaveUp(f"{ended.what} at step {ended.step:,}, twice: not an accident, so it is not tried again")
             seen.append(ended)

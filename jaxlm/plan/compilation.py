@@ -97,6 +97,7 @@ def _read(folder: Path, ending: str, refusal: str) -> str:
 
 def lay_out(cfg: RunConfig, goal: Target) -> Layout:
     """The layout that `jaxlm train` would take; where it would measure, the first that it tries."""
+    layouts.refuse_strict(cfg.step.deterministic, "a plan")
     if goal.platform != "cpu":
         return layouts.told(cfg.mesh, cfg.step.compile, None)
     if cfg.mesh.layout == "auto":

@@ -67,6 +67,15 @@ def strict(cfg: MeshConfig, parts: int, cores: int | None) -> Layout:
     return Layout(mesh, None if cores is None else wanted, "strict", "step.deterministic='strict' replicates", {})
 
 
+def refuse_strict(deterministic: str, what: str) -> None:
+    """UserError for `what` tells of the step as it is compiled for a mesh, which a strict one is not."""
+    if deterministic == "strict":
+        raise UserError(
+            f"step.deterministic='strict' is made of programs for one device, of which {what} knows nothing: ask about "
+            f"--set step.deterministic=fast"
+        )
+
+
 def among(layout: Layout, processes: int) -> Layout:
     """`layout`, whose CPU devices are those of all processes together, with the share of each."""
     if layout.devices is None or processes == 1:

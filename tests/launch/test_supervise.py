@@ -77,6 +77,29 @@ def test_what_a_process_says_itself_counts_and_else_the_first_failure(codes, set
     assert supervise.settle([Fake(rank, word(), code) for rank, code in enumerate(codes)]) == settled
 
 
+def test_who_was_asked_to_stop_begins_nothing_anew(monkeypatch, tmp_path):
+    """A signal may come before a process can heed it, and end it."""
+    begun = []
+    monkeypatch.setattr(supervise, "start", lambda *_: begun.append(1) or [])
+
+    def watch(processes, timeout, asked):
+        asked.append(signal.SIGTERM)
+        return Failure("rank 0 ended with signal SIGTERM before its first word", 0)
+
+    monkeypatch.setattr(supervise, "watch", watch)
+    assert supervise.run(["train"], 1, tmp_path, timeout=9.0, restarts=9) == 75
+    assert begun == [1]
+
+
+def test_the_same_failure_at_the_same_step_is_not_tried_a_third_time(monkeypatch, tmp_path):
+    failures = [Failure("rank 1 ended with exit code 1 in step", step) for step in (5, 9, 9, 9)]
+    monkeypatch.setattr(supervise, "start", lambda *_: [])
+    monkeypatch.setattr(supervise, "watch", lambda *_: failures.pop(0))
+    with pytest.raises(supervise.GaveUp, match="at step 9, twice"):
+        supervise.run(["train"], 2, tmp_path, timeout=9.0, restarts=9)
+    assert len(failures) == 1
+
+
 def launch(folder: Path, *words: str, processes: int = 2, timeout: float = 120) -> subprocess.Popen:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JAXLM_P")}
     return subprocess.Popen(

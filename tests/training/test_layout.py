@@ -198,3 +198,32 @@ GOOD = layouts.told(MeshConfig(layout="single"), "auto", 1).dump()
 def test_a_layout_file_that_is_not_ours_is_refused_with_the_mend(saved):
     with pytest.raises(UserError, match=r"layout\.json.*remove it to choose anew"):
         Layout.parse(saved)
+
+
+def test_what_tells_of_a_mesh_refuses_a_strict_step():
+    layouts.refuse_strict("fast", "a plan")
+    with pytest.raises(UserError, match="a plan knows nothing: ask about --set"):
+        layouts.refuse_strict("strict", "a plan")
+
+
+@pytest.mark.parametrize(
+    ("fields", "cores", "found"),
+    [
+        ({"layout": "auto"}, 6, ("replicated", 4, 4)),  # the most of 6 that 8 parts divide over
+        ({"layout": "auto"}, 1, ("single", None, 1)),
+        ({"layout": "replicated", "devices": 2}, 8, ("replicated", 2, 2)),
+        ({"layout": "single"}, 8, ("single", None, 1)),
+        ({"layout": "replicated"}, None, ("replicated", None, None)),
+    ],
+)
+def test_a_strict_step_copies_its_state_to_as_many_devices_as_parts_divide_over(fields, cores, found):
+    layout = layouts.strict(MeshConfig(**fields), 8, cores)
+    assert layout.compile == "strict"
+    assert (layout.mesh.layout, layout.mesh.devices, layout.devices) == found
+
+
+def test_devices_are_those_of_all_processes_and_each_has_its_share():
+    told = layouts.told(MeshConfig(layout="replicated", devices=8), "auto", 8)
+    assert layouts.among(told, 4)[1:2] == (2,) and layouts.among(told, 4).processes == 4
+    with pytest.raises(UserError, match="8 devices does not divide over 3 processes: use 9"):
+        layouts.among(told, 3)
