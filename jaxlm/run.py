@@ -93,6 +93,7 @@ def _ready(
     """On process 0: all that is written before training begins. The folder of the shards."""
     if not folder.layout.exists():  # one that is, was of other cores maybe, and is obeyed
         check_mesh(cfg, ranks.count() * host.cores() if host.computes_on_cpu() else None)
+        asked_layout(cfg)  # for what it refuses, before text is prepared
     if warm is not None:
         warm_start.require_checkpoint(warm)  # before text is prepared for it
     shards = open_shards(cfg, folder, shards_dir, workers, progress)
@@ -198,19 +199,10 @@ def choose_layout(cfg: RunConfig, folder: RunFolder, vocab: int) -> None:
         if before == processes:
             return
         log.info("%d processes, and %d until now: the layout is chosen anew", processes, before)
-    cfg = shaped(cfg, folder, vocab)
-    on_cpu = host.computes_on_cpu()
-    cores = processes * host.cores() if on_cpu else None
-    way = cfg.step.compile
-    if cfg.step.deterministic == "strict":
-        layout = layouts.strict(cfg.mesh, cfg.step.parts, cores)
-    elif cfg.mesh.layout == "auto" and on_cpu and processes == 1:
-        layout = layouts.choose(dump(cfg), layouts.candidates(cfg.mesh, way, host.cores(), cfg.data.batch), vocab)
-    elif cfg.mesh.layout == "auto" and on_cpu:
-        layout = layouts.told(cfg.mesh.model_copy(update={"layout": "replicated"}), way, cores)  # not measured
-    else:
-        layout = layouts.told(cfg.mesh, way, cores)
-    layout = layouts.among(layout, processes)
+    layout = asked_layout(cfg)
+    if layout is None:
+        found = layouts.candidates(cfg.mesh, cfg.step.compile, host.cores(), cfg.data.batch)
+        layout = layouts.choose(dump(shaped(cfg, folder, vocab)), found, vocab)
     log.info(
         "layout %s on %s devices by %s: %s",
         layout.mesh.layout,
@@ -218,10 +210,23 @@ def choose_layout(cfg: RunConfig, folder: RunFolder, vocab: int) -> None:
         layout.compile,
         layout.why,
     )
-    if cores is not None and layout.devices and processes * layout.devices > cores:
+    if layout.devices and layout.devices > host.cores():
         log.warning(
             "%d devices share %d cores: a layout can be tried so, but fewer are faster",
             processes * layout.devices,
-            cores,
+            processes * host.cores(),
         )
     write_json(folder.layout, layout.dump())
+
+
+def asked_layout(cfg: RunConfig) -> Layout | None:
+    """The layout that needs no measuring, for the processes that there are; None where it is to be measured."""
+    processes = ranks.count()
+    cores = processes * host.cores() if host.computes_on_cpu() else None
+    mesh, measured = cfg.mesh, cfg.mesh.layout == "auto" and cores is not None
+    if cfg.step.deterministic == "strict":
+        return layouts.among(layouts.strict(mesh, cfg.step.parts, cores), processes)
+    if measured and processes == 1:
+        return None
+    mesh = mesh.model_copy(update={"layout": "replicated"}) if measured else mesh  # several are not measured
+    return layouts.among(layouts.told(mesh, cfg.step.compile, cores), processes)

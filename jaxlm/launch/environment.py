@@ -30,16 +30,25 @@ def found(environment: Mapping[str, str]) -> Cluster | None:
     """The cluster that `environment` tells of; None: this process is alone. UserError where it is half told."""
     if any(name in environment for name in OURS):
         return _ours(environment)
-    if int(environment.get("SLURM_NTASKS", "1")) > 1 and "SLURM_STEP_NODELIST" in environment:
-        return _slurm(environment)
-    if int(environment.get("OMPI_COMM_WORLD_SIZE") or environment.get("PMI_SIZE") or "1") > 1:
-        count = environment.get("OMPI_COMM_WORLD_SIZE") or environment["PMI_SIZE"]
-        rank = environment.get("OMPI_COMM_WORLD_RANK") or environment.get("PMI_RANK", "0")
-        return Cluster(None, int(count), int(rank), "MPI", "mpi4py")
-    if len(environment.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1:
-        hosts = environment["TPU_WORKER_HOSTNAMES"].split(",")
-        return Cluster(None, len(hosts), int(environment.get("TPU_WORKER_ID", "0")), "the TPU pod", "gke-tpu")
+    step = environment.keys() >= {"SLURM_STEP_NODELIST", "SLURM_NTASKS"}  # else this is the batch script itself
+    if step and (count := _number(environment, "SLURM_NTASKS")) > 1:
+        return _slurm(environment, count)
+    for size, rank in (("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"), ("PMI_SIZE", "PMI_RANK")):
+        if size in environment and (count := _number(environment, size)) > 1:
+            return Cluster(None, count, _number(environment, rank), "MPI", "mpi4py")
+    hosts = environment.get("TPU_WORKER_HOSTNAMES", "").split(",")
+    if len(hosts) > 1:
+        return Cluster(None, len(hosts), _number(environment, "TPU_WORKER_ID"), "the TPU pod", "gke-tpu")
     return None
+
+
+def _number(environment: Mapping[str, str], name: str) -> int:
+    value = environment.get(name)
+    if value is None:
+        raise UserError(f"{name} is not set, though others of its kind are: start with what sets all of them")
+    if not re.fullmatch(r"\d{1,9}", value):
+        raise UserError(f"{name}={value!r} is no whole number: give one")
+    return int(value)
 
 
 def join(environment: Mapping[str, str] = os.environ) -> None:
@@ -71,22 +80,19 @@ def _ours(environment: Mapping[str, str]) -> Cluster:
             f"{' and '.join(sorted(set(OURS) - set(missing)))} are set, but not {' and '.join(missing)}: set all "
             f"three (host:port of process 0, how many processes, and the number of this one), or none"
         )
-    coordinator, count, rank = (environment[name] for name in OURS)
+    coordinator, count, rank = environment[COORDINATOR], _number(environment, COUNT), _number(environment, RANK)
     if not re.fullmatch(r".+:\d{1,5}", coordinator):
         raise UserError(f"{COORDINATOR}={coordinator!r} is not HOST:PORT: give process 0's, e.g. 10.0.0.1:8476")
-    for name, value in ((COUNT, count), (RANK, rank)):
-        if not re.fullmatch(r"\d{1,6}", value):
-            raise UserError(f"{name}={value!r} is no whole number: give one")
-    if not int(rank) < int(count):
+    if not rank < count:
         raise UserError(f"{RANK}={rank} is not below {COUNT}={count}: processes are numbered from 0")
-    return Cluster(coordinator, int(count), int(rank), COORDINATOR)
+    return Cluster(coordinator, count, rank, COORDINATOR)
 
 
-def _slurm(environment: Mapping[str, str]) -> Cluster:
+def _slurm(environment: Mapping[str, str], count: int) -> Cluster:
     """One process a task. The port follows from the job, so that two jobs on a node do not meet."""
     first = first_host(environment["SLURM_STEP_NODELIST"])
-    port = 61440 + int(environment["SLURM_JOB_ID"]) % 4096  # among the ports that systems give out last
-    return Cluster(f"{first}:{port}", int(environment["SLURM_NTASKS"]), int(environment["SLURM_PROCID"]), "SLURM")
+    port = 61440 + _number(environment, "SLURM_JOB_ID") % 4096  # among the ports that systems give out last
+    return Cluster(f"{first}:{port}", count, _number(environment, "SLURM_PROCID"), "SLURM")
 
 
 def first_host(nodes: str) -> str:

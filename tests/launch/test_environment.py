@@ -45,6 +45,20 @@ def test_what_is_half_told_or_wrong_is_refused_with_its_value(change, says):
 
 
 @pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        (SLURM | {"SLURM_NTASKS": "x"}, "SLURM_NTASKS='x' is no whole number"),
+        ({name: SLURM[name] for name in ("SLURM_NTASKS", "SLURM_STEP_NODELIST")}, "SLURM_JOB_ID is not set"),
+        ({"PMI_SIZE": "2"}, "PMI_RANK is not set"),
+        ({"TPU_WORKER_HOSTNAMES": "a,b", "TPU_WORKER_ID": "-"}, "TPU_WORKER_ID='-' is no whole number"),
+    ],
+)
+def test_variables_of_a_cluster_that_are_none_are_told(environment, says):
+    with pytest.raises(UserError, match=says):
+        found(environment)
+
+
+@pytest.mark.parametrize(
     ("nodes", "first"),
     [("one", "one"), ("one,two", "one"), ("gpu[3,5]", "gpu3"), ("gpu[08-11]", "gpu08"), ("a[1-2]-ib", "a1-ib")],
 )
